@@ -1,0 +1,38 @@
+"""A case: one kernel call with its golden outputs."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from golden.formats import FORMATS, Array, Format
+from golden.operator import Golden, Operator
+
+Tier = Literal["required", "stress"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One kernel call: operator, dtype, scalars, input operands, golden outputs.
+
+    ``id`` is a readable path made of the content (``smoothl1lossgrad/fp16/beta=0.5/kink/n=33``); ``klass`` names
+    what the case is there to expose; ``tier`` says whether it decides the verdict. ``operands`` holds the
+    input operands by parameter name, each flat in C order. Operands are read-only by convention.
+    """
+
+    id: str
+    operator: Operator
+    dtype: str
+    tier: Tier
+    klass: str
+    scalars: dict[str, int | float | str]
+    operands: dict[str, Array]
+    golden: Golden
+
+    @property
+    def fmt(self) -> Format:
+        """The floating-point format of the case."""
+        return FORMATS[self.dtype]
+
+    @property
+    def group(self) -> str:
+        """The row of the report that this case belongs to."""
+        return self.operator.group(self.scalars)

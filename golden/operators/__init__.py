@@ -1,0 +1,1 @@
+"""The operators, one file each. Every module here defines ``OPERATOR``."""

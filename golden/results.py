@@ -1,0 +1,210 @@
+"""Schema of ``results.json``: what one validation run found. Written once, at the end, and atomically."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from golden.errors import UsageError
+
+SCHEMA = "golden-results/1"
+
+Status = Literal["pass", "fail", "missing", "crash", "timeout"]
+Grade = Literal["correctly-rounded", "faithful", "formula", "legal", "fails"]
+#: Best first. ``fails`` is also the grade of whatever did not run.
+GRADES: tuple[Grade, ...] = ("correctly-rounded", "faithful", "formula", "legal", "fails")
+Severity = Literal["failure", "warning", "info"]
+
+
+class Number(msgspec.Struct, frozen=True):
+    """A floating-point number as people and as programs read it."""
+
+    hex: str  #: C hex-float, such as ``-0x1.8p+3``, or ``nan``, ``inf``
+    bits: str  #: bit pattern, such as ``0xc600``
+    decimal: str  #: shortest decimal that reads back as the same number
+
+
+class Element(msgspec.Struct, frozen=True):
+    """One output element held against its exact value."""
+
+    case: str
+    klass: str
+    index: int
+    inputs: dict[str, Number | int | str]
+    expected: Number
+    got: Number
+    kind: str  #: see golden.judge.KINDS
+    ulp: float  #: error in ulp; 0.0 for kinds that are not distances
+    bound: float  #: largest legal error of this element in ulp
+
+
+class Tally(msgspec.Struct):
+    """Counts and error statistics over a set of output elements.
+
+    ``measured`` counts elements whose exact value is a non-zero real number: error statistics are over these.
+    ``nan``, ``infinity``, ``zero``: elements where exactly one of expected and got is of that class;
+    ``overflow``: got infinite for a finite exact value; ``zero_sign``: zeros of the other sign (they conform).
+    """
+
+    cases: int = 0
+    elements: int = 0
+    measured: int = 0
+    misrounded: int = 0
+    failures: int = 0  #: elements outside every legal order's bound
+    nan: int = 0
+    infinity: int = 0
+    overflow: int = 0
+    zero: int = 0
+    zero_sign: int = 0
+    max_ulp: float = 0.0
+    mean_ulp: float = 0.0
+    p999_ulp: float = 0.0  #: 99.9th percentile, rounded up to the edge of a histogram bin
+    bias_ulp: float = 0.0  #: mean of the signed error (got - exact) in ulp, positive away from -inf
+    grade: Grade = "fails"
+    worst: Element | None = None
+    histogram: dict[str, int] = {}  #: upper bin edge in ulp -> elements
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """One case that failed on one entry point, with its first bad element where there is one."""
+
+    case: str
+    klass: str
+    tier: str
+    kind: str  #: a kind of golden.judge.KINDS, a contract's name, ``crash`` or ``timeout``
+    message: str
+    elements: int = 0  #: bad elements in the case
+    first: Element | None = None
+
+
+class EntryPointResult(msgspec.Struct):
+    """What was found for one C symbol. Counts and grade are of the required tier (see ``stress``)."""
+
+    symbol: str
+    operator: str
+    dtype: str
+    storage: str
+    required: bool  #: the platform requires this entry point
+    status: Status
+    grade: Grade
+    max_ulp: float
+    misrounded: int
+    elements: int
+    cases: int
+    failures: int  #: failing cases
+    detail: str = ""  #: one sentence on why the status is not ``pass``
+    groups: dict[str, Tally] = {}  #: by reduction or beta
+    stress: dict[str, Tally] = {}
+    classes: dict[str, dict[str, int]] = {}  #: class -> {"cases": n, "failures": n}
+    failing: list[Failure] = []  #: at most golden.judge.KEPT_FAILURES, one of every (class, kind) first
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """Something worth knowing: a broken contract (``failure``), or a remark that does not decide."""
+
+    kind: str
+    symbol: str
+    severity: Severity
+    message: str
+    case: str = ""
+
+
+class Library(msgspec.Struct, frozen=True):
+    """The file that was judged; empty strings where the target is not a file."""
+
+    path: str = ""
+    sha256: str = ""
+    compiler: str = ""  #: from the ELF .comment section
+    machine: str = ""  #: ELF machine, such as EM_X86_64
+
+
+class Platform(msgspec.Struct, frozen=True):
+    """The profile that decided what was required."""
+
+    name: str
+    cores: int
+    subnormals: str
+    half: str
+    dtypes: list[str]
+    stated: list[str]  #: what the vendor's pages say
+    assumed: list[str]  #: what they do not say and this profile fills in
+
+
+class Vectors(msgspec.Struct, frozen=True):
+    """Which golden data was used."""
+
+    suite: str
+    cases: int
+    digests: dict[str, str]  #: file name -> content digest
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """What was found out about the target before and while judging it."""
+
+    half_abi: str = "unknown"
+    reduction_enum: str = "unknown"
+    subnormals: str = "unknown"
+    evaluation_order: dict[str, str] = {}  #: symbol -> order with the share of matching bits
+
+
+class Host(msgspec.Struct, frozen=True):
+    """Where the run took place; never to be read as the platform that was judged."""
+
+    machine: str
+    system: str
+    python: str
+    numpy: str
+
+
+class Results(msgspec.Struct):
+    """A whole run. ``complete`` is the footer: without it the file is refused."""
+
+    schema: str
+    golden: str  #: version of the tool
+    verdict: Literal["conforms", "fails"]
+    reason: str  #: the verdict in one sentence
+    platform: Platform
+    target: str
+    library: Library
+    host: Host
+    vectors: Vectors
+    options: dict[str, str]
+    probe: Probe
+    seconds: float
+    entry_points: list[EntryPointResult]
+    findings: list[Finding]
+    complete: bool
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Write a results file so that it is there whole or not at all."""
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write beside the destination, then rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"Cannot write {path}: {error.strerror}. Choose another folder.") from error
+
+
+def read_results(path: Path) -> Results:
+    """Read a results file; raises :class:`UsageError` that names the file and the defect."""
+    try:
+        results = msgspec.json.decode(path.read_bytes(), type=Results)
+    except OSError as error:
+        raise UsageError(f"Cannot read results file {path}: {error.strerror}.") from error
+    except msgspec.MsgspecError as error:
+        raise UsageError(
+            f"{path} is not a whole results file ({error}). It may come from an interrupted run: validate again."
+        ) from error
+    if results.schema != SCHEMA:
+        raise UsageError(f"{path} has schema {results.schema!r}; this version reads {SCHEMA!r}. Validate again.")
+    if not results.complete:
+        raise UsageError(f"{path} is of an incomplete run (no 'complete: true' footer). Validate again.")
+    return results
