@@ -14,7 +14,8 @@ class Case:
     """One kernel call: operator, dtype, scalars, input operands, golden outputs.
 
     ``id`` is a readable path made of the content (``smoothl1lossgrad/fp16/beta=0.5/kink/n=33``); ``klass`` names
-    what the case is there to expose; ``tier`` says whether it decides the verdict. ``operands`` holds the
+    what the case is there to expose and ``flags`` the defect families that it can reveal
+    (:mod:`golden.flags`); ``tier`` says whether it decides the verdict. ``operands`` holds the
     input operands by parameter name, each flat in C order. Operands are read-only by convention.
     """
 
@@ -23,6 +24,7 @@ class Case:
     dtype: str
     tier: Tier
     klass: str
+    flags: tuple[str, ...]
     scalars: dict[str, int | float | str]
     operands: dict[str, Array]
     golden: Golden

@@ -172,6 +172,10 @@ class Operator(ABC):
     def inputs_of(self, scalars: Scalars, operands: Operands, index: int) -> dict[str, int | float | str]:
         """Return the operand values that output element ``index`` depends on, by readable name."""
 
+    def untouched(self, scalars: Scalars) -> tuple[str, ...]:
+        """Return the input operands that these scalars give no reason to touch."""
+        return ()
+
     @property
     def output(self) -> Pointer:
         """The one output operand."""

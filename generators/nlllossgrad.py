@@ -1,0 +1,353 @@
+"""Cases of NLLLossGrad: shapes and partitions, labels and weights, and the numbers of its product and quotient."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from generators import hard, realistic, samplers
+from generators.stream import Stream
+from generators.suite import make_case
+from golden.case import Case, Tier
+from golden.formats import FP16, Array, Format
+from golden.operators.nlllossgrad import OPERATOR
+
+REDUCTIONS = ("sum", "mean", "none")
+#: fp32 operands of the required tier stay within 2**±60; fp16 uses everything it has.
+FP32_LIMIT = 60
+
+#: Batches around the core count and no multiple of it, against class counts of every small kind.
+BATCHES = (0, 1, 2, 3, 5, 7, 8, 9, 13, 16, 31, 33)
+CLASS_COUNTS = (1, 2, 3, 10, 33)
+#: (batch, class_num): the page's example; labels above 127, 255, 32767 and 65535; batch * class_num above 2**15, 2**16.
+LARGE_SHAPES = ((32, 1000), (3, 257), (11, 257), (257, 257), (4097, 10), (2, 40000), (3, 70000), (1, 70000))
+
+WEIGHTS = ("distinct", "ones", "zeros", "nan-unlabelled", "inf-unlabelled")
+LABELS = ("equal", "first", "last", "permuted", "random")
+#: Divisors of the numeric classes: sums that are no power of two, one that is, one below 1.
+TOTALS = (3.0, 10.5, 64.0, 0.7)
+
+
+def labels_of(kind: str, stream: Stream, batch: int, classes: int) -> Array:
+    """Return int32 labels ``[batch]`` of one kind; ``permuted`` visits classes in a shuffled order."""
+    if kind == "permuted":
+        return stream.permutation(classes)[np.arange(batch) % classes].astype(np.int32)
+    if kind == "random":
+        return stream.integers(batch, 0, classes).astype(np.int32)
+    fixed = {"first": 0, "last": classes - 1, "equal": classes // 2}[kind]
+    return np.full(batch, fixed, np.int32)
+
+
+def weights_of(kind: str, stream: Stream, fmt: Format, labels: Array, classes: int) -> Array:
+    """Return weights ``[classes]`` of one kind; ``distinct`` differ for neighbouring and for most other classes.
+
+    Distinct weights are distinct numbers in [0.5, 1) as far as fp16 has them (512), so that taking another class's
+    weight shows in the result.
+    """
+    distinct = fmt.cast(0.5 + (np.arange(classes) * 167 % 509 + 1) * 2.0**-10)
+    if kind == "ones":
+        return np.ones(classes, fmt.dtype)
+    if kind == "zeros":
+        return np.where(np.arange(classes) % 2 == 0, fmt.dtype.type(0), distinct)
+    if kind.endswith("unlabelled"):
+        unused = np.ones(classes, bool)
+        unused[labels] = False
+        return np.where(unused, fmt.dtype.type(np.nan if kind[0] == "n" else np.inf), distinct)
+    return distinct
+
+
+def cases(suite: str, fmt: Format) -> Iterator[Case]:
+    """List the cases of one suite and format."""
+    for reduction in REDUCTIONS:
+        yield from _shape_cases(suite, fmt, reduction)
+        yield from _selection_cases(suite, fmt, reduction)
+        yield from _number_cases(suite, fmt, reduction)
+        yield from _realistic_cases(suite, fmt, reduction)
+
+
+def _shape_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
+    if suite == "smoke":
+        shapes = [(0, 3), (1, 1), (1, 10), (3, 10), (7, 33), (9, 3), (33, 10), (3, 257)]
+    else:
+        shapes = [(b, c) for b in BATCHES for c in CLASS_COUNTS] + list(LARGE_SHAPES)
+    if suite == "full":
+        shapes += [(1 << 14, 1000), (1 << 20, 3), (8, 1 << 20)]
+    for batch, classes in shapes:
+        path = f"{reduction}/shape/b={batch}/c={classes}"
+        stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
+        labels = labels_of("random" if batch * classes % 2 else "permuted", stream, batch, classes)
+        if batch and classes > 127:
+            labels[-1] = classes - 1  # the widest label there is
+        operands = _operands(
+            stream, fmt, reduction, labels, weights_of("distinct", stream, fmt, labels, classes)
+        )
+        large = classes > 127 or batch * classes > 32767
+        flags = (
+            ("empty",)
+            if batch == 0
+            else ("partition", "weight-mixup", "zero-fill") + ("index-width",) * large
+        )
+        yield _build(fmt, "required", "shape", flags, path, reduction, operands, classes)
+
+
+def _selection_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
+    """Kinds of weights against kinds of labels, at a shape with idle classes and repeated labels."""
+    batch, classes = 12, 17
+    pairs = [(w, lab) for w in WEIGHTS for lab in LABELS]
+    if suite == "smoke":
+        pairs = [
+            ("distinct", "permuted"),
+            ("zeros", "random"),
+            ("nan-unlabelled", "last"),
+            ("inf-unlabelled", "first"),
+        ]
+    for weights, label_kind in pairs:
+        path = f"{reduction}/selection/weights={weights}/labels={label_kind}"
+        stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
+        labels = labels_of(label_kind, stream, batch, classes)
+        operands = _operands(
+            stream, fmt, reduction, labels, weights_of(weights, stream, fmt, labels, classes)
+        )
+        flags = ("selection", "nan-swallowed") if "unlabelled" in weights else ("weight-mixup", "zero-fill")
+        yield _build(fmt, "required", "selection", flags, path, reduction, operands, classes)
+
+
+def _operands(stream: Stream, fmt: Format, reduction: str, labels: Array, weight: Array) -> dict[str, Array]:
+    """Complete the operands with gradients that are not 1 and a total_weight that no kernel could guess.
+
+    For mean the total is the sum of the picked weights in half of the cases, and deliberately not in the others;
+    for the other reductions it is a number that would show if it were used.
+    """
+    batch = len(labels)
+    g = samplers.log_uniform(stream, fmt, batch if reduction == "none" else 1, -3, 4)
+    picked = float(np.where(np.isfinite(weight[labels]), weight[labels], 0).astype(np.float64).sum())
+    other = 0.37 * batch + 1.625 + stream.integers(1, 0, 64)[0] / 64
+    total = picked if reduction == "mean" and picked > 0 and stream.integers(1, 0, 2)[0] else other
+    return {"loss_grad": g, "labels": labels, "weight": weight, "total_weight": fmt.cast(np.array([total]))}
+
+
+# Numeric classes: gradients first, one for each sample (none) or one for all (sum, mean); then weights that suit them.
+
+
+def _bits_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
+    return samplers.uniform_bits(stream, fmt, n, None if fmt is FP16 else FP32_LIMIT)
+
+
+def _log_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
+    return samplers.log_uniform(stream, fmt, n, -7, 8)
+
+
+def _normal_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
+    return samplers.normal(stream, fmt, n)
+
+
+def _hard_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
+    odd = hard.odd_significands(stream, fmt, total, n).astype(np.float64)
+    return fmt.cast(np.ldexp(odd * stream.signs(n), stream.integers(n, -3, 4)))
+
+
+def _short_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
+    short = hard.short_significands(stream, fmt, n).astype(np.float64)
+    return fmt.cast(np.ldexp(short * stream.signs(n), -np.frexp(short)[1]))
+
+
+def _small_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
+    low = fmt.emin // 2 if fmt is FP16 else -72
+    return samplers.log_uniform(stream, fmt, n, low - 3, low + 2)
+
+
+def _subnormal_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
+    plain = samplers.log_uniform(stream, fmt, n, -3, 6)
+    return np.where(stream.integers(n, 0, 2) == 0, plain, samplers.subnormals(stream, fmt, n))
+
+
+def _large_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
+    top = fmt.emax + 1 if fmt is FP16 else FP32_LIMIT
+    return samplers.log_uniform(stream, fmt, n, top - 6, top)
+
+
+def _top_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
+    return samplers.log_uniform(stream, fmt, n, fmt.emax - 3, fmt.emax + 1)
+
+
+def _unit_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
+    # Up to 1, so that no legal order overflows where another does not.
+    return samplers.log_uniform(stream, fmt, len(g), -12, 0, signed=False)
+
+
+def _log_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
+    return samplers.log_uniform(stream, fmt, len(g), -6, 4, signed=False)
+
+
+def _normal_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
+    return np.abs(samplers.normal(stream, fmt, len(g)))
+
+
+def _hard_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
+    a = hard.near_midpoint_partners(stream, fmt, total, g).astype(np.float64)
+    return fmt.cast(np.ldexp(a, stream.integers(len(g), -4, 1)))
+
+
+def _tie_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
+    return hard.tie_partners(stream, fmt, g)
+
+
+def _distinguishing_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
+    candidates = samplers.log_uniform(stream, fmt, 64 * len(g), -3, 0, signed=False).reshape(len(g), 64)
+    return hard.distinguishing_partners(stream, fmt, total, g, candidates)
+
+
+def _small_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
+    low = fmt.emin // 2 if fmt is FP16 else -72
+    return samplers.log_uniform(stream, fmt, len(g), low - 3, low + 1, signed=False)
+
+
+def _subnormal_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
+    plain = samplers.log_uniform(stream, fmt, len(g), -3, 6, signed=False)
+    return np.where(np.abs(g) < fmt.smallest_normal, plain, np.abs(samplers.subnormals(stream, fmt, len(g))))
+
+
+def _tiny_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
+    bottom = fmt.emin - 6 if fmt is FP16 else -FP32_LIMIT
+    return samplers.log_uniform(stream, fmt, len(g), bottom, bottom + 12, signed=False)
+
+
+def _overflowing_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
+    return samplers.log_uniform(stream, fmt, len(g), -1, 4, signed=False)
+
+
+class _Class(NamedTuple):
+    gradients: Callable[[Stream, Format, float, int], Array]
+    weights: Callable[[Stream, Format, float, Array], Array]
+    flags: tuple[str, ...]
+    reductions: tuple[str, ...] = REDUCTIONS
+    stress: tuple[str, ...] = ()  #: reductions or dtypes that make the class stress
+
+
+CLASSES: dict[str, _Class] = {
+    "uniform-bits": _Class(_bits_gradients, _unit_weights, ("scaling", "sign", "overflow")),
+    "log-uniform": _Class(_log_gradients, _log_weights, ("scaling", "rounding", "narrow-arithmetic")),
+    "normal": _Class(_normal_gradients, _normal_weights, ("sign", "scaling", "reduction-mixup")),
+    "hard-to-round": _Class(_hard_gradients, _hard_weights, ("rounding", "narrow-arithmetic")),
+    "ties": _Class(_short_gradients, _tie_weights, ("rounding",)),
+    "order-distinguishing": _Class(
+        _log_gradients, _distinguishing_weights, ("evaluation-order",), reductions=("mean",)
+    ),
+    # Subnormal results of fp32 need operands below 2**-60.
+    "subnormal-results": _Class(_small_gradients, _small_weights, ("underflow",), stress=("fp32",)),
+    "subnormal-operands": _Class(_subnormal_gradients, _subnormal_weights, ("underflow",), stress=("fp32",)),
+    "tiny-weight-large-gradient": _Class(_large_gradients, _tiny_weights, ("underflow", "rounding")),
+    "loss-scaled": _Class(_large_gradients, _unit_weights, ("overflow", "sign")),
+    # A product that overflows is the result for none and sum. For mean the page's own order keeps it finite and
+    # g * w / total_weight does not: both are legal readings, so it is measured and does not decide.
+    "large-products": _Class(_top_gradients, _overflowing_weights, ("overflow",), stress=("mean", "fp32")),
+}
+
+
+def _number_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
+    sizes = {"smoke": (24,), "core": (24, 64), "full": (24, 64, 1024)}[suite]
+    totals = (TOTALS[:1] if suite == "smoke" else TOTALS) if reduction == "mean" else (1.0,)
+    for total in totals:
+        for klass, spec in CLASSES.items():
+            if reduction not in spec.reductions:
+                continue
+            tier: Tier = "stress" if {reduction, fmt.name} & set(spec.stress) else "required"
+            for n in sizes:
+                # One gradient serves a whole call of sum and mean, so these get several calls.
+                for part in range(1 if reduction == "none" else 3):
+                    path = f"{reduction}/{klass}/" + (f"total={total:g}/" if reduction == "mean" else "")
+                    path += f"n={n}" + ("" if reduction == "none" else f"/g={part}")
+                    stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
+                    g = spec.gradients(stream, fmt, fmt.typed(total), n if reduction == "none" else 1)
+                    w = spec.weights(stream, fmt, fmt.typed(total), np.resize(g, n))
+                    yield _build_numbers(fmt, tier, klass, spec.flags, path, reduction, g, w, total, stream)
+        yield from _special_cases(fmt, reduction, total)
+
+
+def _special_cases(fmt: Format, reduction: str, total: float) -> Iterator[Case]:
+    """Every special gradient with every special weight, and special totals; see :func:`_well_conditioned`."""
+    flags = ("nan-swallowed", "special-values")
+    values = samplers.specials(fmt, extreme=fmt is FP16)
+    totals = [total]
+    if reduction == "mean" and total == TOTALS[0]:
+        totals += [float("inf"), float("nan")]
+    for divisor in totals:
+        prefix = f"{reduction}/special-values" + (f"/total={divisor:g}" if reduction == "mean" else "")
+        for g in values:
+            w = values[_well_conditioned(fmt, g, values)]
+            path = f"{prefix}/g=0x{int(fmt.bits(g.reshape(1))[0]):0{fmt.width // 4}x}"
+            stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
+            upstream = np.resize(g, len(w) if reduction == "none" else 1)
+            yield _build_numbers(
+                fmt, "required", "special-values", flags, path, reduction, upstream, w, divisor, stream
+            )
+
+
+def _well_conditioned(fmt: Format, g: Array, w: Array) -> Array:
+    """Tell which special weights have one result with this gradient, whatever the legal order.
+
+    Left out: an infinite factor with one that may be flushed to zero, alone or as weight / total_weight, and finite pairs
+    whose product or quotient overflows in one legal order and not in another.
+    """
+    with np.errstate(invalid="ignore"):
+        size, other = np.abs(w.astype(np.float64)), abs(float(g))
+        vanishing = np.isinf(other) & (size > 0) & (size < 2.0**7 * fmt.smallest_normal)
+        vanishing |= np.isinf(size) & (0 < other < fmt.smallest_normal)
+        overflowing = np.isfinite(size) & (size > 2.0**12) & np.isfinite(other)
+    return ~(vanishing | overflowing)
+
+
+def _build_numbers(
+    fmt: Format,
+    tier: Tier,
+    klass: str,
+    flags: tuple[str, ...],
+    path: str,
+    reduction: str,
+    g: Array,
+    w: Array,
+    total: float,
+    stream: Stream,
+) -> Case:
+    """Give every weight a class of its own, named by one sample, in shuffled order."""
+    labels = stream.permutation(len(w)).astype(np.int32)
+    weight = np.empty_like(w)
+    weight[labels] = w
+    # Where total_weight is not used it holds a number that would show if it were.
+    used = total if reduction == "mean" else 3.25
+    operands = {
+        "loss_grad": g,
+        "labels": labels,
+        "weight": weight,
+        "total_weight": fmt.cast(np.array([used])),
+    }
+    return _build(fmt, tier, klass, flags, path, reduction, operands, len(w))
+
+
+def _realistic_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
+    for step, found in enumerate(realistic.classifier(1 if suite == "smoke" else 6)):
+        operands = {k: v if v.dtype == np.int32 else fmt.cast(v) for k, v in found.items()}
+        if reduction != "none":
+            operands["loss_grad"] = operands["loss_grad"][:1]
+        path = f"{reduction}/classifier/step={step}"
+        yield _build(
+            fmt, "required", "classifier", ("realistic",), path, reduction, operands, realistic.CLASSES
+        )
+
+
+def _build(
+    fmt: Format,
+    tier: Tier,
+    klass: str,
+    flags: tuple[str, ...],
+    path: str,
+    reduction: str,
+    operands: dict[str, Array],
+    classes: int,
+) -> Case:
+    scalars: dict[str, int | float | str] = {
+        "batch": len(operands["labels"]),
+        "class_num": classes,
+        "reduction_type": reduction,
+    }
+    return make_case(OPERATOR, fmt, tier, klass, flags, path, scalars, operands)

@@ -1,0 +1,306 @@
+"""Cases of SmoothL1LossGrad: every class at every beta, every length around the vector width, real gradients."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from generators import hard, realistic, samplers
+from generators.stream import Stream
+from generators.suite import make_case
+from golden.case import Case, Tier
+from golden.formats import FP16, Array, Format
+from golden.operators.smoothl1lossgrad import OPERATOR
+
+REQUIRED_BETAS = (0.1, 0.25, 1 / 3, 0.5, 0.7, 1.0)
+STRESS_BETAS = (2.0**-14, 1e-3, 10.0, 100.0)
+#: fp32 operands of the required tier stay within 2**±60; fp16 uses everything it has.
+FP32_LIMIT = 60
+
+SMALL_LENGTHS = range(66)
+MEDIUM_LENGTHS = (1000, 4096, 4097)
+LARGE_LENGTHS = (32768 + 1, 65536 + 1)
+#: Long cases repeat a block of this many triples: prime, so that no vector width or chunk size divides it.
+PERIOD = 1021
+
+
+class Triples(NamedTuple):
+    """Operands of one case, flat arrays of one length."""
+
+    dy: Array
+    x1: Array
+    x2: Array
+
+
+Sampler = Callable[[Stream, Format, float, int], Triples]
+
+
+def _with_zero(stream: Stream, fmt: Format, d: Array, dy: Array) -> Triples:
+    """Build triples whose exact difference is ``d``: x2 is zero, or d comes from both operands where that is exact."""
+    share = samplers.neighbours(fmt, np.where(d == 0, fmt.dtype.type(1), d), stream.integers(len(d), -3, 4))
+    wide, x2 = d.astype(np.float64), share.astype(np.float64)
+    x1 = fmt.cast(wide + x2)
+    exact = (x1.astype(np.float64) - x2 == wide) & np.isfinite(x1) & (stream.integers(len(d), 0, 2) == 1)
+    return Triples(dy, np.where(exact, x1, d), np.where(exact, share, fmt.dtype.type(0)))
+
+
+def _beta_exponent(beta: float) -> int:
+    return math.frexp(beta)[1] - 1
+
+
+def uniform_bits(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """All bit patterns alike."""
+    limit = None if fmt is FP16 else FP32_LIMIT
+    return Triples(*(samplers.uniform_bits(stream, fmt, n, limit) for _ in range(3)))
+
+
+def log_uniform(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """|diff| from far below beta to a little above it, all magnitudes alike."""
+    e = _beta_exponent(beta)
+    d = samplers.log_uniform(stream, fmt, n, max(e - 12, fmt.emin), e + 2)
+    return _with_zero(stream, fmt, d, samplers.log_uniform(stream, fmt, n, -10, 11))
+
+
+def normal(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """Normal data scaled to beta: every branch, no structure."""
+    x1, x2 = (samplers.normal(stream, fmt, n, beta) for _ in range(2))
+    return Triples(samplers.normal(stream, fmt, n), x1, x2)
+
+
+def kink(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """Diff at ±beta and the numbers next to it, with x2 zero and not."""
+    d = samplers.neighbours(fmt, stream.signs(n) * beta, stream.integers(n, -3, 4))
+    x2 = samplers.log_uniform(stream, fmt, n, _beta_exponent(beta) - 4, _beta_exponent(beta) + 3)
+    x2 = np.where(stream.integers(n, 0, 2) == 1, x2, fmt.dtype.type(0))
+    x1 = fmt.cast(d.astype(np.float64) + x2.astype(np.float64))
+    return Triples(samplers.log_uniform(stream, fmt, n, -8, 9), x1, x2)
+
+
+def cancellation(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """x1 a few places from x2: the difference is exact, x1/beta - x2/beta is not."""
+    x2 = samplers.log_uniform(stream, fmt, n, -3, 8)
+    x1 = samplers.neighbours(fmt, x2, stream.integers(n, -8, 9))
+    return Triples(samplers.log_uniform(stream, fmt, n, -6, 7), x1, x2)
+
+
+def hard_to_round(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """Exact results as near to a rounding midpoint as they can be."""
+    a, b = hard.near_midpoints(stream, fmt, beta, n)
+    # Scaling by powers of two keeps the distance; |diff| stays below beta.
+    d = np.ldexp(a.astype(np.float64) * stream.signs(n), _beta_exponent(beta) - 1 - stream.integers(n, 0, 6))
+    dy = np.ldexp(b.astype(np.float64) * stream.signs(n), stream.integers(n, -4, 9))
+    return _with_zero(stream, fmt, fmt.cast(d), fmt.cast(dy))
+
+
+def ties(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """Exact results on a midpoint, and just off it by a tiny x2 that working precision loses.
+
+    diff = k * beta / 2**j exactly, through two operands where k * beta has too many bits for one.
+    """
+    k, b = hard.ties(stream, fmt, n)
+    wide = (
+        k.astype(np.float64)
+        * beta
+        * np.ldexp(1.0, -(np.frexp(k.astype(np.float64))[1] + stream.integers(n, 0, 3)))
+    )
+    x1 = fmt.cast(wide * stream.signs(n))
+    x1 = np.where(x1 == 0, fmt.cast(wide), x1)
+    x2 = fmt.cast(x1.astype(np.float64) - np.copysign(wide, x1.astype(np.float64)))
+    nudge = fmt.cast(x1.astype(np.float64) * 2.0 ** (-fmt.precision - 6) * stream.integers(n, -1, 2))
+    x2 = np.where((x2 == 0) & (stream.integers(n, 0, 3) == 0), nudge, x2)
+    return Triples(
+        fmt.cast(np.ldexp(b.astype(np.float64) * stream.signs(n), stream.integers(n, -4, 9))), x1, x2
+    )
+
+
+def order_distinguishing(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """Triples on which legal evaluation orders give different bits; fewer or none where beta is a power of two."""
+    m, e = 40 * n + 512, _beta_exponent(beta)
+    d = samplers.log_uniform(stream, fmt, m, max(e - 8, fmt.emin), e)
+    d, dy = hard.distinguishing(fmt, beta, d, samplers.log_uniform(stream, fmt, m, -3, 4), n)
+    return Triples(dy, d, np.zeros_like(d))
+
+
+def subnormal_results(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """Normal operands whose result is subnormal or rounds to zero."""
+    if fmt is FP16:
+        d = samplers.log_uniform(
+            stream, fmt, n, max(_beta_exponent(beta) - 10, fmt.emin), _beta_exponent(beta) + 1
+        )
+        return _with_zero(stream, fmt, d, samplers.log_uniform(stream, fmt, n, fmt.emin, fmt.emin + 4))
+    # fp32 operands of 2**-60 reach subnormal results only through a difference by cancellation.
+    x2 = samplers.log_uniform(stream, fmt, n, -FP32_LIMIT, -FP32_LIMIT + 2)
+    x1 = samplers.neighbours(fmt, x2, stream.integers(n, -64, 65))
+    return Triples(samplers.log_uniform(stream, fmt, n, -FP32_LIMIT, -FP32_LIMIT + 8), x1, x2)
+
+
+def subnormal_operands(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """Subnormal differences and gradients against ordinary partners."""
+    d = samplers.subnormals(stream, fmt, n)
+    dy = samplers.log_uniform(stream, fmt, n, -2, 8)
+    swap = stream.integers(n, 0, 3) == 0
+    ordinary = samplers.log_uniform(stream, fmt, n, _beta_exponent(beta) - 3, _beta_exponent(beta) + 1)
+    return _with_zero(stream, fmt, np.where(swap, ordinary, d), np.where(swap, d, dy))
+
+
+def tiny_diff_large_dy(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """Small differences that a large gradient makes matter: what diff / beta loses to underflow shows here."""
+    top = fmt.emax if fmt is FP16 else FP32_LIMIT
+    bottom = fmt.emin - 8 if fmt is FP16 else -FP32_LIMIT
+    d = samplers.log_uniform(stream, fmt, n, bottom, bottom + 14)
+    return _with_zero(stream, fmt, d, samplers.log_uniform(stream, fmt, n, top - 6, top))
+
+
+def difference_overflow(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """x1 - x2 beyond the largest number: saturated, and no reason for an infinity in the result."""
+    x1 = samplers.log_uniform(stream, fmt, n, fmt.emax - 1, fmt.emax + 1)
+    x2 = fmt.cast(
+        -np.copysign(samplers.log_uniform(stream, fmt, n, fmt.emax - 1, fmt.emax + 1).astype(np.float64), x1)
+    )
+    return Triples(samplers.log_uniform(stream, fmt, n, -6, 7), x1, x2)
+
+
+def loss_scaled(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """Gradients multiplied by a loss scale, up to the largest number in fp16."""
+    top = fmt.emax + 1 if fmt is FP16 else FP32_LIMIT
+    dy = samplers.log_uniform(stream, fmt, n, top - 8, top)
+    x1, x2 = (samplers.normal(stream, fmt, n, beta) for _ in range(2))
+    return Triples(dy, x1, x2)
+
+
+def special_values(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """Every triple of special values, less those that :func:`_ill_conditioned` names; n is not used."""
+    return _cube(samplers.specials(fmt, extreme=fmt is FP16), fmt, beta, keep_ill=False)
+
+
+def special_extremes(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """The triples of extreme values that required classes leave out; n is not used."""
+    return _cube(samplers.specials(fmt, extreme=True), fmt, beta, keep_ill=True)
+
+
+def _cube(values: Array, fmt: Format, beta: float, keep_ill: bool) -> Triples:
+    dy, x1, x2 = (axis.reshape(-1) for axis in np.meshgrid(values, values, values, indexing="ij"))
+    keep = _ill_conditioned(fmt, beta, dy, x1, x2) == keep_ill
+    if keep_ill and fmt is not FP16:
+        keep |= np.maximum(np.abs(x1), np.maximum(np.abs(x2), np.abs(dy))) > 2.0**FP32_LIMIT
+    return Triples(dy[keep], x1[keep], x2[keep])
+
+
+def _ill_conditioned(fmt: Format, beta: float, dy: Array, x1: Array, x2: Array) -> Array:
+    """Tell where an infinite gradient meets a difference so small that diff / beta may underflow to zero.
+
+    The page's formula then gives NaN or infinity depending on underflow alone: nothing to require.
+    """
+    with np.errstate(invalid="ignore"):
+        diff = np.abs(x1.astype(np.float64) - x2.astype(np.float64))
+        return np.isinf(dy) & (diff > 0) & (diff / max(beta, 1.0) < 2 * fmt.smallest_normal)
+
+
+class _Class(NamedTuple):
+    sampler: Sampler
+    flags: tuple[str, ...]
+    stress_in: tuple[str, ...] = ()  #: dtypes in which the class is beyond the required tier
+
+
+CLASSES: dict[str, _Class] = {
+    "uniform-bits": _Class(uniform_bits, ("operand-mixup", "branch", "overflow")),
+    "log-uniform": _Class(log_uniform, ("operand-mixup", "scaling", "rounding", "narrow-arithmetic")),
+    "normal": _Class(normal, ("operand-mixup", "sign", "branch", "scaling", "narrow-arithmetic")),
+    "kink": _Class(kink, ("branch", "sign")),
+    "cancellation": _Class(cancellation, ("rounding", "scaling")),
+    "hard-to-round": _Class(hard_to_round, ("rounding", "narrow-arithmetic")),
+    "ties": _Class(ties, ("rounding",)),
+    "order-distinguishing": _Class(order_distinguishing, ("evaluation-order",)),
+    "subnormal-results": _Class(subnormal_results, ("underflow",)),
+    "subnormal-operands": _Class(subnormal_operands, ("underflow",), stress_in=("fp32",)),
+    "tiny-diff-large-dy": _Class(tiny_diff_large_dy, ("underflow", "rounding")),
+    "difference-overflow": _Class(difference_overflow, ("overflow", "branch"), stress_in=("fp32",)),
+    "loss-scaled": _Class(loss_scaled, ("overflow", "sign")),
+    "special-values": _Class(special_values, ("nan-swallowed", "special-values")),
+    "special-extremes": _Class(special_extremes, ("special-values",), stress_in=("fp16", "fp32")),
+}
+#: Classes that enumerate their triples: one size only.
+ENUMERATED = ("special-values", "special-extremes")
+#: What the length classes draw their triples from: something for every defect of values, in one short block.
+MIXED = ("normal", "kink", "hard-to-round", "log-uniform", "loss-scaled")
+
+
+def beta_name(beta: float) -> str:
+    """Return the part of a case id that names beta, with four digits."""
+    return f"beta={beta:.4g}"
+
+
+def cases(suite: str, fmt: Format) -> Iterator[Case]:
+    """List the cases of one suite and format."""
+    yield from _class_cases(suite, fmt)
+    yield from _length_cases(suite, fmt)
+    yield from _realistic_cases(suite, fmt)
+
+
+def _class_cases(suite: str, fmt: Format) -> Iterator[Case]:
+    sizes = {"smoke": (33,), "core": (31, 97), "full": (31, 97, 4097, 65537)}[suite]
+    betas = (0.1, 1.0) if suite == "smoke" else REQUIRED_BETAS + STRESS_BETAS
+    for beta in betas:
+        for klass, spec in CLASSES.items():
+            if klass in ENUMERATED:
+                if beta in (0.1, 1.0, 100.0):
+                    yield from _case(fmt, klass, beta, None, spec)
+                continue
+            for n in sizes:
+                yield from _case(fmt, klass, beta, n, spec)
+    if suite == "full":
+        for klass in ("uniform-bits", "log-uniform", "hard-to-round"):
+            yield from _case(fmt, klass, 0.1, 1 << 20, CLASSES[klass])
+        yield from _case(fmt, "uniform-bits", 0.1, 1 << 24, CLASSES["uniform-bits"])
+
+
+def _case(fmt: Format, klass: str, beta: float, n: int | None, spec: _Class) -> Iterator[Case]:
+    typed = fmt.typed(beta)
+    path = f"{beta_name(beta)}/{klass}" + ("" if n is None else f"/n={n}")
+    triples = spec.sampler(Stream(f"{OPERATOR.name}/{fmt.name}/{path}"), fmt, typed, n or 0)
+    if len(triples.dy) == 0:
+        return  # the class is empty at this beta: see order_distinguishing
+    tier: Tier = "stress" if beta in STRESS_BETAS or fmt.name in spec.stress_in else "required"
+    yield _build(fmt, tier, klass, spec.flags, path, typed, triples)
+
+
+def _length_cases(suite: str, fmt: Format) -> Iterator[Case]:
+    """The same triples at every position and length: case n starts the block n triples later."""
+    plan: list[tuple[int, tuple[float, ...]]] = []
+    if suite == "smoke":
+        plan += [(n, (0.7,)) for n in (0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 65)]
+    else:
+        plan += [(n, REQUIRED_BETAS) for n in SMALL_LENGTHS]
+        plan += [(n, (0.1, 0.5)) for n in MEDIUM_LENGTHS] + [(n, (0.7,)) for n in LARGE_LENGTHS]
+    for n, betas in plan:
+        for beta in betas:
+            block = _mixed_block(fmt, beta)
+            where = (np.arange(n) + n) % PERIOD
+            triples = Triples(*(operand[where] for operand in block))
+            flags = ("empty",) if n == 0 else ("tail", "partition") + ("index-width",) * (n > 32767)
+            path = f"{beta_name(beta)}/length/n={n}"
+            yield _build(fmt, "required", "length", flags, path, fmt.typed(beta), triples)
+
+
+def _mixed_block(fmt: Format, beta: float) -> Triples:
+    stream, share = Stream(f"{OPERATOR.name}/{fmt.name}/block/{beta_name(beta)}"), -(-PERIOD // len(MIXED))
+    parts = [CLASSES[name].sampler(stream, fmt, fmt.typed(beta), share) for name in MIXED]
+    order = stream.permutation(share * len(MIXED))[:PERIOD]
+    return Triples(*(np.concatenate(operand)[order] for operand in zip(*parts, strict=True)))
+
+
+def _realistic_cases(suite: str, fmt: Format) -> Iterator[Case]:
+    steps = 1 if suite == "smoke" else 6
+    for beta in (0.5, 1.0):
+        for step, gradients in enumerate(realistic.detection_head(beta, steps)):
+            triples = Triples(*(fmt.cast(operand) for operand in gradients))
+            path = f"{beta_name(beta)}/detection-head/step={step}"
+            yield _build(fmt, "required", "detection-head", ("realistic",), path, fmt.typed(beta), triples)
+
+
+def _build(
+    fmt: Format, tier: Tier, klass: str, flags: tuple[str, ...], path: str, beta: float, triples: Triples
+) -> Case:
+    scalars: dict[str, int | float | str] = {"length": len(triples.dy), "beta": beta}
+    return make_case(OPERATOR, fmt, tier, klass, flags, path, scalars, triples._asdict())

@@ -1,0 +1,116 @@
+"""Suites: which cases there are, in which files, and how they are written and found again."""
+
+import importlib
+import importlib.metadata
+import pkgutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import generators
+from generators.stream import SEED
+from golden.case import Case, Tier
+from golden.errors import UsageError
+from golden.flags import FLAGS
+from golden.formats import FORMATS, Array, Format
+from golden.manifest import write_manifest
+from golden.operator import Operator, operator, operators
+from golden.vectorfile import write_vectors
+
+Suite = Literal["smoke", "core", "full"]
+SUITES: dict[str, str] = {
+    "smoke": "a few cases of every class; seconds; committed",
+    "core": "every class, beta, reduction and length; the default of 'golden validate'; committed",
+    "full": "core, and every class at large sizes up to 2**24 elements; generated, not committed",
+}
+
+#: Lists the cases of one operator: (suite, format) -> cases with unique ids.
+Generator = Callable[[str, Format], Iterator[Case]]
+
+
+def make_case(
+    op: Operator,
+    fmt: Format,
+    tier: Tier,
+    klass: str,
+    flags: tuple[str, ...],
+    path: str,
+    scalars: dict[str, int | float | str],
+    operands: dict[str, Array],
+) -> Case:
+    """Build a case: golden outputs come from the operator's oracle, the id from ``path``."""
+    unknown = [flag for flag in flags if flag not in FLAGS]
+    if unknown:
+        raise ValueError(f"flags without an explanation in golden/flags.py: {unknown}")
+    golden = op.oracle(fmt, scalars, operands)
+    return Case(f"{op.name}/{fmt.name}/{path}", op, fmt.name, tier, klass, flags, scalars, operands, golden)
+
+
+@cache
+def generator(name: str) -> Generator:
+    """Return the generator of an operator: a module of this package, or of the group ``golden.generators``."""
+    if name in {m.name for m in pkgutil.iter_modules(generators.__path__)}:
+        found: Generator = importlib.import_module(f"generators.{name}").cases
+        return found
+    for point in importlib.metadata.entry_points(group="golden.generators", name=name):
+        loaded: Generator = point.load()
+        return loaded
+    raise UsageError(f"Operator {name!r} has no generator: add generators/{name}.py or an entry point.")
+
+
+@dataclass(frozen=True)
+class Written:
+    """One vector file that was written."""
+
+    path: Path
+    digest: str
+    cases: int
+    elements: int
+
+
+def generate_file(suite: str, operator_name: str, dtype: str, folder: Path) -> Written:
+    """Generate and write the vector file of one operator and dtype."""
+    op = operator(operator_name)
+    cases = list(generator(op.name)(suite, FORMATS[dtype]))
+    ids = {case.id for case in cases}
+    if len(ids) != len(cases):
+        raise ValueError(f"case ids of {op.name}/{dtype} are not unique")
+    path = folder / f"{op.name}-{dtype}.h5"
+    digest = write_vectors(path, suite, op, dtype, cases, SEED)
+    return Written(path, digest, len(cases), sum(case.golden.value.size for case in cases))
+
+
+def generate(
+    suite: str,
+    folder: Path,
+    operator_names: list[str] | None = None,
+    dtypes: list[str] | None = None,
+    jobs: int = 1,
+    done: Callable[[Written], None] = lambda written: None,
+) -> list[Written]:
+    """Generate a suite into ``folder``, calling ``done`` after each file; writes the manifest last.
+
+    A manifest is written only for a whole suite, so that a part can never pass for it.
+    """
+    if suite not in SUITES:
+        raise UsageError(f"There is no suite named {suite!r}; known are {', '.join(SUITES)}.")
+    chosen = [operator(name) for name in operator_names] if operator_names else list(operators().values())
+    work = [(op.name, d) for op in chosen for d in op.dtypes if not dtypes or d in dtypes]
+    if not work:
+        raise UsageError("No operator has the dtypes asked for.")
+    written = []
+    if jobs == 1:
+        for name, dtype in work:
+            written.append(generate_file(suite, name, dtype, folder))
+            done(written[-1])
+    else:
+        with ProcessPoolExecutor(jobs) as pool:
+            for future in [pool.submit(generate_file, suite, name, dtype, folder) for name, dtype in work]:
+                written.append(future.result())
+                done(written[-1])
+    if not operator_names and not dtypes:
+        write_manifest(folder, suite, {w.path.name: (w.digest, w.cases) for w in written})
+    return written

@@ -1,0 +1,120 @@
+"""The shape that both gradients share: y = a * b / s, with ``s`` a positive scalar divisor.
+
+SmoothL1LossGrad has a = clamp(x1 - x2), b = dy, s = beta; NLLLossGrad with mean has a = w, b = g, s = total_weight.
+This module holds the legal evaluation orders of that value in working precision, and derives how far each
+may be from the exact value.
+
+Notation: u = 2**-p, eta the smallest subnormal, N the smallest normal number, fl() one rounding to nearest.
+
+**Relative part.** Each operation returns z(1 + d), |d| <= u, while nothing underflows. An order with k roundings
+before its last one therefore holds, before that last rounding, some z with |z - y| <= ((1 + u)**k - 1) |y|.
+Roundings before the last: ``before`` (0 or 1: whether ``a`` itself was rounded), plus 1 for the quotient or
+product in (a/s)*b, (a*b)/s and (b/s)*a, plus 2 with a reciprocal. When s is a power of two, division by it is
+exact, and a rounding followed by an exact scaling is one rounding of the scaled value: k = ``before`` for every
+order. That needs a normal result: where y is below N, an order that scales last rounds twice, k = ``before`` + 1.
+
+**Underflow.** An intermediate below N may be off by eta/2 instead, absolutely. What follows multiplies it:
+a/s underflowing costs eta/2 * |b|; a*b costs eta/2 / s; b/s costs eta/2 * |a|; 1/s costs eta/2 * |a*b|. At most
+three more roundings enlarge such a term, by (1 + u)**3 at most. Division by a power of two not above 1 is a
+multiplication and cannot underflow.
+
+**Last rounding.** Rounding is monotonic, so the result lies between fl(y - slack) and fl(y + slack): that interval,
+and not a multiple of an ulp, is what the judge tests. It implies the familiar figures: with k = 1 the result is
+within 1.5 ulp, with k >= 2 within k + 1 ulp (a result may round across a binade, where the spacing doubles).
+
+**Flushing.** Where a profile lets subnormals be replaced by zero, any factor, intermediate or result that is or
+may come out below N can make the result zero; those elements are marked. Nothing else changes, because zero
+is the only value that flushing introduces. Where flushed operands of ``a`` itself move it by up to ``moved``, y moves by
+moved * |b| / s, and ``a`` may be that much nearer to N.
+
+Intermediate *overflow* has no term: the documented order has none while a <= s, and an order that adds one is
+not a legal evaluation on the inputs where it does.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from golden.formats import Array, Format, is_power_of_two
+from golden.operator import Arithmetic, Slack
+
+#: Evaluates a * b / s in working precision.
+Order = Callable[[Arithmetic, Array, Array, Array], Array]
+
+
+def formula(m: Arithmetic, a: Array, b: Array, s: Array) -> Array:
+    """Evaluate (a / s) * b, the order that both pages document."""
+    return m.multiply(m.divide(a, s), b)
+
+
+def product_first(m: Arithmetic, a: Array, b: Array, s: Array) -> Array:
+    """Evaluate (a * b) / s."""
+    return m.divide(m.multiply(a, b), s)
+
+
+def gradient_first(m: Arithmetic, a: Array, b: Array, s: Array) -> Array:
+    """Evaluate (b / s) * a, with b the upstream gradient."""
+    return m.multiply(m.divide(b, s), a)
+
+
+def reciprocal(m: Arithmetic, a: Array, b: Array, s: Array) -> Array:
+    """Evaluate (a * (1 / s)) * b."""
+    return m.multiply(m.multiply(a, m.divide(m.load(1.0), s)), b)
+
+
+ORDERS: dict[str, Order] = {
+    "formula": formula,
+    "product-first": product_first,
+    "gradient-first": gradient_first,
+    "reciprocal": reciprocal,
+}
+
+
+def slack(
+    fmt: Format, a: Array, b: Array, s: float, before: Array, flush: bool, moved: Array | float = 0.0
+) -> Slack:
+    """Return the slack of y = a*b/s before the last rounding, as derived at the top of this module.
+
+    ``a`` and ``b`` are float64 arrays of one shape holding the exact factors (``a`` to float64's precision),
+    ``s`` is the divisor, ``before`` counts the roundings that ``a`` already has,
+    ``moved`` is how far flushed operands may have moved it. Non-finite entries get no slack.
+    """
+    u, eta, normal = fmt.roundoff, fmt.step, fmt.smallest_normal
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(a) & np.isfinite(b) & np.isfinite(s)
+        a, b = np.where(finite, np.abs(a), 0.0), np.where(finite, np.abs(b), 0.0)
+        s = abs(s)
+        y = a * b / s
+        power = is_power_of_two(s)
+        r = 1.0 / s
+
+        def absolute(intermediate: Array, factor: Array | float) -> Array:
+            # (1 + u)**3 also covers intermediates that only rounding pushes below N.
+            small = intermediate < normal * (1 + u) ** 3
+            return np.where(small, (1 + u) ** 3 * eta / 2 * factor, 0.0)
+
+        exact_scaling = power and s <= 1
+        quotient = 0.0 if exact_scaling else absolute(a / s, b)
+        product = absolute(a * b, r)
+        scaled = 0.0 if exact_scaling else absolute(b / s, a)
+        inverse = absolute(np.asarray(r), a * b)
+        one, two = (before, before) if power else (before + 1, before + 2)
+        if power:
+            # Scaling last is exact only while the result is normal; below, it rounds once more.
+            two = np.where(y < normal * (1 + u) ** 3, before + 1, before)
+        shift = moved * b * r
+        documented = (y + shift) * ((1 + u) ** one - 1) + quotient + shift
+        legal = (
+            (y + shift) * ((1 + u) ** two - 1)
+            + shift
+            + np.maximum(np.maximum(quotient, product), scaled)
+            + inverse
+        )
+        may_vanish = np.zeros(y.shape, bool)
+        if flush:
+            # Subnormal in any legal order, before or after rounding.
+            near = np.maximum(a - moved, 0.0)
+            inverse_small = np.broadcast_to(r, y.shape)
+            least = np.minimum.reduce([near, b, near / s, near * b, b / s, inverse_small, near * b / s])
+            may_vanish = (least < normal * (1 + u) ** 3) & (y > 0)
+    return Slack(documented, np.maximum(documented, legal), may_vanish)

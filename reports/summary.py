@@ -1,0 +1,198 @@
+"""What a run comes to: order of builds, sums over groups, who fails and why, header facts."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+import msgspec
+
+from golden.results import GRADES, EntryPointResult, Failure, Results, Tally
+from reports import text
+
+#: The counts of a tally; they add up.
+COUNTS = (
+    "cases",
+    "elements",
+    "measured",
+    "misrounded",
+    "failures",
+    "nan",
+    "infinity",
+    "overflow",
+    "zero",
+    "zero_sign",
+)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of a report's header. ``code``: an identifier, to be set as such."""
+
+    name: str
+    value: str
+    code: bool = False
+
+
+@dataclass
+class Problem:
+    """Why a build fails, for the first screen: entry points that fail in the same way share one."""
+
+    symbols: list[str]
+    status: str
+    required: bool
+    summary: str
+    failure: Failure | None = None
+    also: list[str] = field(default_factory=list)  #: other (class, kind) pairs that fail
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Elements of the required tier by verdict class; the three add up to ``elements``."""
+
+    correct: int
+    legal: int
+    failing: int
+
+    @property
+    def elements(self) -> int:
+        """All elements."""
+        return self.correct + self.legal + self.failing
+
+
+def ranked(runs: list[Results]) -> list[Results]:
+    """Order builds: those that conform, then by failing entry points, failing cases, and name."""
+    return sorted(
+        runs,
+        key=lambda r: (
+            r.verdict != "conforms",
+            len(failing_entry_points(r)),
+            sum(e.failures for e in r.entry_points),
+            r.platform.name,
+            text.build_label(r),
+            msgspec.json.encode(r),
+        ),
+    )
+
+
+def labels(runs: list[Results]) -> list[str]:
+    """Return a name for each build; those that share file name and platform are told apart by digest."""
+    names = [(run.platform.name, text.build_label(run)) for run in runs]
+    result = []
+    for number, (run, name) in enumerate(zip(runs, names, strict=True), 1):
+        mark = run.library.sha256[:8] or f"#{number}"
+        same = [r for r, other in zip(runs, names, strict=True) if other == name]
+        if len(same) > 1 and sum(r.library.sha256 == run.library.sha256 for r in same) > 1:
+            mark = f"#{number}"
+        result.append(name[1] if len(same) == 1 else f"{name[1]} ({mark})")
+    return result
+
+
+def failing_entry_points(run: Results) -> list[EntryPointResult]:
+    """Return the entry points that the platform requires and that do not pass."""
+    return [e for e in run.entry_points if e.required and e.status != "pass"]
+
+
+def merged(tallies: Iterable[Tally]) -> Tally:
+    """Add tallies up. The percentile is read off the merged histogram, as the judge does for each part."""
+    total = Tally(grade="correctly-rounded")
+    parts = list(tallies)
+    if not parts:
+        return Tally()
+    for part in parts:
+        for name in COUNTS:
+            setattr(total, name, getattr(total, name) + getattr(part, name))
+        total.mean_ulp += part.mean_ulp * part.measured
+        total.bias_ulp += part.bias_ulp * part.measured
+        total.max_ulp = max(total.max_ulp, part.max_ulp)
+        total.grade = max(total.grade, part.grade, key=GRADES.index)
+        if part.worst and (total.worst is None or part.worst.ulp > total.worst.ulp):
+            total.worst = part.worst
+        for upper, elements in part.histogram.items():
+            total.histogram[upper] = total.histogram.get(upper, 0) + elements
+    total.histogram = dict(sorted(total.histogram.items(), key=lambda item: float(item[0])))
+    total.mean_ulp /= total.measured or 1
+    total.bias_ulp /= total.measured or 1
+    edge = _percentile(total.histogram, 0.999) if total.histogram else max(p.p999_ulp for p in parts)
+    total.p999_ulp = min(edge, total.max_ulp)  # an edge is rounded up; the maximum is the better upper bound
+    return total
+
+
+def _percentile(histogram: dict[str, int], share: float) -> float:
+    wanted = share * sum(histogram.values())
+    seen = accumulate(histogram.values())
+    return next(float(edge) for edge, below in zip(histogram, seen, strict=True) if below >= wanted)
+
+
+def shares(tally: Tally) -> Shares:
+    """Split elements into correctly rounded, other legal, and failing."""
+    off = max(tally.misrounded, tally.failures)
+    return Shares(max(tally.elements - off, 0), off - tally.failures, tally.failures)
+
+
+def problems(run: Results) -> list[Problem]:
+    """Return who fails and why, required entry points first; equal failures are told once."""
+    found: dict[object, Problem] = {}
+    for entry in sorted(run.entry_points, key=lambda e: not e.required):
+        if entry.status == "pass" or (entry.status == "missing" and not entry.required):
+            continue
+        first = next((f for f in entry.failing if f.first), next(iter(entry.failing), None))
+        summary = _summary(entry)
+        key = (entry.status, entry.required, summary, msgspec.json.encode(first))
+        problem = found.setdefault(key, Problem([], entry.status, entry.required, summary, first))
+        problem.symbols.append(entry.symbol)
+        pairs = {f"{f.klass} ({text.words(f.kind)})": None for f in entry.failing if f is not first}
+        if first:
+            pairs.pop(f"{first.klass} ({text.words(first.kind)})", None)
+        problem.also = list(dict.fromkeys(problem.also + list(pairs)))
+    for finding in run.findings:
+        if finding.severity == "failure" and not any(finding.symbol in p.symbols for p in found.values()):
+            symbols = [finding.symbol] if finding.symbol else []
+            summary = f"{text.words(finding.kind)}: {finding.message}"
+            found[id(finding)] = Problem(symbols, "fail", True, summary)
+    return list(found.values())
+
+
+def _summary(entry: EntryPointResult) -> str:
+    optional = "" if entry.required else " (not required by this platform)"
+    if entry.status == "missing":
+        return f"missing: the library does not export it{optional}"
+    if entry.failures and entry.status == "fail":
+        return f"{count_of(entry.failures, entry.cases)} fail{optional}"
+    return f"{text.words(entry.status)}{optional}" + (f": {entry.detail.rstrip('.')}" if entry.detail else "")
+
+
+def count_of(part: int, whole: int) -> str:
+    """Write ``3 of 40 cases``."""
+    return f"{text.count(part)} of {text.plural(whole, 'case')}"
+
+
+def facts(run: Results) -> list[Fact]:
+    """Return the header: everything that is needed to know what the numbers belong to."""
+    library, host, platform, probe = run.library, run.host, run.platform, run.probe
+    lines = [
+        Fact("Target", run.target, code=True),
+        Fact("Library", library.path if library.path != run.target else "", code=True),
+        Fact("SHA-256", library.sha256, code=True),
+        Fact("Compiler", library.compiler),
+        Fact("Built for", library.machine, code=True),
+        Fact(
+            "Platform profile",
+            f"{platform.name}: {text.plural(platform.cores, 'core')}, {', '.join(platform.dtypes)}, "
+            f"subnormals {platform.subnormals}, half is {platform.half}",
+        ),
+        Fact(
+            "Host (judged on, not the platform)",
+            f"{host.machine}, {host.system}, Python {host.python}, NumPy {host.numpy}",
+        ),
+        Fact("Vectors", f"suite {run.vectors.suite}, {text.plural(run.vectors.cases, 'case')}"),
+        *(Fact(f"Digest of {name}", d, code=True) for name, d in sorted(run.vectors.digests.items())),
+        Fact("Options", ", ".join(f"{k}={v}" for k, v in sorted(run.options.items())) or "defaults"),
+        Fact(
+            "Found by probing",
+            f"half passed as {probe.half_abi}; reduction numbers {probe.reduction_enum}; "
+            f"subnormals {probe.subnormals}",
+        ),
+        Fact("golden version", run.golden),
+        Fact("Run time", f"{run.seconds:.1f} s"),
+    ]
+    return [fact for fact in lines if fact.value]

@@ -1,0 +1,161 @@
+"""Compiles the bundled C kernels into a shared library, and says in one sentence why it could not."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from golden.errors import UsageError
+
+#: What every build is compiled with; a user's flags come after these, so they win.
+DEFAULT_FLAGS = ("-O2", "-fPIC", "-shared", "-std=c11", "-Wall", "-Wextra")
+
+#: Tried in this order when neither an argument nor $CC names a compiler.
+COMPILERS = ("cc", "gcc", "clang")
+
+_KERNELS = Path(__file__).parent / "kernels"
+_FP16_PROGRAM = "__extension__ typedef _Float16 t; t f(t x) { return x; }\n"
+_ANY_PROGRAM = "int f(int x) { return x; }\n"
+
+
+def kernel_sources() -> list[Path]:
+    """Return the C files of the bundled kernels, sorted by name."""
+    return sorted(_KERNELS.glob("*.c"))
+
+
+def include_dir() -> Path:
+    """Return the folder of the kernels' headers, for ``-I``."""
+    return _KERNELS
+
+
+def find_compiler(cc: str | None = None) -> list[str]:
+    """Return the command of a C compiler, its own leading arguments included.
+
+    ``cc``, else ``$CC``, else the first of cc, gcc, clang on PATH. As in make, a name that is not itself a
+    program may carry arguments: ``CC="ccache gcc"``.
+
+    Raises :class:`UsageError` when there is none, or when the one that is named cannot be found.
+    """
+    named = cc or os.environ.get("CC", "").strip()
+    if not named:
+        found = next(filter(None, map(shutil.which, COMPILERS)), None)
+        if found is None:
+            raise UsageError(
+                f"No C compiler was found: none of {', '.join(COMPILERS)} is on PATH; install one "
+                "(such as the package gcc), or name one with --cc or $CC."
+            )
+        return [found]
+    origin = "--cc" if cc else "$CC"
+    for words in ([named], _split(named, origin)):
+        if words and (program := shutil.which(words[0])):
+            return [program, *words[1:]]
+    raise UsageError(
+        f"The C compiler {named!r} that {origin} names was not found; give a name on PATH or the path of an "
+        "executable file."
+    )
+
+
+def build_library(
+    output: Path, cc: str | None = None, cflags: Sequence[str] = (), sources: Sequence[Path] | None = None
+) -> Path:
+    """Compile kernels into a shared library and return its path, which is ``output``.
+
+    ``cc``: see :func:`find_compiler`. ``cflags``: arguments of the compiler, appended to
+    :data:`DEFAULT_FLAGS`; the kernels know ``-DGOLDEN_HALF_UINT16``, ``-DGOLDEN_FP32_ONLY``,
+    ``-DGOLDEN_REDUCTION_NONE_SUM_MEAN`` and ``-DGOLDEN_THREADS`` (with ``-pthread``). ``sources``: C files to
+    compile in place of :func:`kernel_sources`; the bundled headers are found from them too.
+
+    Parent folders are created. The library appears under its name only when it is complete: a failed build
+    leaves an older file as it was.
+
+    Raises :class:`UsageError` when there is no such compiler, when it has no fp16 type, when it rejects the
+    sources or flags, and when ``output`` cannot be written.
+    """
+    compiler = find_compiler(cc)
+    # Absolute, so that no name can be taken for an option or for another linker's library.
+    files = [str(path.absolute()) for path in (kernel_sources() if sources is None else sources)]
+
+    def command(target: Path) -> list[str]:
+        return [*compiler, *DEFAULT_FLAGS, f"-I{include_dir()}", *files, "-o", str(target), *cflags]
+
+    if output.is_dir():
+        raise UsageError(f"The library cannot be written to {output}: it is a folder; name a file inside it.")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        # A folder beside the destination: renaming out of it is atomic, and the linker sets the file's mode.
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=".golden-build-") as scratch:
+            built = Path(scratch).absolute() / "library.so"
+            result = _run(compiler, command(built))
+            if result.returncode != 0:
+                raise UsageError(_diagnosis(compiler, cflags, result.stderr, command(output)))
+            if not built.exists():
+                raise UsageError(
+                    f"{compiler[0]} reported success but wrote no library; remove the flags that stop it "
+                    f"before linking from: {shlex.join(cflags)}."
+                )
+            built.replace(output)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(
+            f"The library cannot be written to {output}: {error.filename} is a file where a folder "
+            "is needed; choose another path."
+        ) from error
+    except OSError as error:
+        raise UsageError(
+            f"The library cannot be written to {output}: {error.strerror or error}; choose another path."
+        ) from error
+    return output
+
+
+def _split(named: str, origin: str) -> list[str]:
+    try:
+        return shlex.split(named)
+    except ValueError as error:
+        raise UsageError(f"The C compiler {named!r} that {origin} names cannot be read: {error}.") from error
+
+
+def _run(
+    compiler: Sequence[str], command: Sequence[str], program: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run the compiler; its messages are in English, because :func:`_diagnosis` reads them."""
+    try:
+        return subprocess.run(
+            command,
+            input=program,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, "LC_ALL": "C"},
+            check=False,
+        )
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"The C compiler {compiler[0]} cannot be run: {error}; name another one with --cc or $CC."
+        ) from error
+
+
+def _accepts(compiler: Sequence[str], cflags: Sequence[str], program: str) -> bool:
+    """Tell whether the compiler, with a user's flags, compiles a program."""
+    command = [*compiler, *cflags, "-fsyntax-only", "-x", "c", "-"]
+    return _run(compiler, command, program).returncode == 0
+
+
+def _diagnosis(compiler: Sequence[str], cflags: Sequence[str], messages: str, command: Sequence[str]) -> str:
+    """Return the sentence that says why a compilation failed."""
+    fp32_only = any("GOLDEN_FP32_ONLY" in flag for flag in cflags)
+    if (
+        not fp32_only
+        and _accepts(compiler, cflags, _ANY_PROGRAM)
+        and not _accepts(compiler, cflags, _FP16_PROGRAM)
+    ):
+        return (
+            f"{shlex.join([*compiler, *cflags])} has no fp16 type (_Float16), which the hp_ kernels need; "
+            "use GCC 12 or Clang 15 or newer, or a -march whose processors have fp16 arithmetic, or build "
+            "the fp32 kernels alone with --cflags=-DGOLDEN_FP32_ONLY."
+        )
+    lines = [line.strip() for line in messages.splitlines() if line.strip()]
+    first = next((line for line in lines if "error:" in line), lines[0] if lines else "it gave no message")
+    repeat = shlex.join(command)
+    return f"{compiler[0]} could not compile the kernels: {first}; to see all it says, run: {repeat}"

@@ -1,0 +1,62 @@
+"""What a shared library says about itself, and why this machine cannot load it, without loading it."""
+
+import contextlib
+import hashlib
+import platform
+import struct
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+from elftools.elf.enums import ENUM_E_MACHINE
+
+from golden.errors import TargetError, UsageError
+from golden.results import Library
+
+_ET_DYN = 3
+_MACHINES = {number: name for name, number in ENUM_E_MACHINE.items() if name != "_default_"}
+_HOST_MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64", "riscv64": "EM_RISCV"}
+
+
+def inspect_library(path: Path) -> Library:
+    """Return what a shared library says about itself, without loading it.
+
+    Raises :class:`UsageError` for a file that cannot be read and :class:`TargetError` for one that this
+    machine cannot load, whatever it contains.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            header = file.read(20)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot read the library {path}: {error.strerror}. Give the path of a .so file."
+        ) from error
+    if header[:4] != b"\x7fELF" or len(header) < 20:
+        raise TargetError(f"{path} is not a shared library: it does not begin as an ELF file does.")
+    order = ">" if header[5] == 2 else "<"
+    kind, number = struct.unpack(order + "HH", header[16:20])
+    machine = _MACHINES.get(number, f"machine {number}")
+    host = _HOST_MACHINES.get(platform.machine(), platform.machine())
+    if (machine, header[4], header[5]) != (host, 2, 1):
+        width, end = 64 if header[4] == 2 else 32, "big" if order == ">" else "little"
+        raise TargetError(
+            f"{path} is built for {machine} ({width}-bit, {end}-endian), and this machine is {host}. "
+            "Build it for this machine, or run it where it belongs with the target exec:COMMAND."
+        )
+    if kind != _ET_DYN:
+        raise TargetError(
+            f"{path} is an ELF file but not a shared library (type {kind}). Link it with -shared."
+        )
+    return Library(path=str(path), sha256=digest, compiler=_compiler(path), machine=machine)
+
+
+def _compiler(path: Path) -> str:
+    """Return the distinct strings of the .comment section, if any can be read."""
+    # A damaged file can make the parser raise almost anything; this text is worth no error.
+    with contextlib.suppress(Exception), path.open("rb") as file:
+        section = ELFFile(file).get_section_by_name(".comment")
+        if section is not None:
+            parts = [t.decode("utf-8", "replace") for t in section.data().split(b"\0") if t]
+            return "; ".join(dict.fromkeys(parts))
+    return ""

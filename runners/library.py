@@ -1,0 +1,432 @@
+"""Shared libraries as targets: called through ctypes in a worker process that may die at any time."""
+
+import signal
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal, Self
+
+import msgspec
+import numpy as np
+
+from golden.errors import TargetError
+from golden.operator import REDUCTION_ENUMS, EntryPoint, Operands, Pointer, Scalar, Scalars, entry_points
+from runners import protocol
+from runners.elf import inspect_library
+from runners.nursery import News, Nursery
+from runners.protocol import (
+    Call,
+    Ended,
+    Fault,
+    Finding,
+    Invocation,
+    Loaded,
+    Outcome,
+    PointerArgument,
+    Ran,
+    ScalarArgument,
+    Started,
+    Status,
+    Trouble,
+)
+
+HalfAbi = Literal["float16", "uint16"]
+
+#: Calls sent to the worker ahead of the one that is collected.
+AHEAD = 4
+#: After its first time-out a symbol gets at most this many seconds a call, and after MAX_TIMEOUTS none at
+#: all.
+SHORT_TIMEOUT = 1.0
+MAX_TIMEOUTS = 3
+#: Seconds for starting a process, which waits for nothing but the machine.
+PATIENCE = 30.0
+
+
+def call_for(
+    entry_point: EntryPoint,
+    scalars: Scalars,
+    operands: Operands,
+    invocations: Sequence[Invocation],
+    *,
+    half_abi: HalfAbi = "float16",
+    reduction_enum: str = "sum-mean-none",
+) -> Call:
+    """Build the call of an entry point with a case's scalars and input operands.
+
+    Raises KeyError for a missing operand. ``core_mask`` of the invocations is dropped where there is none.
+    """
+    fmt = entry_point.fmt
+    shapes = entry_point.operator.shapes(scalars)
+    arguments: list[PointerArgument | ScalarArgument] = []
+    for p in entry_point.operator.parameters:
+        if isinstance(p, Pointer):
+            dtype = p.dtype(fmt)
+            data = b"" if p.role.value != "input" else np.ascontiguousarray(operands[p.name], dtype).tobytes()
+            count = len(data) // dtype.itemsize if data else int(np.prod(shapes[p.name], dtype=np.int64))
+            arguments.append(PointerArgument(p.name, p.role.value, dtype.itemsize, count, data))
+        else:
+            arguments.append(_scalar_for(p, scalars[p.name], entry_point, half_abi, reduction_enum))
+    if not entry_point.has_core_mask:
+        invocations = [msgspec.structs.replace(i, core_mask=None) for i in invocations]
+    return Call(entry_point.symbol, tuple(arguments), tuple(invocations))
+
+
+def _scalar_for(
+    parameter: Scalar,
+    value: int | float | str,
+    entry_point: EntryPoint,
+    half_abi: HalfAbi,
+    reduction_enum: str,
+) -> ScalarArgument:
+    if parameter.kind == "real":
+        fmt = entry_point.fmt
+        bits = int(fmt.bits(np.array([value], fmt.dtype))[0])
+        return ScalarArgument(parameter.name, half_abi if fmt.itemsize == 2 else "float32", bits)
+    number = REDUCTION_ENUMS[reduction_enum][str(value)] if parameter.kind == "reduction" else int(value)
+    return ScalarArgument(parameter.name, "int32", number)
+
+
+class _Job:
+    """A call on its way: its outcomes so far, and the last output, which the worker does not repeat."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.outcomes: list[Outcome] = []
+        self.output = b""
+
+    @property
+    def done(self) -> bool:
+        return len(self.outcomes) == len(self.call.invocations)
+
+    def rest(self) -> Call:
+        """What is still to run."""
+        if not self.outcomes:
+            return self.call
+        return msgspec.structs.replace(self.call, invocations=self.call.invocations[len(self.outcomes) :])
+
+    def skip(self, message: str) -> None:
+        """Answer what is still to run with "not-run"."""
+        missing = len(self.call.invocations) - len(self.outcomes)
+        self.outcomes += [Outcome("not-run", message=message) for _ in range(missing)]
+
+
+class LibrarySession:
+    """A shared library in a worker process; implements :class:`runners.protocol.Session`.
+
+    ``symbols``: entry points to look for, all known ones by default. ``timeout``: seconds for loading and for
+    an invocation; an invocation's clock runs only while someone waits in :meth:`collect`. ``memory``: bytes
+    that the library may map. After ``crash_limit`` crashes of a symbol its calls are answered "not-run";
+    before that, the remaining invocations of a crashed call go on in a fresh worker. ``half_abi`` and
+    ``reduction_enum`` are what :meth:`call_for` uses, and may be changed at any time.
+
+    Raises :class:`UsageError` for an unreadable path and :class:`TargetError` for a library that cannot be
+    loaded.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        half_abi: HalfAbi = "float16",
+        reduction_enum: str = "sum-mean-none",
+        *,
+        timeout: float = 10.0,
+        memory: int = 4 << 30,
+        crash_limit: int = 100,
+        symbols: Iterable[str] | None = None,
+    ) -> None:
+        self.library = inspect_library(path)
+        self.half_abi: HalfAbi = half_abi
+        self.reduction_enum = reduction_enum
+        self.timeout = timeout
+        self.crash_limit = crash_limit
+        wanted = sorted(entry_points() if symbols is None else symbols)
+        self._load = protocol.Load(str(path.resolve()), wanted, memory)
+        self._jobs: deque[_Job] = deque()  # not collected yet
+        self._sent: deque[_Job] = deque()  # with the worker; the others are in _unsent or done
+        self._unsent: deque[_Job] = deque()
+        self._crashes: Counter[str] = Counter()
+        self._timeouts: Counter[str] = Counter()
+        self._alive = False  # there is a worker
+        self._loaded: Loaded | None = None  # its answer to Load
+        self._words: Fault | Trouble | None = None  # its last words
+        self._end = Ended(0, 0, 0, 0)  # the end of the last one
+        self._nursery = Nursery()
+        self._stray: list[Finding] = []  # concerning no call
+        self._closed = False
+        try:
+            loaded = self._first_load()
+        except BaseException:
+            self._nursery.close()
+            raise
+        self.symbols = frozenset(loaded.symbols)
+        self.load_findings: list[Finding] = loaded.findings + self._take_text()[2]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call_for(
+        self, entry_point: EntryPoint, scalars: Scalars, operands: Operands, invocations: Sequence[Invocation]
+    ) -> Call:
+        """Build a call with this session's half ABI and reduction numbers; see :func:`call_for`."""
+        abi, numbers = self.half_abi, self.reduction_enum
+        return call_for(entry_point, scalars, operands, invocations, half_abi=abi, reduction_enum=numbers)
+
+    def submit(self, call: Call) -> None:
+        """Queue a call; raises ValueError for a symbol that the library does not have."""
+        if call.symbol not in self.symbols:
+            raise ValueError(f"{self.library.path} has no {call.symbol}")
+        job = _Job(call)
+        self._jobs.append(job)
+        self._unsent.append(job)
+        self._send_ahead()
+
+    def collect(self) -> list[Outcome]:
+        """Return the outcomes of the oldest call not yet collected; raises ValueError when there is none."""
+        if not self._jobs:
+            raise ValueError("no call was submitted")
+        job = self._jobs[0]
+        while not job.done:
+            self._send_ahead()
+            seconds = self._limit(job.call)
+            if not job.done and not self._follow(self._nursery.wait(seconds)):
+                self._give_up(job, seconds)
+        self._jobs.popleft()
+        if job.outcomes:
+            blamed = next((o for o in job.outcomes if o.status != "ok"), job.outcomes[-1])
+            blamed.stdout, blamed.stderr, findings = self._take_text()
+            blamed.findings += findings
+        return job.outcomes
+
+    def run(self, call: Call) -> list[Outcome]:
+        """Submit a call and collect it; raises ValueError while others are queued."""
+        if self._jobs:
+            raise ValueError("collect the submitted calls first")
+        self.submit(call)
+        return self.collect()
+
+    def close(self) -> list[Finding]:
+        """Unload the library, end its processes, return what that showed; a second call does nothing."""
+        if self._closed:
+            return []
+        self._closed = True
+        try:
+            # With a call under way there is no telling in what state the library is: no unloading then.
+            if self._alive and not self._sent:
+                self._unload()
+        finally:
+            self._nursery.close()
+        return self._stray
+
+    def _unload(self) -> None:
+        self._nursery.send(protocol.Unload())
+        while self._alive and self._follow(self._nursery.wait(self.timeout)):
+            pass
+        if self._alive:
+            self._stray.append(Finding("unload", f"Unloading the library took over {self.timeout:g} s."))
+            self._follow(self._nursery.kill())
+        elif self._end.signal or self._end.code or self._end.note:
+            self._stray.append(Finding("unload", f"The library {self._ending()[2]} while it was unloaded."))
+        self._stray += self._take_text()[2]
+
+    # The worker's life
+
+    def _start(self) -> None:
+        """Start a worker and have it load the library; the answer comes with the other news."""
+        while True:
+            if self._nursery.lost:
+                self._nursery.close()
+                self._nursery = Nursery()
+            try:
+                self._nursery.spawn()
+                break
+            except ConnectionError:  # killed since we last looked
+                self._nursery.lost = True
+        self._alive, self._loaded, self._words = True, None, None
+        self._nursery.send(self._load)
+
+    def _first_load(self) -> Loaded:
+        path = self.library.path
+        self._start()
+        while self._loaded is None and self._alive:
+            if not self._follow(self._nursery.wait(self._limit())):
+                self._nursery.kill()
+                raise TargetError(
+                    f"{path} did not finish loading in {self.timeout:g} s: its own start-up code hangs."
+                )
+        if self._loaded is None:
+            raise TargetError(
+                f"{path} {self._ending()[2]} while it was being loaded. Check that the file is whole, "
+                "and what its constructors do."
+            )
+        if self._loaded.error:
+            reason = self._loaded.error.removeprefix(f"{self._load.path}: ")
+            raise TargetError(f"{path} cannot be loaded: {reason}.")
+        return self._loaded
+
+    def _send_ahead(self) -> None:
+        """Keep the worker supplied, and answer calls of hopeless symbols without it."""
+        if self._alive and not self._sent:
+            self._follow(self._nursery.wait(0.0))  # it may have died of what an earlier call left behind
+        while self._unsent and len(self._sent) < AHEAD:
+            job = self._unsent.popleft()
+            symbol = job.call.symbol
+            if self._timeouts[symbol] >= MAX_TIMEOUTS:
+                job.skip(f"{symbol} was not called again after {MAX_TIMEOUTS} time-outs.")
+            elif self._crashes[symbol] >= self.crash_limit:
+                job.skip(f"{symbol} was not called again after {self._crashes[symbol]} crashes.")
+            elif not job.done:
+                if not self._alive:
+                    self._start()
+                self._sent.append(job)
+                self._nursery.send(job.rest())
+
+    def _limit(self, call: Call | None = None) -> float:
+        """Seconds without news after which the worker counts as hung."""
+        if not self._nursery.worker:
+            return PATIENCE
+        if self._words is not None:
+            return SHORT_TIMEOUT  # only its end is missing
+        if self._loaded is None or call is None:
+            return self.timeout
+        limit = call.timeout or self.timeout
+        return min(limit, SHORT_TIMEOUT) if self._timeouts[call.symbol] else limit
+
+    def _follow(self, news: Sequence[News]) -> bool:
+        """Take the worker's news in; return whether there were any."""
+        for event in news:
+            if isinstance(event, Ran):
+                if not self._sent:
+                    continue  # nobody asked: forged by the library
+                job = self._sent[0]
+                if event.output is not None:
+                    job.output = event.output
+                job.outcomes.append(Outcome("ok", job.output, event.findings))
+                if job.done:
+                    self._sent.popleft()
+            elif isinstance(event, Ended):
+                self._lost(event)
+            elif isinstance(event, Loaded):
+                self._loaded = event
+            elif not isinstance(event, Started):
+                self._words = event
+        return bool(news)
+
+    def _give_up(self, job: _Job, seconds: float) -> None:
+        """Kill the worker because an invocation takes longer than that."""
+        seen = len(job.outcomes)
+        *replies, end = self._nursery.kill()
+        self._follow(replies)
+        if isinstance(end, Ended):
+            # Nobody is to blame if it has just answered.
+            hung = len(job.outcomes) == seen and self._words is None
+            self._lost(end, seconds if hung else None, killed=True)
+
+    def _lost(self, end: Ended, hung: float | None = None, killed: bool = False) -> None:
+        """Give the running invocation its outcome, and put calls that were sent ahead back.
+
+        ``hung``: seconds that were waited for it; ``killed``: by us.
+        """
+        self._alive, self._end = False, end
+        self._unsent.extendleft(reversed(self._sent))
+        job = self._sent[0] if self._sent else None
+        self._sent.clear()
+        if job is None or (killed and hung is None and self._words is None):
+            self._stray += _left_findings(end)
+            if not killed and not self._closed:
+                self._stray.append(Finding("crash", f"The library {self._ending()[2]} between two calls."))
+            return
+        symbol = job.call.symbol
+        invocation = job.call.invocations[len(job.outcomes)]
+        findings = _left_findings(end)
+        if hung is not None:
+            outcome = Outcome("timeout", message=f"{symbol} did not return within {hung:g} s.")
+            self._timeouts[symbol] += 1
+        else:
+            self._crashes[symbol] += 1
+            status, name, words = self._ending(job.call, invocation, findings)
+            message = (
+                f"{symbol} {words}." if self._loaded else f"The library {words} while it was loaded again."
+            )
+            outcome = Outcome(status, message=message, signal=name)
+        outcome.findings = findings
+        job.outcomes.append(outcome)
+        if hung is not None:
+            job.skip(f"{symbol} did not return from an earlier invocation of this call.")
+
+    def _ending(
+        self,
+        call: Call | None = None,
+        invocation: Invocation | None = None,
+        findings: list[Finding] | None = None,
+    ) -> tuple[Status, str, str]:
+        """Say how the last worker ended: status, signal's name, predicate.
+
+        Adds to ``findings`` which contract a failed access has broken.
+        """
+        end, words = self._end, self._words
+        if isinstance(words, Fault):
+            name = _signal_name(words.signal)
+            access, finding = _explain(words, call, invocation)
+            if finding is not None and findings is not None:
+                findings.append(finding)
+            return "crash", name, f"crashed with {name} {access}"
+        if isinstance(words, Trouble):
+            return "crash", "", f"left its process unable to go on ({words.message})"
+        if end.note:
+            return "crash", "", end.note
+        if end.signal == signal.SIGKILL:
+            return "crash", "SIGKILL", "was killed (SIGKILL), as the system does when memory runs out"
+        if end.signal:
+            return "crash", _signal_name(end.signal), f"crashed with {_signal_name(end.signal)}"
+        if self._loaded is not None and self._loaded.error:
+            return "crash", "", f"could not be loaded again ({self._loaded.error})"
+        return "exit", "", f"ended its process with exit code {end.code}"
+
+    def _take_text(self) -> tuple[str, str, list[Finding]]:
+        """Return what was printed on stdout and stderr since the last time, and findings that say so."""
+        out, printed = self._nursery.stdout.take()
+        err, complained = self._nursery.stderr.take()
+        counts = [("stdout", printed), ("stderr", complained)]
+        return out, err, [Finding("printed", f"{n} bytes were printed on {name}.") for name, n in counts if n]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _left_findings(end: Ended) -> list[Finding]:
+    if not end.left:
+        return []
+    return [Finding("left-process", f"{end.left} processes that the library had started were left.")]
+
+
+def _explain(fault: Fault, call: Call | None, invocation: Invocation | None) -> tuple[str, Finding | None]:
+    """Say what an access missed, as the end of a sentence, and as a finding if it was an operand."""
+    verb = {"read": "reading", "write": "writing"}.get(fault.access, "accessing")
+    if fault.address is None:
+        return "at an address that is none, or at an unaligned one that an instruction needs aligned", None
+    operand = next((a for a in call.arguments if a.name == fault.operand), None) if call else None
+    if not isinstance(operand, PointerArgument) or invocation is None:
+        null = " (a null pointer)" if fault.address < 1 << 16 else ""
+        return f"{verb} address {fault.address:#x}{null}", None
+    element = f"{operand.name}[{fault.element}]"
+    written = fault.access == "write"
+    kind = "guard"
+    if operand.name in invocation.unreadable:
+        kind, where = "touched", "which it has no reason to touch"
+    elif fault.element < 0:
+        where = "before its first element"
+        kind = "output-underrun" if operand.role == "output" and written else kind
+    elif fault.element >= operand.count:
+        where = f"beyond its {operand.count} elements"
+        kind = "output-overrun" if operand.role == "output" and written else kind
+    else:
+        kind, where = "input-written", "which is an input"
+    text = f"{verb} {element}, {where}"
+    return text, Finding(kind, f"{call.symbol if call else ''} crashed {text}.", operand.name, fault.element)

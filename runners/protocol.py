@@ -1,0 +1,258 @@
+"""Calls and outcomes: the one interface that every way of running a kernel implements, and its framing.
+
+The judge builds a :class:`Call`, a :class:`Session` executes it once an :class:`Invocation` and answers with
+one :class:`Outcome` each. This module imports no other part of the project and no NumPy: the process that
+runs foreign code loads it, and has to start in milliseconds.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+Status = Literal["ok", "crash", "timeout", "exit", "not-run"]
+Placement = Literal["end", "begin"]
+
+#: Largest frame that is accepted, in bytes: four operands of 2**24 fp32 elements and change.
+MAX_FRAME = 1 << 29
+
+#: Bytes the output is filled with before a call. The two are complements, so no byte and no unwritten element
+#: can be the same under both. As numbers (fp16 -0.022 and 203, fp32 -2.9e-16 and 1.5e16) they are neither
+#: zero nor of like size, so adding into the output shows as well; and not NaN, which would pass where the
+#: result has to be NaN.
+POISONS = (0xA5, 0x5A)
+
+
+class Invocation(msgspec.Struct, frozen=True, array_like=True):
+    """One execution of a call: everything that must not change a bit of the result.
+
+    ``placement``: operands end exactly at an inaccessible page, or begin right after one. ``offset``:
+    elements (0..15) that every operand is moved away from that page; ``skew``: further elements for each
+    operand before it, modulo 16, so that operands are misaligned against each other. ``align``: bytes; with
+    "end", operands are moved down to a multiple of it, for platforms whose kernels may require that.
+    ``poison`` selects from POISONS; ``unread`` is the content of operands that must not matter; operands
+    named in ``unreadable`` lie on inaccessible pages. ``core_mask``: None for entry points that take none.
+    """
+
+    core_mask: int | None = None
+    placement: Placement = "end"
+    offset: int = 0
+    skew: int = 0
+    align: int = 1
+    poison: Literal[0, 1] = 0
+    unread: Literal["nan", "ones"] = "nan"
+    unreadable: tuple[str, ...] = ()
+
+
+class PointerArgument(msgspec.Struct, frozen=True, array_like=True, tag="pointer"):
+    """An operand: ``count`` elements of ``itemsize`` bytes; ``data`` is the bytes of an input, else empty."""
+
+    name: str
+    role: Literal["input", "output", "unread"]
+    itemsize: int
+    count: int
+    data: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.itemsize * self.count
+
+
+class ScalarArgument(msgspec.Struct, frozen=True, array_like=True, tag="scalar"):
+    """A scalar by value, as bits. ``float16`` is C's ``_Float16``, ``uint16`` a half as an integer type."""
+
+    name: str
+    ctype: Literal["int32", "float16", "uint16", "float32"]
+    bits: int
+
+
+class Call(msgspec.Struct, frozen=True, array_like=True, tag="call"):
+    """One kernel call with the ways to execute it. ``arguments`` are in C order, ``core_mask`` not included.
+
+    ``timeout``: seconds an invocation; 0 means the session's.
+    """
+
+    symbol: str
+    arguments: tuple[PointerArgument | ScalarArgument, ...]
+    invocations: tuple[Invocation, ...]
+    timeout: float = 0.0
+
+
+class Finding(msgspec.Struct, frozen=True, array_like=True):
+    """A broken contract in one sentence, with the operand and the element (relative to its first) concerned.
+
+    Kinds: ``output-underrun``, ``output-overrun`` (bytes beside the output changed, or a write hit its
+    guard), ``input-written``, ``guard`` (an access outside an operand), ``touched`` (an operand named
+    ``unreadable``), ``fp-environment``, ``printed``, ``forked``, ``left-process``, ``unload``,
+    ``crash`` (between two calls).
+    """
+
+    kind: str
+    message: str
+    operand: str = ""
+    element: int | None = None
+
+
+class Outcome(msgspec.Struct):
+    """What one invocation did.
+
+    ``output`` is empty unless ``status`` is "ok". ``exit``: the library ended the process without a signal;
+    ``not-run``: skipped after earlier crashes or time-outs. ``message`` is one sentence unless "ok".
+    ``stdout`` and ``stderr`` are the first 4 KiB of what was printed since the last call's end (calls that
+    are queued behind this one may have begun to print into it).
+    """
+
+    status: Status
+    output: bytes = b""
+    findings: list[Finding] = []
+    message: str = ""
+    signal: str = ""
+    stdout: str = ""
+    stderr: str = ""
+
+
+class Session(Protocol):
+    """A target that is ready to be called."""
+
+    #: Entry points that the target has, out of those asked for.
+    symbols: frozenset[str]
+    #: What loading the target did that it should not.
+    load_findings: list[Finding]
+
+    def submit(self, call: Call) -> None:
+        """Queue a call; calls run in order while the caller does other work."""
+
+    def collect(self) -> list[Outcome]:
+        """Return the outcomes of the oldest call not yet collected, one an invocation."""
+
+    def run(self, call: Call) -> list[Outcome]:
+        """Submit a call and collect it; raises ValueError while others are queued."""
+
+    def close(self) -> list[Finding]:
+        """End the target and return what ending it showed; calling it again does nothing."""
+
+
+# What judge and worker tell each other on the control socket besides Call
+
+
+class Load(msgspec.Struct, array_like=True, tag="load"):
+    """Judge to worker, first: load a library and look for symbols. ``memory``: bytes it may map."""
+
+    path: str
+    symbols: list[str]
+    memory: int
+
+
+class Unload(msgspec.Struct, array_like=True, tag="unload"):
+    """Judge to worker, last: unload the library and exit."""
+
+
+class Loaded(msgspec.Struct, array_like=True, tag="loaded"):
+    """Worker to judge: symbols found, or why the library cannot be loaded."""
+
+    symbols: list[str]
+    error: str
+    findings: list[Finding]
+
+
+class Ran(msgspec.Struct, array_like=True, tag="ran"):
+    """Worker to judge: an invocation returned. ``output`` None: the same bytes as the one before it."""
+
+    output: bytes | None
+    findings: list[Finding]
+
+
+class Fault(msgspec.Struct, array_like=True, tag="fault"):
+    """Worker to judge, from the signal handler: an access failed; the process is about to die.
+
+    ``address`` None: the processor did not say (a general protection fault). ``operand``: the one that the
+    address lies in or whose guard it hit, with the element relative to its first. ``access``: "read", "write"
+    or unknown "".
+    """
+
+    signal: int
+    address: int | None
+    access: str
+    operand: str
+    element: int
+
+
+class Trouble(msgspec.Struct, array_like=True, tag="trouble"):
+    """Worker to judge: the worker itself cannot go on."""
+
+    message: str
+
+
+Request = Load | Call | Unload
+Reply = Loaded | Ran | Fault | Trouble
+
+
+# What the nursery tells the judge; the judge asks with the words SPAWN and KILL
+
+SPAWN, KILL = b"spawn", b"kill"
+
+
+class Started(msgspec.Struct, array_like=True, tag="started"):
+    """A worker runs; its process group has the same number."""
+
+    pid: int
+
+
+class Ended(msgspec.Struct, array_like=True, tag="ended"):
+    """A worker is gone with everything it started. ``left``: processes that had to be killed after it.
+
+    ``signal`` is 0 for a worker that exited, with ``code``. ``note``: the judge's own reason to take it for
+    ended, as a predicate.
+    """
+
+    pid: int
+    code: int
+    signal: int
+    left: int
+    note: str = ""
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_request = msgspec.msgpack.Decoder(Request).decode
+decode_reply = msgspec.msgpack.Decoder(Reply).decode
+decode_event = msgspec.msgpack.Decoder(Started | Ended).decode
+
+
+class FrameError(Exception):
+    """Bytes on a control socket that are no frame; ``str(error)`` completes "the peer ..."."""
+
+
+def frame(message: Any) -> bytes:
+    """Return a message as a frame: four bytes of length, little-endian, then msgpack."""
+    body = encode(message)
+    if len(body) > MAX_FRAME:
+        raise FrameError(f"cannot be sent {len(body)} bytes at once (limit {MAX_FRAME})")
+    return len(body).to_bytes(4, "little") + body
+
+
+def frame_length(header: bytes | bytearray) -> int:
+    """Return the body's length that a four-byte header announces; raises :class:`FrameError`."""
+    length = int.from_bytes(header[:4], "little")
+    if length > MAX_FRAME:
+        raise FrameError(f"announced a frame of {length} bytes (limit {MAX_FRAME})")
+    return length
+
+
+class Frames:
+    """Cuts a byte stream into frames."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Take bytes as they come and yield the bodies of the frames they complete; raises FrameError."""
+        self._buffer += chunk
+        start = 0
+        while len(self._buffer) - start >= 4:
+            stop = start + 4 + frame_length(self._buffer[start : start + 4])
+            if len(self._buffer) < stop:
+                break
+            yield bytes(memoryview(self._buffer)[start + 4 : stop])
+            start = stop
+        del self._buffer[:start]

@@ -1,0 +1,88 @@
+"""Reference models: legal evaluations of the operators simulated in NumPy, as if they were a library."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from golden.errors import UsageError
+from golden.formats import FP32, Array, Format
+from golden.operator import REDUCTION_ENUMS, Arithmetic, Operands, Operator, Pointer, Scalars, entry_points
+from runners.protocol import Call, Finding, Outcome, PointerArgument
+
+
+@dataclass(frozen=True)
+class Model:
+    """How a model computes: an evaluation order (none: the oracle), in which arithmetic."""
+
+    summary: str
+    order: str | None
+    wide: bool = False
+    flush: bool = False
+
+    def evaluate(self, operator: Operator, fmt: Format, scalars: Scalars, operands: Operands) -> Array:
+        """Return the output elements (flat, of the storage format)."""
+        if self.order is None:
+            return operator.oracle(fmt, scalars, operands).value
+        arithmetic = Arithmetic(FP32 if self.wide else fmt, self.flush)
+        with np.errstate(all="ignore"):
+            values = operator.orders[self.order](arithmetic, scalars, operands)
+            return values.astype(fmt.dtype)
+
+
+MODELS: dict[str, Model] = {
+    "exact": Model("the correctly rounded result", None),
+    "formula": Model("the page's order, every operation rounded", "formula"),
+    "product-first": Model("multiply before dividing", "product-first"),
+    "gradient-first": Model("divide the upstream gradient first", "gradient-first"),
+    "reciprocal": Model("multiply by a rounded reciprocal", "reciprocal"),
+    "fp32-inside": Model("the page's order in fp32, rounded once to the stored format", "formula", wide=True),
+    "flush": Model("the page's order, subnormals replaced by zero", "formula", flush=True),
+}
+
+
+class ReferenceSession:
+    """A model behind the session interface (:class:`runners.protocol.Session`); nothing can go wrong in it."""
+
+    def __init__(self, name: str) -> None:
+        if name not in MODELS:
+            raise UsageError(f"There is no reference model {name!r}; known are {', '.join(MODELS)}.")
+        self.model = MODELS[name]
+        self.symbols = frozenset(entry_points())
+        self.load_findings: list[Finding] = []
+        self._queue: deque[Call] = deque()
+
+    def submit(self, call: Call) -> None:
+        """Queue a call."""
+        self._queue.append(call)
+
+    def collect(self) -> list[Outcome]:
+        """Evaluate the oldest call; every invocation has the same result."""
+        call = self._queue.popleft()
+        entry = entry_points()[call.symbol]
+        operator, fmt = entry.operator, entry.fmt
+        scalars: dict[str, int | float | str] = {}
+        operands: dict[str, Array] = {}
+        reductions = {number: name for name, number in REDUCTION_ENUMS["sum-mean-none"].items()}
+        for parameter, argument in zip(operator.parameters, call.arguments, strict=True):
+            if isinstance(argument, PointerArgument):
+                if isinstance(parameter, Pointer) and argument.role == "input":
+                    operands[argument.name] = np.frombuffer(argument.data, parameter.dtype(fmt))
+            elif not isinstance(parameter, Pointer):
+                if parameter.kind == "real":
+                    bits = np.array([argument.bits], fmt.bits_dtype)
+                    scalars[parameter.name] = float(fmt.from_bits(bits)[0])
+                else:
+                    number = argument.bits
+                    scalars[parameter.name] = reductions[number] if parameter.kind == "reduction" else number
+        output = self.model.evaluate(operator, fmt, scalars, operands).tobytes()
+        return [Outcome("ok", output) for _ in call.invocations]
+
+    def run(self, call: Call) -> list[Outcome]:
+        """Submit a call and collect it."""
+        self.submit(call)
+        return self.collect()
+
+    def close(self) -> list[Finding]:
+        """End the session."""
+        return []

@@ -1,0 +1,133 @@
+"""Memory contracts: operands between inaccessible pages, read-only inputs, canaries around outputs."""
+
+import ctypes
+import mmap
+import os
+import random
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from runners.protocol import Finding, Invocation, PointerArgument
+
+PAGE = mmap.PAGESIZE
+#: Inaccessible bytes on either side of a region. Wide, because a wrong stride misses by more than an element.
+GUARD = 64 * PAGE
+#: Regions are kept for the next call until they hold this much.
+KEPT_BYTES = 256 << 20
+#: Fills the rest of an operand's pages. Irregular, so that a shifted copy shows; without zeros, because zero
+#: is what most overruns write.
+CANARY = bytes(random.Random(1).choices(range(1, 256), k=PAGE)) * 4
+
+_PROT_NONE = 0
+_MAP_FIXED = 0x10
+_MAP_NORESERVE = 0x4000
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+
+
+def _map(address: int | None, size: int, access: int, flags: int, fd: int = -1) -> int:
+    mapped = libc.mmap(address, size, access, flags, fd, 0)
+    if mapped is None or mapped == ctypes.c_void_p(-1).value:
+        raise MemoryError(f"mapping {size} bytes failed: {os.strerror(ctypes.get_errno())}")
+    return int(mapped)
+
+
+class Region:
+    """Whole pages for one operand, between inaccessible ones; ``view`` is ours, and writable.
+
+    Pages of an input are shared memory mapped twice: read-only where the library is sent, writable elsewhere
+    for ``view``. That costs no system call an invocation. An output is private, so that a process forked by
+    the library cannot write into it; "unreadable" pages have no memory and no view.
+    """
+
+    def __init__(self, size: int, role: str) -> None:
+        self.size = size
+        self.span = size + 2 * GUARD
+        self.lower = _map(None, self.span, _PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+        self.base = self.lower + GUARD
+        #: What ``view`` holds, to fill it once a call and not once an invocation.
+        self.content: object = None
+        self.view = memoryview(b"")
+        if role == "output":
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED
+            _map(self.base, size, mmap.PROT_READ | mmap.PROT_WRITE, flags)
+            self.view = memoryview((ctypes.c_ubyte * size).from_address(self.base)).cast("B")
+        elif role != "unreadable":
+            fd = os.memfd_create("operand")
+            os.ftruncate(fd, size)
+            _map(self.base, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, fd)
+            self.view = memoryview(mmap.mmap(fd, size))
+            os.close(fd)
+
+    def unmap(self) -> None:
+        """Give the address range back; ``view`` must not be used again."""
+        self.view = memoryview(b"")
+        libc.munmap(self.lower, self.span)
+
+
+class Placed(NamedTuple):
+    """An operand at its place: bytes ``start`` to ``stop`` of a region."""
+
+    argument: PointerArgument
+    region: Region
+    start: int
+    stop: int
+
+
+class Memory:
+    """The operands' regions, by position in the argument list, size and role."""
+
+    def __init__(self) -> None:
+        self._regions: dict[tuple[int, int, str], Region] = {}
+        self._bytes = 0
+
+    def place(self, slot: int, argument: PointerArgument, invocation: Invocation) -> Placed:
+        """Choose where an operand lies; raises MemoryError."""
+        shift = (invocation.offset + slot * invocation.skew) % 16 * argument.itemsize
+        needed = argument.size + shift + invocation.align - 1
+        size = max(1, -(-needed // PAGE)) * PAGE
+        start = shift
+        if invocation.placement == "end":
+            start = size - shift - argument.size
+            start -= start % invocation.align
+        role = "unreadable" if argument.name in invocation.unreadable else argument.role
+        region = self._regions.get((slot, size, role))
+        if region is None:
+            region = Region(size, role)
+            self._regions[slot, size, role] = region
+            self._bytes += size
+        return Placed(argument, region, start, start + argument.size)
+
+    def trim(self) -> None:
+        """Give memory back between calls once much has gathered."""
+        if self._bytes > KEPT_BYTES:
+            for region in self._regions.values():
+                region.unmap()
+            self._regions.clear()
+            self._bytes = 0
+
+
+def fill(placed: Placed, content: bytes) -> None:
+    """Write an operand's content, and the canary into the rest of its pages."""
+    region, start, stop = placed.region, placed.start, placed.stop
+    region.view[:start] = CANARY[:start]
+    region.view[start:stop] = content
+    region.view[stop:] = CANARY[: region.size - stop]
+
+
+def slack_findings(placed: Placed) -> Iterator[Finding]:
+    """Compare what lies beside an output; report the changed element that is nearest to the operand."""
+    argument, region, start, stop = placed
+    before, after = bytes(region.view[:start]), bytes(region.view[stop:])
+    if before != CANARY[:start]:
+        changed = max(i for i in range(start) if before[i] != CANARY[i])
+        element = (changed - start) // argument.itemsize
+        yield Finding("output-underrun", f"{argument.name}[{element}] was written.", argument.name, element)
+    if after != CANARY[: len(after)]:
+        changed = min(i for i in range(len(after)) if after[i] != CANARY[i])
+        element = (stop - start + changed) // argument.itemsize
+        message = f"{argument.name}[{element}] was written, beyond its {argument.count} elements."
+        yield Finding("output-overrun", message, argument.name, element)

@@ -1,0 +1,237 @@
+"""Validation: every case of a suite on every entry point that the platform requires, judged, as results."""
+
+import platform as host_platform
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from golden import __version__
+from golden.case import Case
+from golden.errors import TargetError
+from golden.operator import EntryPoint
+from golden.profile import Profile
+from golden.results import (
+    SCHEMA,
+    EntryPointResult,
+    Finding,
+    Host,
+    Library,
+    Platform,
+    Probe,
+    Results,
+    Vectors,
+)
+from golden.vectorfile import VectorFile
+from runners.library import HalfAbi, LibrarySession, call_for
+from runners.plan import invocations
+from runners.probe import probe_half_abi, probe_reductions, probe_subnormals
+from runners.protocol import Session
+from runners.verdict import EntryPointVerdict
+
+#: Calls that are on their way to the worker while the judge works on earlier ones.
+_AHEAD = 3
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was asked for."""
+
+    profile: Profile
+    suite: str
+    strict: bool = False
+    half_abi: str = "auto"
+    reduction_enum: str = "sum-mean-none"
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a run: ``done`` of ``total`` cases, now at an entry point."""
+
+    symbol: str
+    done: int
+    total: int
+
+
+def validate(
+    target: str,
+    session: Session,
+    library: Library,
+    files: Sequence[VectorFile],
+    settings: Settings,
+    progress: Callable[[Progress], None] = lambda step: None,
+) -> Results:
+    """Run and judge every case of ``files`` on every entry point that the platform requires.
+
+    Raises :class:`TargetError` if the target has none of the entry points that vectors and platform ask for.
+    """
+    started = time.monotonic()
+    profile = settings.profile
+    by_kind = {(f.operator.name, f.dtype): f for f in files}
+    wanted = [e for e in profile.required() if (e.operator.name, e.fmt.name) in by_kind]
+    if not any(e.symbol in session.symbols for e in wanted):
+        asked = (
+            ", ".join(e.symbol for e in wanted)
+            or "nothing, because the vectors hold no case for this platform"
+        )
+        raise TargetError(f"{target} has none of the entry points asked for: {asked}.")
+    probe, reduction_enum, findings = _probe(session, settings, wanted)
+    half_abi: HalfAbi = "uint16" if probe.half_abi == "uint16" else "float16"
+    findings += [
+        Finding(f"load-{f.kind}", "", "warning", f"Loading the library: {f.message}")
+        for f in session.load_findings
+    ]
+
+    total = sum(
+        len(by_kind[e.operator.name, e.fmt.name].cases) for e in wanted if e.symbol in session.symbols
+    )
+    done = 0
+    entries: list[EntryPointResult] = []
+    outputs: dict[str, bytes] = {}  # of shared entry points, for comparison with the private ones
+    orders: dict[str, str] = {}
+    misnumbered = probe.reduction_enum not in (reduction_enum, "unknown", "other")
+    for entry in wanted:
+        verdict = EntryPointVerdict(entry, profile, settings.strict)
+        if entry.symbol not in session.symbols:
+            entries.append(verdict.missing())
+            continue
+        cases = by_kind[entry.operator.name, entry.fmt.name].cases
+        if misnumbered and any(s.kind == "reduction" for s in entry.operator.scalars):
+            verdict.refuse(
+                "reduction-enum",
+                f"This build numbers reductions {probe.reduction_enum}, not {reduction_enum} as the gradient's page "
+                f"does: validate with --reduction-enum {probe.reduction_enum} to judge the rest.",
+            )
+        else:
+            for case, judged in _run(session, entry, cases, profile, half_abi, reduction_enum, verdict):
+                _compare_storages(verdict, entry, case, judged, outputs)
+                done += 1
+                progress(Progress(entry.symbol, done, total))
+        result = verdict.result(expected=len(cases))
+        entries.append(result)
+        findings += verdict.findings()
+        if best := verdict.orders.best():
+            orders[entry.symbol] = best
+    findings += [Finding(f"close-{f.kind}", "", "warning", f.message) for f in session.close()]
+
+    partial = [e for e in profile.required() if e not in wanted]
+    verdict_word, reason = _overall(entries, profile, partial)
+    return Results(
+        schema=SCHEMA,
+        golden=__version__,
+        verdict=verdict_word,
+        reason=reason,
+        platform=Platform(
+            profile.name,
+            profile.cores,
+            profile.subnormals,
+            profile.half,
+            list(profile.dtypes),
+            list(profile.provenance.stated),
+            list(profile.provenance.assumed),
+        ),
+        target=target,
+        library=library,
+        host=Host(
+            host_platform.machine(), host_platform.system(), host_platform.python_version(), np.__version__
+        ),
+        vectors=Vectors(
+            settings.suite, sum(len(f.cases) for f in files), {f.path.name: f.digest for f in files}
+        ),
+        options={
+            "half-abi": settings.half_abi,
+            "reduction-enum": settings.reduction_enum,
+            "strict": "yes" if settings.strict else "no",
+            "timeout": f"{settings.timeout:g} s",
+        },
+        probe=Probe(probe.half_abi, probe.reduction_enum, probe.subnormals, orders),
+        seconds=round(time.monotonic() - started, 3),
+        entry_points=entries,
+        findings=findings,
+        complete=True,
+    )
+
+
+def _probe(
+    session: Session, settings: Settings, wanted: Iterable[EntryPoint]
+) -> tuple[Probe, str, list[Finding]]:
+    """Find out what has to be known before judging; returns it with the reduction numbers to use."""
+    findings = []
+    half_abi = settings.half_abi
+    uses_half = any(e.fmt.name == "fp16" and e.symbol in session.symbols for e in wanted)
+    if half_abi == "auto":
+        half_abi = probe_half_abi(session) if isinstance(session, LibrarySession) and uses_half else "float16"
+        if half_abi == "unknown":
+            message = "Neither _Float16 nor uint16_t as the type of half gives plausible results; _Float16 was used."
+            findings.append(Finding("half-abi", "", "warning", message))
+    numbers = probe_reductions(session)
+    reduction_enum = settings.reduction_enum
+    if reduction_enum == "auto":
+        reduction_enum = numbers if numbers not in ("unknown", "other") else "sum-mean-none"
+        if reduction_enum != "sum-mean-none":
+            message = (
+                f"This build numbers reductions {reduction_enum}; the gradient's page says sum-mean-none."
+            )
+            findings.append(Finding("reduction-enum", "", "warning", message))
+    subnormals = probe_subnormals(session, "uint16" if half_abi == "uint16" else "float16")
+    return Probe(half_abi, numbers, subnormals), reduction_enum, findings
+
+
+def _run(
+    session: Session,
+    entry: EntryPoint,
+    cases: Sequence[Case],
+    profile: Profile,
+    half_abi: HalfAbi,
+    reduction_enum: str,
+    verdict: EntryPointVerdict,
+) -> Iterable[tuple[Case, bytes | None]]:
+    """Run and judge all cases of an entry point, keeping the worker busy; yields each with its first output."""
+
+    def submit(batch: Iterable[Case]) -> None:
+        for case in batch:
+            plan = invocations(case, entry, profile)
+            call = call_for(
+                entry, case.scalars, case.operands, plan, half_abi=half_abi, reduction_enum=reduction_enum
+            )
+            session.submit(call)
+            plans.append(plan)
+
+    plans: list[list] = []  # type: ignore[type-arg]
+    waiting = iter(cases)
+    submit(islice(waiting, _AHEAD))
+    for number, case in enumerate(cases):
+        outcomes = session.collect()
+        submit(islice(waiting, 1))
+        verdict.add(case, plans[number], outcomes)
+        yield case, outcomes[0].output if outcomes[0].status == "ok" else None
+
+
+def _compare_storages(
+    verdict: EntryPointVerdict, entry: EntryPoint, case: Case, output: bytes | None, outputs: dict[str, bytes]
+) -> None:
+    if output is None:
+        return
+    if entry.storage == "shared":
+        outputs[case.id] = output
+    elif (other := outputs.pop(case.id, None)) is not None and other != output:
+        verdict.storage_differs(case)
+
+
+def _overall(
+    entries: Sequence[EntryPointResult], profile: Profile, partial: Sequence[EntryPoint]
+) -> tuple[str, str]:
+    bad = [e for e in entries if e.status != "pass"]
+    scope = f" (the vectors given do not cover {', '.join(e.symbol for e in partial)})" if partial else ""
+    if not entries or not any(e.cases for e in entries):
+        return "fails", f"Nothing was run for {profile.name}."
+    if bad:
+        named = ", ".join(f"{e.symbol} ({e.status})" for e in bad)
+        return (
+            "fails",
+            f"{len(bad)} of {len(entries)} entry points that {profile.name} requires do not pass: {named}.",
+        )
+    return "conforms", f"All {len(entries)} entry points judged for {profile.name} pass{scope}."

@@ -1,0 +1,275 @@
+"""The verdict on one entry point: outcomes judged, contracts held against each other, findings merged."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from golden.case import Case
+from golden.formats import Array
+from golden.judge import KEPT_FAILURES, Judged, element, judge
+from golden.operator import EntryPoint
+from golden.profile import Profile
+from golden.results import EntryPointResult, Failure, Finding, Severity, Status
+from golden.tally import Accumulator
+from runners.probe import OrderShares
+from runners.protocol import POISONS, Invocation, Outcome
+
+#: Broken contracts that make an entry point fail; other findings are remarks.
+FAILING = {
+    "output-underrun": "memory before the output was written",
+    "output-overrun": "memory beyond the output was written",
+    "input-written": "an input was written",
+    "guard": "memory outside an operand was accessed",
+    "fp-environment": "the floating-point environment was left changed",
+    "unwritten": "output elements were not written",
+    "unread-influence": "an operand that must not be read changed the result",
+    "poison-influence": "what the output held before the call changed the result",
+}
+
+
+class EntryPointVerdict:
+    """Collects what is found about one entry point, case by case."""
+
+    def __init__(self, entry: EntryPoint, profile: Profile, strict: bool) -> None:
+        self.entry = entry
+        self.orders = OrderShares()
+        self._profile = profile
+        self._strict = strict
+        self._required: dict[str, Accumulator] = {}
+        self._stress: dict[str, Accumulator] = {}
+        self._overall = Accumulator()
+        self._classes: dict[str, Counter[str]] = {}
+        self._failures: list[Failure] = []
+        self._failing = 0
+        self._statuses: Counter[str] = Counter()
+        self._cases = 0
+        self._findings: dict[tuple[str, str], tuple[Finding, int]] = {}
+        self._refused = ""
+
+    def add(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> None:
+        """Judge the outcomes of one case, one an invocation of its plan."""
+        self._cases += 1
+        row = self._classes.setdefault(case.klass, Counter())
+        row["cases"] += 1
+        problems = self._contracts(case, plan, outcomes)
+        outputs = [self._array(case, o) for o in outcomes]
+        first = outputs[0]
+        if first is not None:
+            problems += self._values(case, first)
+            problems += self._compare(case, plan, outputs)
+        if problems:
+            self._fail(case, problems)
+            row["failures"] += 1
+
+    def _values(self, case: Case, output: Array) -> list[Failure]:
+        """Judge the first output in full."""
+        judged = judge(case, output, self._profile.may_flush)
+        rows = self._required if case.tier == "required" else self._stress
+        rows.setdefault(case.group, Accumulator()).add(case, output, judged)
+        if case.tier == "required":
+            self._overall.add(case, output, judged)
+        if case.klass == "order-distinguishing":
+            self.orders.add(case, output)
+        return self._value_failures(case, output, judged)
+
+    def _value_failures(self, case: Case, output: Array, judged: Judged, where: str = "") -> list[Failure]:
+        failing = judged.failing
+        if failing.size == 0:
+            return []
+        # The worst number says most; without numbers, the first element.
+        sizes = np.nan_to_num(np.abs(judged.signed[failing]), nan=-1.0)
+        worst = element(case, output, judged, int(failing[np.argmax(sizes)]))
+        message = (
+            f"{failing.size} of {output.size} elements outside every legal bound{where}; "
+            f"element {worst.index}: expected {worst.expected.decimal}, got {worst.got.decimal}"
+        )
+        message += (
+            f" ({worst.ulp:.4g} ulp, at most {worst.bound:.4g} legal)." if worst.ulp else f" ({worst.kind})."
+        )
+        return [Failure(case.id, case.klass, case.tier, worst.kind, message, int(failing.size), worst)]
+
+    def _compare(
+        self, case: Case, plan: Sequence[Invocation], outputs: Sequence[Array | None]
+    ) -> list[Failure]:
+        """Hold every other invocation against the first: bits must not depend on how a case is run."""
+        first = outputs[0]
+        assert first is not None
+        problems: list[Failure] = []
+        seen: set[bytes] = {first.tobytes()}
+        unwritten = self._unwritten(case, plan, outputs)
+        if unwritten.size:
+            message = f"{unwritten.size} of {first.size} output elements were not written, the first is element {unwritten[0]}."
+            problems.append(
+                Failure(case.id, case.klass, case.tier, "unwritten", message, int(unwritten.size))
+            )
+        for invocation, output in zip(plan[1:], outputs[1:], strict=True):
+            if output is None or (raw := output.tobytes()) in seen:
+                continue
+            seen.add(raw)
+            differ = np.flatnonzero(case.fmt.bits(output) != case.fmt.bits(first))
+            kind = _what_differs(plan[0], invocation)
+            judged = judge(case, output, self._profile.may_flush)
+            bad = self._value_failures(case, output, judged, f" with {_describe(invocation)}")
+            if bad and not unwritten.size:
+                problems += bad
+            if not bad:
+                self._note(
+                    kind,
+                    "warning",
+                    f"{differ.size} of {first.size} elements have other bits with {_describe(invocation)} than with "
+                    f"{_describe(plan[0])}, all within bounds; the first is element {differ[0]}.",
+                    case,
+                )
+        return problems
+
+    def _unwritten(self, case: Case, plan: Sequence[Invocation], outputs: Sequence[Array | None]) -> Array:
+        """Return the elements that hold the poison of two invocations with different poison."""
+        held: dict[int, Array] = {}
+        for invocation, output in zip(plan, outputs, strict=True):
+            if output is not None:
+                poison = int.from_bytes(bytes([POISONS[invocation.poison]]) * case.fmt.itemsize, "little")
+                same = case.fmt.bits(output) == poison
+                held[invocation.poison] = held.get(invocation.poison, same) | same
+        if len(held) < 2:
+            return np.empty(0, np.int64)
+        return np.flatnonzero(held[0] & held[1])
+
+    def _contracts(
+        self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]
+    ) -> list[Failure]:
+        """Turn what the runner saw into failures and remarks; at most one failure of a kind and case."""
+        problems: dict[str, Failure] = {}
+        for invocation, outcome in zip(plan, outcomes, strict=True):
+            touched = any(f.kind == "touched" for f in outcome.findings)
+            for found in outcome.findings:
+                text = f"{found.message} ({_describe(invocation)})"
+                if found.kind in FAILING:
+                    problems.setdefault(found.kind, Failure(case.id, case.klass, case.tier, found.kind, text))
+                    self._note(found.kind, "failure", found.message, case)
+                else:
+                    self._note(found.kind, "warning", found.message, case)
+            if outcome.status not in ("ok", "not-run") and not touched:
+                text = f"{outcome.message.rstrip('.')} ({_describe(invocation)})."
+                if outcome.stderr.strip():
+                    text += f" It wrote: {outcome.stderr.strip().splitlines()[-1][:200]}"
+                status = "timeout" if outcome.status == "timeout" else "crash"
+                problems.setdefault(status, Failure(case.id, case.klass, case.tier, status, text))
+        if not problems and any(o.status == "not-run" for o in outcomes):
+            message = next(o.message for o in outcomes if o.status == "not-run")
+            problems["not-run"] = Failure(case.id, case.klass, case.tier, "not-run", message)
+        return list(problems.values())
+
+    def _fail(self, case: Case, problems: Sequence[Failure]) -> None:
+        if case.tier == "stress" and not self._strict:
+            for problem in problems:
+                self._note(
+                    f"stress-{problem.kind}", "warning", f"In the stress tier: {problem.message}", case
+                )
+            return
+        self._failing += 1
+        self._statuses.update({p.kind if p.kind in ("crash", "timeout") else "fail" for p in problems})
+        self._failures += problems
+
+    def _note(self, kind: str, severity: Severity, message: str, case: Case) -> None:
+        """Keep the first finding of a kind, and count the others."""
+        key = (kind, case.klass if kind.startswith("stress") else "")
+        found, count = self._findings.get(key, (None, 0))
+        found = found or Finding(kind, self.entry.symbol, severity, message, case.id)
+        self._findings[key] = (found, count + 1)
+
+    def storage_differs(self, case: Case) -> None:
+        """Note that the private entry point gave other bits than the shared one."""
+        self._note("storage-dependent", "warning", "_s and _p give different bits for the same case.", case)
+
+    def refuse(self, kind: str, message: str) -> None:
+        """Fail without running: one sentence instead of thousands of failures."""
+        self._refused = message
+        self._failing += 1
+        self._statuses["fail"] += 1
+        self._failures.append(Failure("", "", "required", kind, message))
+
+    def findings(self) -> list[Finding]:
+        """Return the findings, with counts where a kind was seen more than once."""
+        return [
+            Finding(
+                f.kind, f.symbol, f.severity, f.message + (f" {n} cases like this." if n > 1 else ""), f.case
+            )
+            for f, n in self._findings.values()
+        ]
+
+    def missing(self) -> EntryPointResult:
+        """Return the result of an entry point that the target does not have."""
+        return self._result("missing", f"{self.entry.symbol} is not in the library.")
+
+    def result(self, expected: int) -> EntryPointResult:
+        """Return the result after all cases; fewer than ``expected`` is a failure."""
+        if self._refused:
+            return self._result("fail", self._refused)
+        if self._cases != expected or not expected:
+            return self._result("fail", f"Only {self._cases} of {expected} cases were run.")
+        if not self._failing:
+            return self._result("pass", "")
+        status: Status = (
+            "crash" if self._statuses["crash"] else "timeout" if self._statuses["timeout"] else "fail"
+        )
+        worst = next(f for f in self._ordered_failures() if f.kind == status or status == "fail")
+        return self._result(
+            status, f"{self._failing} of {expected} cases fail; {worst.case}: {worst.message}"
+        )
+
+    def _ordered_failures(self) -> list[Failure]:
+        """Order failures so that one of every (class, kind) comes first, required ones before stress."""
+        seen: Counter[tuple[str, str]] = Counter()
+        ranked = []
+        for position, failure in enumerate(self._failures):
+            key = (failure.klass, failure.kind)
+            ranked.append((failure.tier == "stress", seen[key], position, failure))
+            seen[key] += 1
+        return [failure for *_, failure in sorted(ranked, key=lambda r: r[:3])]
+
+    def _result(self, status: Status, detail: str) -> EntryPointResult:
+        tally = self._overall.tally()
+        return EntryPointResult(
+            symbol=self.entry.symbol,
+            operator=self.entry.operator.name,
+            dtype=self.entry.fmt.name,
+            storage=self.entry.storage,
+            required=True,
+            status=status,
+            grade=tally.grade if status == "pass" else "fails",
+            max_ulp=tally.max_ulp,
+            misrounded=tally.misrounded,
+            elements=tally.elements,
+            cases=self._cases,
+            failures=self._failing,
+            detail=detail,
+            groups={name: rows.tally() for name, rows in self._required.items()},
+            stress={name: rows.tally() for name, rows in self._stress.items()},
+            classes={k: {"cases": c["cases"], "failures": c["failures"]} for k, c in self._classes.items()},
+            failing=self._ordered_failures()[:KEPT_FAILURES],
+        )
+
+    def _array(self, case: Case, outcome: Outcome) -> Array | None:
+        if outcome.status != "ok":
+            return None
+        return np.frombuffer(outcome.output, case.fmt.dtype)
+
+
+def _what_differs(first: Invocation, other: Invocation) -> str:
+    """Name the contract that an invocation with other bits breaks, by what was varied."""
+    if first == other:
+        return "nondeterministic"
+    if first.core_mask != other.core_mask:
+        return "mask-dependent"
+    return "position-dependent"
+
+
+def _describe(invocation: Invocation) -> str:
+    """Say how a case was run, in words."""
+    words = [] if invocation.core_mask is None else [f"core mask {invocation.core_mask & 0xFFFFFFFF:#x}"]
+    words.append(f"operands {'before' if invocation.placement == 'end' else 'after'} a guard page")
+    if invocation.offset or invocation.skew:
+        words.append(f"offset {invocation.offset} and skew {invocation.skew} elements")
+    words.append(f"output filled with {POISONS[invocation.poison]:#x}")
+    return ", ".join(words)
