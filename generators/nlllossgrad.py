@@ -78,15 +78,9 @@ def _shape_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
         labels = labels_of("random" if batch * classes % 2 else "permuted", stream, batch, classes)
         if batch and classes > 127:
             labels[-1] = classes - 1  # the widest label there is
-        operands = _operands(
-            stream, fmt, reduction, labels, weights_of("distinct", stream, fmt, labels, classes)
-        )
+        operands = _operands(stream, fmt, reduction, labels, weights_of("distinct", stream, fmt, labels, classes))
         large = classes > 127 or batch * classes > 32767
-        flags = (
-            ("empty",)
-            if batch == 0
-            else ("partition", "weight-mixup", "zero-fill") + ("index-width",) * large
-        )
+        flags = ("empty",) if batch == 0 else ("partition", "weight-mixup", "zero-fill") + ("index-width",) * large
         yield _build(fmt, "required", "shape", flags, path, reduction, operands, classes)
 
 
@@ -105,9 +99,7 @@ def _selection_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
         path = f"{reduction}/selection/weights={weights}/labels={label_kind}"
         stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
         labels = labels_of(label_kind, stream, batch, classes)
-        operands = _operands(
-            stream, fmt, reduction, labels, weights_of(weights, stream, fmt, labels, classes)
-        )
+        operands = _operands(stream, fmt, reduction, labels, weights_of(weights, stream, fmt, labels, classes))
         flags = ("selection", "nan-swallowed") if "unlabelled" in weights else ("weight-mixup", "zero-fill")
         yield _build(fmt, "required", "selection", flags, path, reduction, operands, classes)
 
@@ -286,15 +278,16 @@ def _special_cases(fmt: Format, reduction: str, total: float) -> Iterator[Case]:
 def _well_conditioned(fmt: Format, g: Array, w: Array) -> Array:
     """Tell which special weights have one result with this gradient, whatever the legal order.
 
-    Left out: an infinite factor with one that may be flushed to zero, alone or as weight / total_weight, and finite pairs
-    whose product or quotient overflows in one legal order and not in another.
+    Left out: infinite factors with one that may be flushed to zero, alone or as weight / total_weight, and finite
+    pairs whose product or quotient overflows in one legal order and not in another.
     """
     with np.errstate(invalid="ignore"):
         size, other = np.abs(w.astype(np.float64)), abs(float(g))
         vanishing = np.isinf(other) & (size > 0) & (size < 2.0**7 * fmt.smallest_normal)
         vanishing |= np.isinf(size) & (0 < other < fmt.smallest_normal)
         overflowing = np.isfinite(size) & (size > 2.0**12) & np.isfinite(other)
-    return ~(vanishing | overflowing)
+    keep: Array = ~(vanishing | overflowing)
+    return keep
 
 
 def _build_numbers(
@@ -330,9 +323,7 @@ def _realistic_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
         if reduction != "none":
             operands["loss_grad"] = operands["loss_grad"][:1]
         path = f"{reduction}/classifier/step={step}"
-        yield _build(
-            fmt, "required", "classifier", ("realistic",), path, reduction, operands, realistic.CLASSES
-        )
+        yield _build(fmt, "required", "classifier", ("realistic",), path, reduction, operands, realistic.CLASSES)
 
 
 def _build(

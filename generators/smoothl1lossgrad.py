@@ -99,19 +99,13 @@ def ties(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
     diff = k * beta / 2**j exactly, through two operands where k * beta has too many bits for one.
     """
     k, b = hard.ties(stream, fmt, n)
-    wide = (
-        k.astype(np.float64)
-        * beta
-        * np.ldexp(1.0, -(np.frexp(k.astype(np.float64))[1] + stream.integers(n, 0, 3)))
-    )
+    wide = k.astype(np.float64) * beta * np.ldexp(1.0, -(np.frexp(k.astype(np.float64))[1] + stream.integers(n, 0, 3)))
     x1 = fmt.cast(wide * stream.signs(n))
     x1 = np.where(x1 == 0, fmt.cast(wide), x1)
     x2 = fmt.cast(x1.astype(np.float64) - np.copysign(wide, x1.astype(np.float64)))
     nudge = fmt.cast(x1.astype(np.float64) * 2.0 ** (-fmt.precision - 6) * stream.integers(n, -1, 2))
     x2 = np.where((x2 == 0) & (stream.integers(n, 0, 3) == 0), nudge, x2)
-    return Triples(
-        fmt.cast(np.ldexp(b.astype(np.float64) * stream.signs(n), stream.integers(n, -4, 9))), x1, x2
-    )
+    return Triples(fmt.cast(np.ldexp(b.astype(np.float64) * stream.signs(n), stream.integers(n, -4, 9))), x1, x2)
 
 
 def order_distinguishing(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
@@ -125,9 +119,7 @@ def order_distinguishing(stream: Stream, fmt: Format, beta: float, n: int) -> Tr
 def subnormal_results(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
     """Normal operands whose result is subnormal or rounds to zero."""
     if fmt is FP16:
-        d = samplers.log_uniform(
-            stream, fmt, n, max(_beta_exponent(beta) - 10, fmt.emin), _beta_exponent(beta) + 1
-        )
+        d = samplers.log_uniform(stream, fmt, n, max(_beta_exponent(beta) - 10, fmt.emin), _beta_exponent(beta) + 1)
         return _with_zero(stream, fmt, d, samplers.log_uniform(stream, fmt, n, fmt.emin, fmt.emin + 4))
     # fp32 operands of 2**-60 reach subnormal results only through a difference by cancellation.
     x2 = samplers.log_uniform(stream, fmt, n, -FP32_LIMIT, -FP32_LIMIT + 2)
@@ -155,9 +147,7 @@ def tiny_diff_large_dy(stream: Stream, fmt: Format, beta: float, n: int) -> Trip
 def difference_overflow(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
     """x1 - x2 beyond the largest number: saturated, and no reason for an infinity in the result."""
     x1 = samplers.log_uniform(stream, fmt, n, fmt.emax - 1, fmt.emax + 1)
-    x2 = fmt.cast(
-        -np.copysign(samplers.log_uniform(stream, fmt, n, fmt.emax - 1, fmt.emax + 1).astype(np.float64), x1)
-    )
+    x2 = fmt.cast(-np.copysign(samplers.log_uniform(stream, fmt, n, fmt.emax - 1, fmt.emax + 1).astype(np.float64), x1))
     return Triples(samplers.log_uniform(stream, fmt, n, -6, 7), x1, x2)
 
 

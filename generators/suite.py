@@ -13,7 +13,7 @@ from typing import Literal
 import generators
 from generators.stream import SEED
 from golden.case import Case, Tier
-from golden.errors import UsageError
+from golden.errors import UsageError, unknown_name
 from golden.flags import FLAGS
 from golden.formats import FORMATS, Array, Format
 from golden.manifest import write_manifest
@@ -96,7 +96,7 @@ def generate(
     A manifest is written only for a whole suite, so that a part can never pass for it.
     """
     if suite not in SUITES:
-        raise UsageError(f"There is no suite named {suite!r}; known are {', '.join(SUITES)}.")
+        raise unknown_name("suite", suite, SUITES)
     chosen = [operator(name) for name in operator_names] if operator_names else list(operators().values())
     work = [(op.name, d) for op in chosen for d in op.dtypes if not dtypes or d in dtypes]
     if not work:

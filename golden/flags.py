@@ -16,7 +16,7 @@ FLAGS: dict[str, str] = {
     "partition": "elements lost or doubled between cores, or cores without elements reading the wrong memory",
     "index-width": "offsets or labels kept in 8, 16 or signed 16 bits",
     "empty": "length or batch of zero: division of the work by zero, or a first element touched anyway",
-    "reduction-mixup": "reductions exchanged, loss_grad indexed where it is a scalar, total_weight used where it is not",
+    "reduction-mixup": "reductions exchanged, loss_grad indexed where it is a scalar, total_weight used outside mean",
     "weight-mixup": "weights ignored, or indexed by sample instead of label",
     "selection": "one-hot multiplication instead of selection: a NaN weight of an unused class leaks",
     "zero-fill": "off-label outputs not written, or only written once",

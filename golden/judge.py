@@ -10,13 +10,13 @@ that no legal result is refused. A zero slack is not widened: it demands the gol
 """
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from golden.case import Case
 from golden.formats import Array, Format
-from golden.operator import Golden
+from golden.operator import Golden, Slack
 from golden.results import GRADES, Element, Grade, Number
 
 #: At most this many failing cases of an entry point are kept in a results file.
@@ -54,11 +54,11 @@ CORRECT, FAITHFUL, FORMULA, LEGAL, FAILS = range(len(GRADES))
 class Judged(NamedTuple):
     """What was found about the elements whose bits differ from golden; arrays of one length.
 
-    ``index``: flat output index; ``kind``: :class:`Kind`; ``grade``: position in ``GRADES``; ``signed``: (got - exact)
+    ``at``: flat output index; ``kind``: :class:`Kind`; ``grade``: position in ``GRADES``; ``signed``: (got - exact)
     in ulp, NaN where that is not a number; ``bound``: largest legal error in ulp.
     """
 
-    index: Array
+    at: Array
     kind: Array
     grade: Array
     signed: Array
@@ -103,7 +103,7 @@ def judge(case: Case, output: Array, flush: bool) -> Judged:
         return _judge_elements(fmt, index, output[index], expected, slack)
 
 
-def _judge_elements(fmt: Format, index: Array, output: Array, expected: Golden, slack: Array) -> Judged:
+def _judge_elements(fmt: Format, index: Array, output: Array, expected: Golden, slack: Slack) -> Judged:
     got = output.astype(np.float64)
     exact, ulp = exact_ulp(fmt, expected)
     want_nan, want_infinite = np.isnan(expected.value), np.isinf(expected.value)
@@ -129,9 +129,7 @@ def _judge_elements(fmt: Format, index: Array, output: Array, expected: Golden, 
     vanished = slack.flush & (got == 0)
     # Where the slack is zero only golden's bits will do, and these differ.
     legal = real & ((slack.legal > 0) & (low <= along) & (along <= high) | vanished)
-    documented = real & (
-        (slack.formula > 0) & (documented_low <= along) & (along <= documented_high) | vanished
-    )
+    documented = real & ((slack.formula > 0) & (documented_low <= along) & (along <= documented_high) | vanished)
 
     counted = np.where(np.isinf(got), np.copysign(fmt.overflow_value, got), got)
     measurable = np.isin(kind, (Kind.VALUE, Kind.OVERFLOW, Kind.ZERO)) & real
@@ -159,7 +157,7 @@ def grade_name(code: int) -> Grade:
 
 def element(case: Case, output: Array, judged: Judged, position: int) -> Element:
     """Describe one differing element (``position`` in the arrays of ``judged``) for people and programs."""
-    index = int(judged.index[position])
+    index = int(judged.at[position])
     signed = float(judged.signed[position])
     return Element(
         case=case.id,
@@ -180,7 +178,7 @@ def readable_inputs(case: Case, index: int) -> dict[str, Number | int | str]:
     return {k: number(case.fmt, v) if isinstance(v, float | np.floating) else v for k, v in found.items()}
 
 
-def number(fmt: Format, value: float | np.floating) -> Number:  # type: ignore[type-arg]
+def number(fmt: Format, value: float | np.floating[Any]) -> Number:
     """Describe one number of a format."""
     typed = np.asarray(value, fmt.dtype)
     wide = float(typed)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from golden.errors import UsageError, VectorError
+from golden.errors import UsageError, VectorError, unknown_name
 from golden.results import write_atomically
 from golden.vectorfile import VectorFile, read_vectors
 
@@ -41,9 +41,7 @@ def read_suite(folder: Path) -> list[VectorFile]:
     """
     path = folder / NAME
     if not path.is_file():
-        raise UsageError(
-            f"{folder} has no {NAME}: name one .h5 file, or generate a suite with 'golden generate'."
-        )
+        raise UsageError(f"{folder} has no {NAME}: name one .h5 file, or generate a suite with 'golden generate'.")
     try:
         manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
     except msgspec.MsgspecError as error:
@@ -52,14 +50,20 @@ def read_suite(folder: Path) -> list[VectorFile]:
         raise VectorError(f"{path} has schema {manifest.schema!r} or no files; generate the suite again.")
     missing = [name for name in manifest.files if not (folder / name).is_file()]
     if missing:
-        raise VectorError(
-            f"{folder} lacks {', '.join(missing)}, which its manifest names. Generate the suite again."
-        )
+        raise VectorError(f"{folder} lacks {', '.join(missing)}, which its manifest names. Generate the suite again.")
     return [read_vectors(folder / name, file.digest) for name, file in manifest.files.items()]
 
 
 def suite_folder(suite: str) -> Path:
-    """Return the folder of a suite: inside an installed package, or of the source tree."""
+    """Return the folder of a suite that is there: inside an installed package, or of the source tree.
+
+    Raises :class:`UsageError` for one that is not.
+    """
     here = Path(__file__).resolve().parent
     installed = here / "data" / "vectors"
-    return (installed if installed.is_dir() else here.parent / "vectors") / suite
+    folder = installed if installed.is_dir() else here.parent / "vectors"
+    if not (folder / suite).is_dir():
+        present = [path.name for path in folder.glob("*") if path.is_dir()]
+        error = unknown_name("suite", suite, present)
+        raise UsageError(f"{error} Generate it with 'golden generate --suite {suite}', or name it with --vectors.")
+    return folder / suite

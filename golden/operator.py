@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from golden.errors import UsageError
+from golden.errors import unknown_name
 from golden.formats import FORMATS, Array, Exact, Format
 
 #: Values of a case's scalars by name: an int, a float that is exactly the typed number, or a reduction's name.
@@ -262,8 +262,7 @@ def operators() -> dict[str, Operator]:
     """Return every known operator by name: those shipped, then those of the entry-point group."""
     package = importlib.import_module("golden.operators")
     found = [
-        importlib.import_module(f"{package.__name__}.{m.name}").OPERATOR
-        for m in pkgutil.iter_modules(package.__path__)
+        importlib.import_module(f"{package.__name__}.{m.name}").OPERATOR for m in pkgutil.iter_modules(package.__path__)
     ]
     found += [point.load() for point in importlib.metadata.entry_points(group="golden.operators")]
     return {op.name: op for op in sorted(found, key=lambda op: op.name)}
@@ -273,7 +272,7 @@ def operator(name: str) -> Operator:
     """Return one operator by name; raises :class:`UsageError` for a name that does not exist."""
     known = operators()
     if name not in known:
-        raise UsageError(f"There is no operator named {name!r}; known are {', '.join(known)}.")
+        raise unknown_name("operator", name, known)
     return known[name]
 
 

@@ -83,7 +83,5 @@ def load_profile(name: str) -> Profile:
     except (msgspec.MsgspecError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"Platform profile {path} is not valid: {error}.") from error
     if not profile.dtypes or not set(profile.dtypes) <= set(FORMATS):
-        raise UsageError(
-            f"Platform profile {path} supports no dtype; give at least one of {', '.join(FORMATS)}."
-        )
+        raise UsageError(f"Platform profile {path} supports no dtype; give at least one of {', '.join(FORMATS)}.")
     return profile

@@ -204,9 +204,7 @@ def read_results(path: Path) -> Results:
             f"{path} is not a whole results file ({error}). It may come from an interrupted run: validate again."
         ) from error
     if results.schema != SCHEMA:
-        raise UsageError(
-            f"{path} has schema {results.schema!r}; this version reads {SCHEMA!r}. Validate again."
-        )
+        raise UsageError(f"{path} has schema {results.schema!r}; this version reads {SCHEMA!r}. Validate again.")
     if not results.complete:
         raise UsageError(f"{path} is of an incomplete run (no 'complete: true' footer). Validate again.")
     return results

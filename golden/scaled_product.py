@@ -24,8 +24,8 @@ within 1.5 ulp, with k >= 2 within k + 1 ulp (a result may round across a binade
 
 **Flushing.** Where a profile lets subnormals be replaced by zero, any factor, intermediate or result that is or
 may come out below N can make the result zero; those elements are marked. Nothing else changes, because zero
-is the only value that flushing introduces. Where flushed operands of ``a`` itself move it by up to ``moved``, y moves by
-moved * |b| / s, and ``a`` may be that much nearer to N.
+is the only value that flushing introduces. Where flushed operands of ``a`` itself move it by up to ``moved``, y moves
+by moved * |b| / s, and ``a`` may be that much nearer to N.
 
 Intermediate *overflow* has no term: the documented order has none while a <= s, and an order that adds one is
 not a legal evaluation on the inputs where it does.
@@ -70,9 +70,7 @@ ORDERS: dict[str, Order] = {
 }
 
 
-def slack(
-    fmt: Format, a: Array, b: Array, s: float, before: Array, flush: bool, moved: Array | float = 0.0
-) -> Slack:
+def slack(fmt: Format, a: Array, b: Array, s: float, before: Array, flush: bool, moved: Array | float = 0.0) -> Slack:
     """Return the slack of y = a*b/s before the last rounding, as derived at the top of this module.
 
     ``a`` and ``b`` are float64 arrays of one shape holding the exact factors (``a`` to float64's precision),
@@ -104,12 +102,7 @@ def slack(
             two = np.where(y < normal * (1 + u) ** 3, before + 1, before)
         shift = moved * b * r
         documented = (y + shift) * ((1 + u) ** one - 1) + quotient + shift
-        legal = (
-            (y + shift) * ((1 + u) ** two - 1)
-            + shift
-            + np.maximum(np.maximum(quotient, product), scaled)
-            + inverse
-        )
+        legal = (y + shift) * ((1 + u) ** two - 1) + shift + np.maximum(np.maximum(quotient, product), scaled) + inverse
         may_vanish = np.zeros(y.shape, bool)
         if flush:
             # Subnormal in any legal order, before or after rounding.

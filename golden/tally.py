@@ -41,9 +41,7 @@ def _errors(signed: Array) -> _Errors:
     fine = (np.minimum(magnitude, _FINE_LIMIT) * _FINE).astype(np.int64)
     bins = np.where(magnitude < _FINE_LIMIT, fine, octave)
     counts = np.bincount(np.minimum(bins, _BINS - 1), minlength=_BINS)
-    return _Errors(
-        magnitude.size, float(magnitude.sum()), float(signed.sum()), float(magnitude.max()), counts
-    )
+    return _Errors(magnitude.size, float(magnitude.sum()), float(signed.sum()), float(magnitude.max()), counts)
 
 
 def _upper_edge(bin_index: int) -> float:
@@ -91,11 +89,11 @@ class Accumulator:
         self.elements += output.size
         self.errors.add(baseline)
         self.largest = max(self.largest, baseline.largest)
-        if judged.index.size == 0:
+        if judged.at.size == 0:
             return
         # Take golden's own contribution of the differing elements out, and put what was got in.
-        replaced = measured[judged.index]
-        was = -case.golden.residual[judged.index][replaced].astype(np.float64)
+        replaced = measured[judged.at]
+        was = -case.golden.residual[judged.at][replaced].astype(np.float64)
         self.errors.add(_errors(was), -1)
         numeric = np.flatnonzero(replaced & ~np.isnan(judged.signed))
         now = _errors(judged.signed[numeric])

@@ -42,9 +42,7 @@ class VectorFile:
     cases: tuple[Case, ...]
 
 
-def write_vectors(
-    path: Path, suite: str, operator: Operator, dtype: str, cases: Sequence[Case], seed: str
-) -> str:
+def write_vectors(path: Path, suite: str, operator: Operator, dtype: str, cases: Sequence[Case], seed: str) -> str:
     """Write one vector file so that it is there whole or not at all; returns its content digest.
 
     ``cases`` must all be of ``operator`` and ``dtype``. Raises :class:`UsageError` if the folder cannot be written.
@@ -176,10 +174,7 @@ def _pack(operator: Operator, dtype: str, cases: Sequence[Case]) -> tuple[Array,
             position[name] += count
         row["digest"] = case_digest(case).encode()
     fmt = FORMATS[dtype]
-    arrays = {
-        f"operands/{p.name}": _joined((c.operands[p.name] for c in cases), p.dtype(fmt))
-        for p in operator.inputs
-    }
+    arrays = {f"operands/{p.name}": _joined((c.operands[p.name] for c in cases), p.dtype(fmt)) for p in operator.inputs}
     arrays["golden"] = _joined((c.golden.value for c in cases), fmt.dtype)
     arrays["residual"] = _joined((c.golden.residual for c in cases), np.dtype("<f4"))
     return table, arrays

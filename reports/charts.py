@@ -135,9 +135,7 @@ def _x_ticks(end: float, across: Callable[[float], float]) -> list[Tick]:
         if _position(error) > end + 1e-9:
             break
         at = across(error)
-        label = (
-            text.ulp(error) if error < 10_000 else "2" + str(round(math.log2(error))).translate(_SUPERSCRIPT)
-        )
+        label = text.ulp(error) if error < 10_000 else "2" + str(round(math.log2(error))).translate(_SUPERSCRIPT)
         room = 34 if at <= WIDTH - _RIGHT - 12 else 48  # the last label ends at its tick
         if not shown or at - shown[-1].at >= room:
             shown.append(Tick(at, label))

@@ -150,8 +150,7 @@ def _tabular(table: Table) -> list[str]:
     lines += [r"\hline", rf"{header} \\", r"\hline"]
     for row in table.rows:
         cells = [
-            rf"\texttt{{{latex_escape(cell)}}}" if i in table.code else latex_escape(cell)
-            for i, cell in enumerate(row)
+            rf"\texttt{{{latex_escape(cell)}}}" if i in table.code else latex_escape(cell) for i, cell in enumerate(row)
         ]
         lines.append(" & ".join(cells) + r" \\")
     return [*lines, r"\hline", r"\end{tabular}", ""]

@@ -189,8 +189,7 @@ def facts(run: Results) -> list[Fact]:
         Fact("Options", ", ".join(f"{k}={v}" for k, v in sorted(run.options.items())) or "defaults"),
         Fact(
             "Found by probing",
-            f"half passed as {probe.half_abi}; reduction numbers {probe.reduction_enum}; "
-            f"subnormals {probe.subnormals}",
+            f"half passed as {probe.half_abi}; reduction numbers {probe.reduction_enum}; subnormals {probe.subnormals}",
         ),
         Fact("golden version", run.golden),
         Fact("Run time", f"{run.seconds:.1f} s"),

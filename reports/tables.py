@@ -146,8 +146,7 @@ def classes(entry: EntryPointResult) -> Table:
 def failing_cases(entry: EntryPointResult, limit: int) -> Table:
     """Return the first ``limit`` failing cases of those that the results file keeps."""
     rows = [
-        (f.case, f.klass, f.tier, text.words(f.kind), text.count(f.elements), f.message)
-        for f in entry.failing[:limit]
+        (f.case, f.klass, f.tier, text.words(f.kind), text.count(f.elements), f.message) for f in entry.failing[:limit]
     ]
     title = "Failing cases"
     if entry.failures > len(rows) > 0:

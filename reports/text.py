@@ -122,11 +122,7 @@ def stand_in(results: Results) -> str:
     kind = results.target.partition(":")[0]
     profile = results.platform.name
     host = f"{results.host.machine} ({results.host.system})"
-    not_dsp = (
-        f", held to the profile of {profile}; it is not a measurement of that DSP"
-        if profile != "host"
-        else ""
-    )
+    not_dsp = f", held to the profile of {profile}; it is not a measurement of that DSP" if profile != "host" else ""
     if kind == "reference":
         return f"This is a NumPy model and no compiled kernel, executed on {host}{not_dsp}."
     if kind in ("exec", "dump"):

@@ -116,9 +116,7 @@ def _split(named: str, origin: str) -> list[str]:
         raise UsageError(f"The C compiler {named!r} that {origin} names cannot be read: {error}.") from error
 
 
-def _run(
-    compiler: Sequence[str], command: Sequence[str], program: str = ""
-) -> subprocess.CompletedProcess[str]:
+def _run(compiler: Sequence[str], command: Sequence[str], program: str = "") -> subprocess.CompletedProcess[str]:
     """Run the compiler; its messages are in English, because :func:`_diagnosis` reads them."""
     try:
         return subprocess.run(
@@ -145,11 +143,7 @@ def _accepts(compiler: Sequence[str], cflags: Sequence[str], program: str) -> bo
 def _diagnosis(compiler: Sequence[str], cflags: Sequence[str], messages: str, command: Sequence[str]) -> str:
     """Return the sentence that says why a compilation failed."""
     fp32_only = any("GOLDEN_FP32_ONLY" in flag for flag in cflags)
-    if (
-        not fp32_only
-        and _accepts(compiler, cflags, _ANY_PROGRAM)
-        and not _accepts(compiler, cflags, _FP16_PROGRAM)
-    ):
+    if not fp32_only and _accepts(compiler, cflags, _ANY_PROGRAM) and not _accepts(compiler, cflags, _FP16_PROGRAM):
         return (
             f"{shlex.join([*compiler, *cflags])} has no fp16 type (_Float16), which the hp_ kernels need; "
             "use GCC 12 or Clang 15 or newer, or a -march whose processors have fp16 arithmetic, or build "

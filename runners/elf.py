@@ -29,9 +29,7 @@ def inspect_library(path: Path) -> Library:
             file.seek(0)
             header = file.read(20)
     except OSError as error:
-        raise UsageError(
-            f"Cannot read the library {path}: {error.strerror}. Give the path of a .so file."
-        ) from error
+        raise UsageError(f"Cannot read the library {path}: {error.strerror}. Give the path of a .so file.") from error
     if header[:4] != b"\x7fELF" or len(header) < 20:
         raise TargetError(f"{path} is not a shared library: it does not begin as an ELF file does.")
     order = ">" if header[5] == 2 else "<"
@@ -45,9 +43,7 @@ def inspect_library(path: Path) -> Library:
             "Build it for this machine, or run it where it belongs with the target exec:COMMAND."
         )
     if kind != _ET_DYN:
-        raise TargetError(
-            f"{path} is an ELF file but not a shared library (type {kind}). Link it with -shared."
-        )
+        raise TargetError(f"{path} is an ELF file but not a shared library (type {kind}). Link it with -shared.")
     return Library(path=str(path), sha256=digest, compiler=_compiler(path), machine=machine)
 
 

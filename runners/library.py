@@ -253,9 +253,7 @@ class LibrarySession:
         while self._loaded is None and self._alive:
             if not self._follow(self._nursery.wait(self._limit())):
                 self._nursery.kill()
-                raise TargetError(
-                    f"{path} did not finish loading in {self.timeout:g} s: its own start-up code hangs."
-                )
+                raise TargetError(f"{path} did not finish loading in {self.timeout:g} s: its own start-up code hangs.")
         if self._loaded is None:
             raise TargetError(
                 f"{path} {self._ending()[2]} while it was being loaded. Check that the file is whole, "
@@ -347,9 +345,7 @@ class LibrarySession:
         else:
             self._crashes[symbol] += 1
             status, name, words = self._ending(job.call, invocation, findings)
-            message = (
-                f"{symbol} {words}." if self._loaded else f"The library {words} while it was loaded again."
-            )
+            message = f"{symbol} {words}." if self._loaded else f"The library {words} while it was loaded again."
             outcome = Outcome(status, message=message, signal=name)
         outcome.findings = findings
         job.outcomes.append(outcome)

@@ -25,9 +25,7 @@ def invocations(case: Case, entry: EntryPoint, profile: Profile) -> list[Invocat
     """
     draw = _Draw(f"{case.id} {entry.symbol}")
     mask = profile.full_mask if entry.has_core_mask else None
-    first = Invocation(
-        core_mask=mask, placement="end", poison=0, unread="nan", align=max(profile.alignment, 1)
-    )
+    first = Invocation(core_mask=mask, placement="end", poison=0, unread="nan", align=max(profile.alignment, 1))
     plan = [first]
     masks = [_mask(draw, profile) for _ in range(3)] if entry.has_core_mask else [None]
     plan.append(_vary(first, masks[0], "begin", 1, "ones"))
@@ -36,11 +34,7 @@ def invocations(case: Case, entry: EntryPoint, profile: Profile) -> list[Invocat
     offset = 0 if profile.alignment else draw.below(16)
     skew = 0 if profile.alignment else draw.below(16)
     plan.append(_shifted(first, offset, skew))
-    if (
-        case.klass == "selection"
-        and draw.below(8) == 0
-        and (unreadable := case.operator.untouched(case.scalars))
-    ):
+    if case.klass == "selection" and draw.below(8) == 0 and (unreadable := case.operator.untouched(case.scalars)):
         plan.append(msgspec.structs.replace(first, unreadable=unreadable))
     if case.klass in _THOROUGH and case.golden.value.size in _THOROUGH_SIZES and draw.below(_EVERY) == 0:
         plan += _thorough(first, profile, entry.has_core_mask)

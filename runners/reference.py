@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden.errors import UsageError
+from golden.errors import unknown_name
 from golden.formats import FP32, Array, Format
 from golden.operator import REDUCTION_ENUMS, Arithmetic, Operands, Operator, Pointer, Scalars, entry_points
 from runners.protocol import Call, Finding, Outcome, PointerArgument
@@ -46,7 +46,7 @@ class ReferenceSession:
 
     def __init__(self, name: str) -> None:
         if name not in MODELS:
-            raise UsageError(f"There is no reference model {name!r}; known are {', '.join(MODELS)}.")
+            raise unknown_name("reference model", name, MODELS)
         self.model = MODELS[name]
         self.symbols = frozenset(entry_points())
         self.load_findings: list[Finding] = []

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Literal
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from golden.vectorfile import VectorFile
 from runners.library import HalfAbi, LibrarySession, call_for
 from runners.plan import invocations
 from runners.probe import probe_half_abi, probe_reductions, probe_subnormals
-from runners.protocol import Session
+from runners.protocol import Invocation, Session
 from runners.verdict import EntryPointVerdict
 
 #: Calls that are on their way to the worker while the judge works on earlier ones.
@@ -66,6 +67,8 @@ def validate(
 ) -> Results:
     """Run and judge every case of ``files`` on every entry point that the platform requires.
 
+    An interrupt (KeyboardInterrupt) ends the run early; its results lack the footer ``complete``.
+
     Raises :class:`TargetError` if the target has none of the entry points that vectors and platform ask for.
     """
     started = time.monotonic()
@@ -73,22 +76,16 @@ def validate(
     by_kind = {(f.operator.name, f.dtype): f for f in files}
     wanted = [e for e in profile.required() if (e.operator.name, e.fmt.name) in by_kind]
     if not any(e.symbol in session.symbols for e in wanted):
-        asked = (
-            ", ".join(e.symbol for e in wanted)
-            or "nothing, because the vectors hold no case for this platform"
-        )
+        asked = ", ".join(e.symbol for e in wanted) or "nothing, because the vectors hold no case for this platform"
         raise TargetError(f"{target} has none of the entry points asked for: {asked}.")
     probe, reduction_enum, findings = _probe(session, settings, wanted)
     half_abi: HalfAbi = "uint16" if probe.half_abi == "uint16" else "float16"
     findings += [
-        Finding(f"load-{f.kind}", "", "warning", f"Loading the library: {f.message}")
-        for f in session.load_findings
+        Finding(f"load-{f.kind}", "", "warning", f"Loading the library: {f.message}") for f in session.load_findings
     ]
 
-    total = sum(
-        len(by_kind[e.operator.name, e.fmt.name].cases) for e in wanted if e.symbol in session.symbols
-    )
-    done = 0
+    total = sum(len(by_kind[e.operator.name, e.fmt.name].cases) for e in wanted if e.symbol in session.symbols)
+    done, complete = 0, True
     entries: list[EntryPointResult] = []
     outputs: dict[str, bytes] = {}  # of shared entry points, for comparison with the private ones
     orders: dict[str, str] = {}
@@ -106,19 +103,24 @@ def validate(
                 f"does: validate with --reduction-enum {probe.reduction_enum} to judge the rest.",
             )
         else:
-            for case, judged in _run(session, entry, cases, profile, half_abi, reduction_enum, verdict):
-                _compare_storages(verdict, entry, case, judged, outputs)
-                done += 1
-                progress(Progress(entry.symbol, done, total))
-        result = verdict.result(expected=len(cases))
-        entries.append(result)
+            try:
+                for case, judged in _run(session, entry, cases, profile, half_abi, reduction_enum, verdict):
+                    _compare_storages(verdict, entry, case, judged, outputs)
+                    done += 1
+                    progress(Progress(entry.symbol, done, total))
+            except KeyboardInterrupt:
+                complete = False
+        entries.append(verdict.result(expected=len(cases)))
         findings += verdict.findings()
         if best := verdict.orders.best():
             orders[entry.symbol] = best
+        if not complete:
+            break
     findings += [Finding(f"close-{f.kind}", "", "warning", f.message) for f in session.close()]
 
-    partial = [e for e in profile.required() if e not in wanted]
-    verdict_word, reason = _overall(entries, profile, partial)
+    verdict_word, reason = _overall(entries, profile, [e for e in profile.required() if e not in wanted])
+    if not complete:
+        verdict_word, reason = "fails", f"Interrupted after {done} of {total} cases."
     return Results(
         schema=SCHEMA,
         golden=__version__,
@@ -135,12 +137,8 @@ def validate(
         ),
         target=target,
         library=library,
-        host=Host(
-            host_platform.machine(), host_platform.system(), host_platform.python_version(), np.__version__
-        ),
-        vectors=Vectors(
-            settings.suite, sum(len(f.cases) for f in files), {f.path.name: f.digest for f in files}
-        ),
+        host=Host(host_platform.machine(), host_platform.system(), host_platform.python_version(), np.__version__),
+        vectors=Vectors(settings.suite, sum(len(f.cases) for f in files), {f.path.name: f.digest for f in files}),
         options={
             "half-abi": settings.half_abi,
             "reduction-enum": settings.reduction_enum,
@@ -151,13 +149,11 @@ def validate(
         seconds=round(time.monotonic() - started, 3),
         entry_points=entries,
         findings=findings,
-        complete=True,
+        complete=complete,
     )
 
 
-def _probe(
-    session: Session, settings: Settings, wanted: Iterable[EntryPoint]
-) -> tuple[Probe, str, list[Finding]]:
+def _probe(session: Session, settings: Settings, wanted: Iterable[EntryPoint]) -> tuple[Probe, str, list[Finding]]:
     """Find out what has to be known before judging; returns it with the reduction numbers to use."""
     findings = []
     half_abi = settings.half_abi
@@ -172,9 +168,7 @@ def _probe(
     if reduction_enum == "auto":
         reduction_enum = numbers if numbers not in ("unknown", "other") else "sum-mean-none"
         if reduction_enum != "sum-mean-none":
-            message = (
-                f"This build numbers reductions {reduction_enum}; the gradient's page says sum-mean-none."
-            )
+            message = f"This build numbers reductions {reduction_enum}; the gradient's page says sum-mean-none."
             findings.append(Finding("reduction-enum", "", "warning", message))
     subnormals = probe_subnormals(session, "uint16" if half_abi == "uint16" else "float16")
     return Probe(half_abi, numbers, subnormals), reduction_enum, findings
@@ -194,13 +188,11 @@ def _run(
     def submit(batch: Iterable[Case]) -> None:
         for case in batch:
             plan = invocations(case, entry, profile)
-            call = call_for(
-                entry, case.scalars, case.operands, plan, half_abi=half_abi, reduction_enum=reduction_enum
-            )
+            call = call_for(entry, case.scalars, case.operands, plan, half_abi=half_abi, reduction_enum=reduction_enum)
             session.submit(call)
             plans.append(plan)
 
-    plans: list[list] = []  # type: ignore[type-arg]
+    plans: list[list[Invocation]] = []
     waiting = iter(cases)
     submit(islice(waiting, _AHEAD))
     for number, case in enumerate(cases):
@@ -223,7 +215,7 @@ def _compare_storages(
 
 def _overall(
     entries: Sequence[EntryPointResult], profile: Profile, partial: Sequence[EntryPoint]
-) -> tuple[str, str]:
+) -> tuple[Literal["conforms", "fails"], str]:
     bad = [e for e in entries if e.status != "pass"]
     scope = f" (the vectors given do not cover {', '.join(e.symbol for e in partial)})" if partial else ""
     if not entries or not any(e.cases for e in entries):

@@ -84,14 +84,10 @@ class EntryPointVerdict:
             f"{failing.size} of {output.size} elements outside every legal bound{where}; "
             f"element {worst.index}: expected {worst.expected.decimal}, got {worst.got.decimal}"
         )
-        message += (
-            f" ({worst.ulp:.4g} ulp, at most {worst.bound:.4g} legal)." if worst.ulp else f" ({worst.kind})."
-        )
+        message += f" ({worst.ulp:.4g} ulp, at most {worst.bound:.4g} legal)." if worst.ulp else f" ({worst.kind})."
         return [Failure(case.id, case.klass, case.tier, worst.kind, message, int(failing.size), worst)]
 
-    def _compare(
-        self, case: Case, plan: Sequence[Invocation], outputs: Sequence[Array | None]
-    ) -> list[Failure]:
+    def _compare(self, case: Case, plan: Sequence[Invocation], outputs: Sequence[Array | None]) -> list[Failure]:
         """Hold every other invocation against the first: bits must not depend on how a case is run."""
         first = outputs[0]
         assert first is not None
@@ -99,10 +95,10 @@ class EntryPointVerdict:
         seen: set[bytes] = {first.tobytes()}
         unwritten = self._unwritten(case, plan, outputs)
         if unwritten.size:
-            message = f"{unwritten.size} of {first.size} output elements were not written, the first is element {unwritten[0]}."
-            problems.append(
-                Failure(case.id, case.klass, case.tier, "unwritten", message, int(unwritten.size))
+            message = (
+                f"{unwritten.size} of {first.size} output elements were not written, first element {unwritten[0]}."
             )
+            problems.append(Failure(case.id, case.klass, case.tier, "unwritten", message, int(unwritten.size)))
         for invocation, output in zip(plan[1:], outputs[1:], strict=True):
             if output is None or (raw := output.tobytes()) in seen:
                 continue
@@ -135,9 +131,7 @@ class EntryPointVerdict:
             return np.empty(0, np.int64)
         return np.flatnonzero(held[0] & held[1])
 
-    def _contracts(
-        self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]
-    ) -> list[Failure]:
+    def _contracts(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> list[Failure]:
         """Turn what the runner saw into failures and remarks; at most one failure of a kind and case."""
         problems: dict[str, Failure] = {}
         for invocation, outcome in zip(plan, outcomes, strict=True):
@@ -163,9 +157,7 @@ class EntryPointVerdict:
     def _fail(self, case: Case, problems: Sequence[Failure]) -> None:
         if case.tier == "stress" and not self._strict:
             for problem in problems:
-                self._note(
-                    f"stress-{problem.kind}", "warning", f"In the stress tier: {problem.message}", case
-                )
+                self._note(f"stress-{problem.kind}", "warning", f"In the stress tier: {problem.message}", case)
             return
         self._failing += 1
         self._statuses.update({p.kind if p.kind in ("crash", "timeout") else "fail" for p in problems})
@@ -192,9 +184,7 @@ class EntryPointVerdict:
     def findings(self) -> list[Finding]:
         """Return the findings, with counts where a kind was seen more than once."""
         return [
-            Finding(
-                f.kind, f.symbol, f.severity, f.message + (f" {n} cases like this." if n > 1 else ""), f.case
-            )
+            Finding(f.kind, f.symbol, f.severity, f.message + (f" {n} cases like this." if n > 1 else ""), f.case)
             for f, n in self._findings.values()
         ]
 
@@ -210,13 +200,9 @@ class EntryPointVerdict:
             return self._result("fail", f"Only {self._cases} of {expected} cases were run.")
         if not self._failing:
             return self._result("pass", "")
-        status: Status = (
-            "crash" if self._statuses["crash"] else "timeout" if self._statuses["timeout"] else "fail"
-        )
-        worst = next(f for f in self._ordered_failures() if f.kind == status or status == "fail")
-        return self._result(
-            status, f"{self._failing} of {expected} cases fail; {worst.case}: {worst.message}"
-        )
+        status: Status = "crash" if self._statuses["crash"] else "timeout" if self._statuses["timeout"] else "fail"
+        worst = next(f for f in self._ordered_failures() if status in (f.kind, "fail"))
+        return self._result(status, f"{self._failing} of {expected} cases fail; {worst.case}: {worst.message}")
 
     def _ordered_failures(self) -> list[Failure]:
         """Order failures so that one of every (class, kind) comes first, required ones before stress."""

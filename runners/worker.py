@@ -130,9 +130,7 @@ def _fault_access(context: int) -> tuple[str, bool]:
     if machine == "aarch64":
         record, end = context + 464, context + 464 + 4096
         while record + 16 <= end and (size := _peek(record + 4, "<I")):
-            if (
-                _peek(record, "<I") == 0x45535201
-            ):  # ESR_MAGIC: the syndrome register; bit 6 is "write, not read"
+            if _peek(record, "<I") == 0x45535201:  # ESR_MAGIC: the syndrome register; bit 6 is "write, not read"
                 return ("write" if _peek(record + 8, "<Q") & 0x40 else "read"), True
             record += size
     return "", True
@@ -216,9 +214,7 @@ class Worker:
         except OSError as error:
             self.send(protocol.Loaded([], str(error) or "no reason given", []))
             os._exit(0)
-        findings = [
-            Finding("fp-environment", f"Loading the library changed {c}.") for c in self._fp.changes()
-        ]
+        findings = [Finding("fp-environment", f"Loading the library changed {c}.") for c in self._fp.changes()]
         # Not set back: any program that loads this library computes in this environment from now on.
         self._fp.keep()
         self._catch_faults()  # in case the library has installed handlers of its own

@@ -1,0 +1,51 @@
+# Two commands do everything: `make report` and `make test`. Both start from nothing but Python, a C compiler and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= out
+KERNELS := build/libkernels.so
+
+.PHONY: report test test-slow vectors lint mutants bench clean
+
+# Builds the bundled C kernels, validates them for every platform, and names the reports.
+report: $(VENV)/.installed
+	$(BIN)/golden build -o $(KERNELS)
+	$(BIN)/golden generate --suite core --out build/vectors/core
+	for platform in host FT78NE MT7004; do \
+	  $(BIN)/golden validate $(KERNELS) --platform $$platform --vectors build/vectors/core --out $(OUT)/$$platform || exit $$?; \
+	done
+	$(BIN)/golden report $(OUT)/host/results.json $(OUT)/FT78NE/results.json $(OUT)/MT7004/results.json \
+	  --format html --out $(OUT)/report.html
+
+test: $(VENV)/.installed lint
+	$(BIN)/python -m pytest
+
+# Minutes of hard cases against exact rationals.
+test-slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -m "slow or not slow" --timeout 3600
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Writes the committed suites again; their digests must not change unless their cases do.
+vectors: $(VENV)/.installed
+	$(BIN)/golden generate --suite smoke
+	$(BIN)/golden generate --suite core
+
+mutants: $(VENV)/.installed
+	$(BIN)/python -m tests.mutants.run --jobs 2
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/bench.py
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("golden needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build $(OUT)

@@ -1,0 +1,24 @@
+"""Turns what a user names as TARGET into a session."""
+
+from pathlib import Path
+
+from golden.errors import UsageError
+from golden.results import Library
+from runners.library import LibrarySession
+from runners.protocol import Session
+from runners.reference import ReferenceSession
+
+
+def open_target(target: str, timeout: float) -> tuple[Session, Library]:
+    """Open a target: the path of a shared library, or ``reference:MODEL``.
+
+    Raises :class:`UsageError` for a name that means nothing and :class:`golden.errors.TargetError` for a library
+    that cannot be loaded.
+    """
+    kind, separator, rest = target.partition(":")
+    if separator and kind == "reference":
+        return ReferenceSession(rest), Library()
+    if separator and kind in ("exec", "dump") and not Path(target).exists():
+        raise UsageError(f"{kind}: targets are not supported by this version; give a library or reference:MODEL.")
+    session = LibrarySession(Path(target), timeout=timeout)
+    return session, session.library
