@@ -155,8 +155,11 @@ def validate(target: str, vectors: Path | None, out: Path, **options: Any) -> No
     if not results.complete:
         click.echo(f"interrupted: {results.reason} Partial results: {out / 'results.json'}", err=True)
         sys.exit(130)
-    _print_summary(results)
-    click.echo(f"report: {out / 'report.html'}")
+    try:
+        _print_summary(results)
+        click.echo(f"report: {out / 'report.html'}")
+    except BrokenPipeError:  # whoever read the summary had enough of it; the exit code is still the verdict
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0 if results.verdict == "conforms" else 1)
 
 
@@ -180,6 +183,7 @@ def report(results: tuple[Path, ...], kind: str, out: Path | None) -> None:
     from golden.results import read_results, write_atomically
     from reports import FORMATS
 
+    _end_quietly_on_closed_pipe()
     text = FORMATS[kind]([read_results(path) for path in results])
     if out is None:
         click.echo(text, nl=not text.endswith("\n"))
@@ -205,6 +209,7 @@ def list_(what: str, pattern: str, suite: str, vectors: Path | None) -> None:
     """
     from runners import catalogue
 
+    _end_quietly_on_closed_pipe()
     if what in ("cases", "classes"):
         files = _read_vectors(suite, vectors)
         lines = catalogue.cases(files, pattern) if what == "cases" else catalogue.classes(files, pattern)
@@ -224,9 +229,17 @@ def show(case: str, suite: str, vectors: Path | None, element: int | None, limit
     """Show a case: operands, exact value, golden, and what each legal order gives."""
     from runners import catalogue
 
+    _end_quietly_on_closed_pipe()
     found = catalogue.find(_read_vectors(suite, vectors), case)
     for line in catalogue.describe(found, element, limit):
         click.echo(line)
+
+
+def _end_quietly_on_closed_pipe() -> None:
+    """Die of SIGPIPE like any Unix filter when a pager or head has read enough."""
+    import signal
+
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def _read_vectors(suite: str, vectors: Path | None) -> Any:
@@ -329,10 +342,6 @@ def _run(command: Callable[[], Any]) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("golden: interrupted", err=True)
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has had enough: not an error. Nothing may be flushed to it any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 1
     except Exception as error:

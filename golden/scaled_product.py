@@ -110,4 +110,6 @@ def slack(fmt: Format, a: Array, b: Array, s: float, before: Array, flush: bool,
             inverse_small = np.broadcast_to(r, y.shape)
             least = np.minimum.reduce([near, b, near / s, near * b, b / s, inverse_small, near * b / s])
             may_vanish = (least < normal * (1 + u) ** 3) & (y > 0)
-    return Slack(documented, np.maximum(documented, legal), may_vanish)
+        # A zero factor gives zero in every order.
+        documented, legal = np.where(y > 0, documented, 0.0), np.where(y > 0, np.maximum(documented, legal), 0.0)
+    return Slack(documented, legal, may_vanish)

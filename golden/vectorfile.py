@@ -10,6 +10,7 @@ Content is canonical: the digest covers table and arrays as bytes in a fixed ord
 machine and for every HDF5 version, whatever the container looks like.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
@@ -66,7 +67,8 @@ def write_vectors(path: Path, suite: str, operator: Operator, dtype: str, cases:
                 _store(file, name, values)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder itself may not be one
+            temporary.unlink()
         raise UsageError(f"Cannot write {path}: {error}. Choose another folder with --out.") from error
     return digest
 

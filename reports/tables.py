@@ -67,7 +67,7 @@ def _statistics(entry: EntryPointResult, total: Tally) -> tuple[str, ...]:
     measured = total.measured or (entry.elements if not entry.groups else 0)
     return (
         text.count(entry.elements),
-        text.percent(entry.misrounded, entry.elements),
+        text.misrounded(entry.misrounded, measured),
         text.at_least(entry.max_ulp, measured),
         *_moments(total),
     )
@@ -88,7 +88,7 @@ def groups(tallies: dict[str, Tally], title: str = "By reduction or beta") -> Ta
             name,
             text.count(t.cases),
             text.count(t.elements),
-            text.percent(t.misrounded, t.elements),
+            text.misrounded(t.misrounded, t.measured),
             text.count(t.failures),
             text.at_least(t.max_ulp, t.measured),
             *_moments(t),

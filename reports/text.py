@@ -74,6 +74,14 @@ def percent(part: int, whole: int) -> str:
     return "> 99.9 %" if share > 99.9 else f"{share:.3g} %"
 
 
+def misrounded(wrong: int, measured: int) -> str:
+    """Write the share of misrounded results among elements whose exact value is a non-zero number.
+
+    The zeros of a sparse output would dilute it. Wrong classes (a NaN, a non-zero for zero) count as wrong too.
+    """
+    return percent(wrong, max(measured, wrong))
+
+
 def ulp(value: float) -> str:
     """Write an error in ulp with up to six digits."""
     return f"{value:.6g}" if math.isfinite(value) else str(value)

@@ -220,6 +220,9 @@ def _overall(
     scope = f" (the vectors given do not cover {', '.join(e.symbol for e in partial)})" if partial else ""
     if not entries or not any(e.cases for e in entries):
         return "fails", f"Nothing was run for {profile.name}."
+    sentences = {e.detail for e in bad}
+    if len(sentences) == 1 and "--reduction-enum" in (sentence := sentences.pop()):
+        return "fails", sentence
     if bad:
         named = ", ".join(f"{e.symbol} ({e.status})" for e in bad)
         return (
