@@ -66,7 +66,7 @@ def main() -> None:
                 Stream("bench"), fmt, fmt.typed(0.1), ELEMENTS
             ),
             "oracle with residual": lambda fmt=fmt, case=case: OPERATOR.oracle(fmt, case.scalars, case.operands),
-            "judge, all bits golden": lambda case=case: judging(case.golden.value),
+            "judge again, all bits golden": lambda case=case: judging(case.golden.value),
             "judge, formula order": lambda formula=formula: judging(formula),
         }
         for name, function in work.items():

@@ -250,7 +250,7 @@ class LibrarySession:
     def _first_load(self) -> Loaded:
         path = self.library.path
         self._start()
-        while self._loaded is None and self._alive:
+        while self._alive and (self._loaded is None or not self._nursery.worker):
             if not self._follow(self._nursery.wait(self._limit())):
                 self._nursery.kill()
                 raise TargetError(f"{path} did not finish loading in {self.timeout:g} s: its own start-up code hangs.")

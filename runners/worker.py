@@ -28,6 +28,8 @@ _PR_SET_PDEATHSIG = 1
 _SA_SIGINFO = 4
 _SA_RESETHAND = 0x80000000
 _IOLBF = 1
+#: The C library's buffer of stdout, as long as the process lives.
+_STDOUT_BUFFER = ctypes.create_string_buffer(1 << 16)
 
 libc.dlclose.argtypes = [ctypes.c_void_p]
 
@@ -354,8 +356,9 @@ def run_worker(control: socket.socket, nursery: int) -> NoReturn:
     if os.getppid() != nursery:
         os._exit(0)
     gc.disable()  # nothing here makes cycles, and a collection would visit the whole heap
-    with contextlib.suppress(ValueError):
-        libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, _IOLBF, ctypes.c_size_t(0))
+    with contextlib.suppress(ValueError):  # by lines: a crash then costs little of what was printed before it
+        stdout = ctypes.c_void_p.in_dll(libc, "stdout")
+        libc.setvbuf(stdout, _STDOUT_BUFFER, _IOLBF, ctypes.c_size_t(len(_STDOUT_BUFFER)))
     worker = Worker(control)
     try:
         worker.serve()

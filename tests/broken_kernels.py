@@ -81,6 +81,9 @@ KERNEL(daemonizes) {
 }
 KERNEL(returns_twice) { fork(); ADD; }
 KERNEL(forks_and_hangs) { if (!fork()) lurk(); lurk(); }
+KERNEL(prints_then_dies) { puts("last words"); abort(); }
+static int calls;
+KERNEL(counts) { ADD; o[0] = calls++; }
 KERNEL(prints) { ADD; printf("hello from the kernel"); fprintf(stderr, "trouble\n"); }
 KERNEL(prints_a_lot) {
     ADD; static char b[1 << 16]; memset(b, 'x', sizeof b);
@@ -123,12 +126,14 @@ KERNEL(misaligned) { ADD; __asm__ volatile("movaps (%0), %%xmm0" : : "r"((uintpt
 """
     FLUSH = '__asm__("stmxcsr %0" : "=m"(m)); m |= 0x8040; __asm__("ldmxcsr %0" : : "m"(m));'
 else:
-    FLUSH = (
-        'unsigned long f; __asm__("mrs %0, fpcr" : "=r"(f)); __asm__("msr fpcr, %0" : : "r"(f | 1 << 24));'
-    )
+    FLUSH = 'unsigned long f; __asm__("mrs %0, fpcr" : "=r"(f)); __asm__("msr fpcr, %0" : : "r"(f | 1 << 24));'
 
 LOADING: dict[str, str] = {
     "constructor_flushes": f"__attribute__((constructor)) void c(void) {{ unsigned m; {FLUSH} }}",
+    "constructor_handles": """
+        static void h(int number) { _exit(0); }
+        __attribute__((constructor)) void c(void) { signal(SIGSEGV, h); signal(SIGBUS, h); }
+    """,
     "constructor_prints": '__attribute__((constructor)) void c(void) { printf("welcome"); }',
     "constructor_crashes": "__attribute__((constructor)) void c(void) { *(volatile int *)0; }",
     "constructor_hangs": "__attribute__((constructor)) void c(void) { for (;;) pause(); }",
@@ -152,9 +157,7 @@ def compile_c(tmp_path_factory: pytest.TempPathFactory) -> Compile:
         if not library.exists():
             source.write_text(PREAMBLE + text)
             command = [str(COMPILER), "-w", "-O1", "-fPIC", "-shared", "-pthread", *flags]
-            subprocess.run(
-                [*command, "-o", str(library), str(source), "-lm"], check=True, capture_output=True
-            )
+            subprocess.run([*command, "-o", str(library), str(source), "-lm"], check=True, capture_output=True)
         return library
 
     return run
@@ -186,9 +189,7 @@ def shared(kernels: Path) -> Iterator[LibrarySession]:
 END, BEGIN = Invocation(placement="end"), Invocation(placement="begin")
 
 
-def make(
-    symbol: str, *invocations: Invocation, n: int = 33, timeout: float = 0.0, first: float = 0.0
-) -> Call:
+def make(symbol: str, *invocations: Invocation, n: int = 33, timeout: float = 0.0, first: float = 0.0) -> Call:
     x = np.arange(n, dtype="<f4") + np.float32(first)
     w = np.linspace(5, 6, n, dtype="<f4")
     arguments = (

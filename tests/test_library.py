@@ -68,6 +68,12 @@ def test_a_constructor_that_changes_the_environment_is_found(compile_c: Compile)
         assert (outcome.output, outcome.findings) == (expected(), [])
 
 
+def test_a_library_with_signal_handlers_of_its_own_hides_nothing(compile_c: Compile) -> None:
+    with open_session(compile_c("constructor_handles", LOADING["constructor_handles"] + KERNELS)) as session:
+        outcome = run_one(session, "read_past_x")
+        assert outcome.signal == "SIGSEGV" and outcome.findings[0].element == 33
+
+
 def test_a_constructor_that_prints_is_found(compile_c: Compile) -> None:
     with open_session(compile_c("constructor_prints", LOADING["constructor_prints"])) as session:
         assert [f.message for f in session.load_findings] == ["7 bytes were printed on stdout."]
@@ -174,6 +180,14 @@ def test_nothing_survives_a_killed_judge(kernels: Path) -> None:
     assert all(has_ended(pid) for pid in pids)
 
 
+def test_a_worker_does_not_need_the_judge_to_die_with_its_nursery(kernels: Path) -> None:
+    with open_session(kernels) as session:
+        session.submit(make("hangs"))
+        worker = session._nursery.worker
+        os.kill(session._nursery.pid, signal.SIGKILL)
+        assert has_ended(worker)
+
+
 def test_a_killed_worker_is_a_crash_and_leaves_nothing(kernels: Path) -> None:
     with open_session(kernels) as session:
         child = int(np.frombuffer(run_one(session, "forks").output, "<i4")[0])
@@ -246,13 +260,7 @@ def test_reductions_are_numbered_as_asked(numbers: str) -> None:
         operands = {p.name: np.zeros(shapes[p.name], p.dtype(point.fmt)) for p in point.operator.inputs}
         call = call_for(point, scalars, operands, [END], reduction_enum=numbers)
         kinds = {p.name: p.kind for p in point.operator.scalars}
-        sent = [
-            a.bits
-            for a in call.arguments
-            if kinds.get(a.name) == "reduction" and isinstance(a, ScalarArgument)
-        ]
+        sent = [a.bits for a in call.arguments if kinds.get(a.name) == "reduction" and isinstance(a, ScalarArgument)]
         assert sent == [number]
         unread = [a for a in call.arguments if isinstance(a, PointerArgument) and a.role == "unread"]
-        assert [(a.name, a.count, a.data) for a in unread] == [
-            ("logits", int(np.prod(shapes["logits"])), b"")
-        ]
+        assert [(a.name, a.count, a.data) for a in unread] == [("logits", int(np.prod(shapes["logits"])), b"")]
