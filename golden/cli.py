@@ -304,7 +304,8 @@ def _print_summary(results: "Results") -> None:
 
     console = Console(highlight=False, soft_wrap=False)
     table = Table(box=None, pad_edge=False)
-    for name in ("entry point", "status", "grade"):
+    table.add_column("entry point", no_wrap=True)
+    for name in ("status", "grade"):
         table.add_column(name, overflow="fold")
     for name in ("cases", "failing", "max ulp"):
         table.add_column(name, justify="right")
