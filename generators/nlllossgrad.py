@@ -100,7 +100,8 @@ def _selection_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
         stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
         labels = labels_of(label_kind, stream, batch, classes)
         operands = _operands(stream, fmt, reduction, labels, weights_of(weights, stream, fmt, labels, classes))
-        flags = ("selection", "nan-swallowed") if "unlabelled" in weights else ("weight-mixup", "zero-fill")
+        exposed = ("selection", "nan-swallowed") if "unlabelled" in weights else ("weight-mixup", "zero-fill")
+        flags = (*exposed, "position")
         yield _build(fmt, "required", "selection", flags, path, reduction, operands, classes)
 
 

@@ -225,6 +225,7 @@ def cases(suite: str, fmt: Format) -> Iterator[Case]:
     """List the cases of one suite and format."""
     yield from _class_cases(suite, fmt)
     yield from _length_cases(suite, fmt)
+    yield from _position_cases(fmt)
     yield from _realistic_cases(suite, fmt)
 
 
@@ -268,9 +269,20 @@ def _length_cases(suite: str, fmt: Format) -> Iterator[Case]:
             block = _mixed_block(fmt, beta)
             where = (np.arange(n) + n) % PERIOD
             triples = Triples(*(operand[where] for operand in block))
-            flags = ("empty",) if n == 0 else ("tail", "partition") + ("index-width",) * (n > 32767)
+            flags = ("empty",) if n == 0 else ("tail", "position", "partition") + ("index-width",) * (n > 32767)
             path = f"{beta_name(beta)}/length/n={n}"
             yield _build(fmt, "required", "length", flags, path, fmt.typed(beta), triples)
+
+
+def _position_cases(fmt: Format) -> Iterator[Case]:
+    """Three inexact triples in turn: three is prime to every vector width, so each visits every lane."""
+    for beta in REQUIRED_BETAS:
+        path, typed = f"{beta_name(beta)}/position/n=201", fmt.typed(beta)
+        stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
+        parts = [sampler(stream, fmt, typed, 1) for sampler in (log_uniform, hard_to_round, tiny_diff_large_dy)]
+        block = [np.concatenate(operand) for operand in zip(*parts, strict=True)]
+        triples = Triples(*(np.resize(operand, 201) for operand in block))
+        yield _build(fmt, "required", "position", ("position", "tail"), path, typed, triples)
 
 
 def _mixed_block(fmt: Format, beta: float) -> Triples:

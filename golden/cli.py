@@ -163,6 +163,39 @@ def validate(target: str, vectors: Path | None, out: Path, **options: Any) -> No
     sys.exit(0 if results.verdict == "conforms" else 1)
 
 
+@cli.command(epilog=_examples("golden probe libvendor.so", "golden probe libvendor.so --json"))
+@click.argument("target")
+@click.option("--suite", default="core", show_default=True, help="Suite whose inputs are used.")
+@click.option("--timeout", type=click.FloatRange(0.0, min_open=True), default=10.0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def probe(target: str, suite: str, timeout: float, as_json: bool) -> None:
+    """Find out what a build is like: half ABI, reduction numbers, subnormals, evaluation order, alignment.
+
+    Judges nothing; 'golden validate' does.
+    """
+    import msgspec
+
+    from runners.inspect import inspect
+    from runners.targets import open_target
+
+    files = _read_vectors(suite, None)
+    session, _ = open_target(target, timeout)
+    try:
+        traits = inspect(session, files)
+    finally:
+        session.close()
+    _end_quietly_on_closed_pipe()
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(traits), indent=1))
+        return
+    for name in ("half_abi", "reduction_enum", "subnormals"):
+        click.echo(f"{name.replace('_', ' ')}: {getattr(traits, name)}")
+    for entry in traits.entry_points:
+        click.echo(entry.symbol)
+        for field in entry.__struct_fields__[1:]:
+            click.echo(f"  {field.replace('_', ' ')}: {getattr(entry, field)}")
+
+
 @cli.command(
     epilog=_examples(
         "golden report out/results.json",

@@ -13,6 +13,7 @@ FLAGS: dict[str, str] = {
     "nan-swallowed": "NaN turned into a number by fmin, fmax, or a comparison that is false for NaN",
     "special-values": "infinities and zeros of either sign handled as ordinary numbers",
     "tail": "remainder loops: lengths around the vector width computed differently, twice, or not at all",
+    "position": "body and tail of a loop with different formulas: the same inputs give other bits elsewhere",
     "partition": "elements lost or doubled between cores, or cores without elements reading the wrong memory",
     "index-width": "offsets or labels kept in 8, 16 or signed 16 bits",
     "empty": "length or batch of zero: division of the work by zero, or a first element touched anyway",

@@ -132,7 +132,8 @@ def _judge_elements(fmt: Format, index: Array, output: Array, expected: Golden, 
     vanished = slack.flush & (got == 0)
     # Where the slack is zero only golden's bits will do, and these differ.
     legal = real & ((slack.legal > 0) & (low <= along) & (along <= high) | vanished)
-    documented = real & ((slack.formula > 0) & (documented_low <= along) & (along <= documented_high) | vanished)
+    within = (slack.formula > 0) & (documented_low <= along) & (along <= documented_high)
+    documented = real & (within | vanished)
 
     counted = np.where(np.isinf(got), np.copysign(fmt.overflow_value, got), got)
     measurable = np.isin(kind, (Kind.VALUE, Kind.OVERFLOW, Kind.ZERO)) & real

@@ -172,6 +172,13 @@ class Operator(ABC):
     def inputs_of(self, scalars: Scalars, operands: Operands, index: int) -> dict[str, int | float | str]:
         """Return the operand values that output element ``index`` depends on, by readable name."""
 
+    @abstractmethod
+    def element_inputs(self, fmt: Format, scalars: Scalars, operands: Operands) -> tuple[Array, Array]:
+        """Return (index, inputs): the bits that the output elements ``index`` depend on, one row each.
+
+        Elements with equal rows must have equal bits, wherever they are. ``inputs`` is unsigned, two-dimensional.
+        """
+
     def untouched(self, scalars: Scalars) -> tuple[str, ...]:
         """Return the input operands that these scalars give no reason to touch."""
         return ()

@@ -131,10 +131,16 @@ class OrderShares:
             self._matches[name] += int((wanted == got)[counted].sum())
         self._total += int(counted.sum())
 
+    def names(self) -> list[str]:
+        """Return the models that match best; none if nothing was counted."""
+        top = max(self._matches.values())
+        return [name for name, count in self._matches.items() if count == top and self._total]
+
+    def share(self) -> float:
+        """Return the share of elements that the best models match."""
+        return max(self._matches.values()) / self._total if self._total else 0.0
+
     def best(self) -> str:
         """Return the best match in words, such as ``formula (100 % of 2000 elements)``; "" if nothing was counted."""
-        if not self._total:
-            return ""
-        top = max(self._matches.values())
-        names = [name for name, count in self._matches.items() if count == top]
-        return f"{' = '.join(names)} ({100 * top / self._total:.4g} % of {self._total} elements)"
+        names = " = ".join(self.names()) if self.share() >= 0.5 else "none of the models" if self._total else ""
+        return f"{names} ({100 * self.share():.4g} % of {self._total} elements)" if names else ""

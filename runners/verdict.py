@@ -12,6 +12,7 @@ from golden.operator import EntryPoint
 from golden.profile import Profile
 from golden.results import EntryPointResult, Failure, Finding, Severity, Status
 from golden.tally import Accumulator
+from runners.positions import Positions
 from runners.probe import OrderShares
 from runners.protocol import POISONS, Invocation, Outcome
 
@@ -46,6 +47,7 @@ class EntryPointVerdict:
         self._cases = 0
         self._findings: dict[tuple[str, str], tuple[Finding, int]] = {}
         self._refused = ""
+        self._positions = Positions()
 
     def add(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> None:
         """Judge the outcomes of one case, one an invocation of its plan."""
@@ -71,6 +73,9 @@ class EntryPointVerdict:
             self._overall.add(case, output, judged)
         if case.klass == "order-distinguishing":
             self.orders.add(case, output)
+        if "position" in case.flags and (where := self._positions.differing(case, output)) is not None:
+            text = f"Element {where} has other bits than another element with the same inputs, within bounds or not."
+            self._note("position-dependent", "warning", text, case)
         return self._value_failures(case, output, judged)
 
     def _value_failures(self, case: Case, output: Array, judged: Judged, where: str = "") -> list[Failure]:

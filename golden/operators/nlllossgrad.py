@@ -130,6 +130,13 @@ class NLLLossGrad(Operator):
             least = np.minimum(np.minimum(np.abs(g), np.abs(w)), product)
         return Slack(none, none, (least < fmt.smallest_normal) & (product != 0) & flush)
 
+    def element_inputs(self, fmt: Format, scalars: Scalars, operands: Operands) -> tuple[Array, Array]:
+        """Return the bits of (gradient, weight) of the elements on a label; total_weight is the same for all."""
+        labels = operands["labels"]
+        upstream = np.broadcast_to(_upstream(scalars, operands), labels.shape)
+        rows = np.stack([fmt.bits(upstream), fmt.bits(_picked(operands))], axis=1)
+        return np.arange(len(labels)) * int(scalars["class_num"]) + labels, rows
+
     def inputs_of(self, scalars: Scalars, operands: Operands, index: int) -> dict[str, int | float | str]:
         """Return the sample, class and label, and the numbers that are multiplied there."""
         i, j = divmod(index, int(scalars["class_num"]))

@@ -124,6 +124,11 @@ class SmoothL1LossGrad(Operator):
             documented = np.where(saturated, 0.0, bounds.formula)
         return Slack(documented, bounds.legal, bounds.flush)
 
+    def element_inputs(self, fmt: Format, scalars: Scalars, operands: Operands) -> tuple[Array, Array]:
+        """Return the bits of (dy, x1, x2) of every element; beta is the same for all."""
+        rows = np.stack([fmt.bits(operands[p.name]) for p in self.inputs], axis=1)
+        return np.arange(len(rows)), rows
+
     def inputs_of(self, scalars: Scalars, operands: Operands, index: int) -> dict[str, int | float | str]:
         """Return dy, x1, x2 of the element and beta."""
         return {**{p.name: operands[p.name][index] for p in self.inputs}, "beta": scalars["beta"]}
