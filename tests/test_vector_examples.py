@@ -1,0 +1,54 @@
+"""The reading examples of vectors/README.md work, and say what the files hold."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from golden.vectorfile import read_vectors
+
+VECTORS = Path(__file__).resolve().parent.parent / "vectors"
+FILE = VECTORS / "smoke/smoothl1lossgrad-fp32.h5"
+
+
+def test_python_example_reads_every_case() -> None:
+    script = VECTORS / "examples/read.py"
+    done = subprocess.run([sys.executable, script, FILE], capture_output=True, text=True, check=True)
+    expected = [case.id for case in read_vectors(FILE).cases]
+    assert [line.split(" ")[0] for line in done.stdout.splitlines()] == expected
+
+
+def test_readme_shows_the_python_example() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (VECTORS / "README.md").read_text(), re.S)
+    assert blocks == [(VECTORS / "examples/read.py").read_text()]
+
+
+def test_c_example_reads_every_case(tmp_path: Path) -> None:
+    compiler = shutil.which("h5cc")
+    if compiler is None:
+        pytest.skip("no HDF5 C compiler wrapper (h5cc of libhdf5-dev) on this machine")
+    program = tmp_path / "read"
+    source = VECTORS / "examples/read.c"
+    built = subprocess.run(
+        [compiler, "-Wall", "-Wextra", "-Werror", "-o", program, source],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run([program, FILE], capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    cases = read_vectors(FILE).cases
+    assert len(lines) == len(cases)
+    for line, case in zip(lines, cases, strict=True):
+        name, length, beta, first = line.split(" ")
+        assert name == case.id and length == f"n={case.scalars['length']}"
+        assert np.float32(beta.removeprefix("beta=")) == case.scalars["beta"]
+        value = first.removeprefix("golden[0]=")
+        if case.golden.value.size and case.golden.value[0] == case.golden.value[0]:
+            assert float.fromhex(value) == float(case.golden.value[0])
