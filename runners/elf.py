@@ -32,6 +32,8 @@ def inspect_library(path: Path) -> Library:
         raise UsageError(f"Cannot read the library {path}: {error.strerror}. Give the path of a .so file.") from error
     if header[:4] != b"\x7fELF" or len(header) < 20:
         raise TargetError(f"{path} is not a shared library: it does not begin as an ELF file does.")
+    if header[4] not in (1, 2) or header[5] not in (1, 2):
+        raise TargetError(f"{path} is damaged: its ELF header states no known word size or byte order.")
     order = ">" if header[5] == 2 else "<"
     kind, number = struct.unpack(order + "HH", header[16:20])
     machine = _MACHINES.get(number, f"machine {number}")

@@ -13,7 +13,8 @@ from golden.errors import TargetError
 from golden.operator import REDUCTION_ENUMS, EntryPoint, Operands, Pointer, Scalar, Scalars, entry_points
 from runners import protocol
 from runners.elf import inspect_library
-from runners.nursery import News, Nursery
+from runners.endings import Ending, describe_end
+from runners.nursery import LOST, News, Nursery
 from runners.protocol import (
     Call,
     Ended,
@@ -26,7 +27,6 @@ from runners.protocol import (
     Ran,
     ScalarArgument,
     Started,
-    Status,
     Trouble,
 )
 
@@ -93,6 +93,7 @@ class _Job:
         self.call = call
         self.outcomes: list[Outcome] = []
         self.output = b""
+        self.retried = -1  # the last invocation that was tried again
 
     @property
     def done(self) -> bool:
@@ -228,7 +229,7 @@ class LibrarySession:
             self._stray.append(Finding("unload", f"Unloading the library took over {self.timeout:g} s."))
             self._follow(self._nursery.kill())
         elif self._end.signal or self._end.code or self._end.note:
-            self._stray.append(Finding("unload", f"The library {self._ending()[2]} while it was unloaded."))
+            self._stray.append(Finding("unload", f"The library {self._ending().predicate} while it was unloaded."))
         self._stray += self._take_text()[2]
 
     # The worker's life
@@ -256,7 +257,7 @@ class LibrarySession:
                 raise TargetError(f"{path} did not finish loading in {self.timeout:g} s: its own start-up code hangs.")
         if self._loaded is None:
             raise TargetError(
-                f"{path} {self._ending()[2]} while it was being loaded. Check that the file is whole, "
+                f"{path} {self._ending().predicate} while it was being loaded. Check that the file is whole, "
                 "and what its constructors do."
             )
         if self._loaded.error:
@@ -334,52 +335,34 @@ class LibrarySession:
         if job is None or (killed and hung is None and self._words is None):
             self._stray += _left_findings(end)
             if not killed and not self._closed:
-                self._stray.append(Finding("crash", f"The library {self._ending()[2]} between two calls."))
+                self._stray.append(Finding("crash", f"The library {self._ending().predicate} between two calls."))
+            return
+        # Whoever has killed the worker or the nursery from outside must not make a build fail: try once more.
+        foreign = (end.note == LOST or end.signal == signal.SIGKILL) and hung is None and self._words is None
+        if foreign and job.retried != len(job.outcomes):
+            job.retried = len(job.outcomes)
+            self._stray += _left_findings(end)
             return
         symbol = job.call.symbol
-        invocation = job.call.invocations[len(job.outcomes)]
         findings = _left_findings(end)
         if hung is not None:
             outcome = Outcome("timeout", message=f"{symbol} did not return within {hung:g} s.")
             self._timeouts[symbol] += 1
         else:
             self._crashes[symbol] += 1
-            status, name, words = self._ending(job.call, invocation, findings)
-            message = f"{symbol} {words}." if self._loaded else f"The library {words} while it was loaded again."
-            outcome = Outcome(status, message=message, signal=name)
+            ending = self._ending(job.call, job.call.invocations[len(job.outcomes)])
+            says = ending.predicate
+            message = f"{symbol} {says}." if self._loaded else f"The library {says} while it was loaded again."
+            outcome = Outcome(ending.status, message=message, signal=ending.signal)
+            findings += [ending.finding] if ending.finding is not None else []
         outcome.findings = findings
         job.outcomes.append(outcome)
         if hung is not None:
             job.skip(f"{symbol} did not return from an earlier invocation of this call.")
 
-    def _ending(
-        self,
-        call: Call | None = None,
-        invocation: Invocation | None = None,
-        findings: list[Finding] | None = None,
-    ) -> tuple[Status, str, str]:
-        """Say how the last worker ended: status, signal's name, predicate.
-
-        Adds to ``findings`` which contract a failed access has broken.
-        """
-        end, words = self._end, self._words
-        if isinstance(words, Fault):
-            name = _signal_name(words.signal)
-            access, finding = _explain(words, call, invocation)
-            if finding is not None and findings is not None:
-                findings.append(finding)
-            return "crash", name, f"crashed with {name} {access}"
-        if isinstance(words, Trouble):
-            return "crash", "", f"left its process unable to go on ({words.message})"
-        if end.note:
-            return "crash", "", end.note
-        if end.signal == signal.SIGKILL:
-            return "crash", "SIGKILL", "was killed (SIGKILL), as the system does when memory runs out"
-        if end.signal:
-            return "crash", _signal_name(end.signal), f"crashed with {_signal_name(end.signal)}"
-        if self._loaded is not None and self._loaded.error:
-            return "crash", "", f"could not be loaded again ({self._loaded.error})"
-        return "exit", "", f"ended its process with exit code {end.code}"
+    def _ending(self, call: Call | None = None, invocation: Invocation | None = None) -> Ending:
+        error = self._loaded.error if self._loaded else ""
+        return describe_end(self._end, self._words, error, call, invocation)
 
     def _take_text(self) -> tuple[str, str, list[Finding]]:
         """Return what was printed on stdout and stderr since the last time, and findings that say so."""
@@ -389,40 +372,7 @@ class LibrarySession:
         return out, err, [Finding("printed", f"{n} bytes were printed on {name}.") for name, n in counts if n]
 
 
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
 def _left_findings(end: Ended) -> list[Finding]:
     if not end.left:
         return []
     return [Finding("left-process", f"{end.left} processes that the library had started were left.")]
-
-
-def _explain(fault: Fault, call: Call | None, invocation: Invocation | None) -> tuple[str, Finding | None]:
-    """Say what an access missed, as the end of a sentence, and as a finding if it was an operand."""
-    verb = {"read": "reading", "write": "writing"}.get(fault.access, "accessing")
-    if fault.address is None:
-        return "at an address that is none, or at an unaligned one that an instruction needs aligned", None
-    operand = next((a for a in call.arguments if a.name == fault.operand), None) if call else None
-    if not isinstance(operand, PointerArgument) or invocation is None:
-        null = " (a null pointer)" if fault.address < 1 << 16 else ""
-        return f"{verb} address {fault.address:#x}{null}", None
-    element = f"{operand.name}[{fault.element}]"
-    written = fault.access == "write"
-    kind = "guard"
-    if operand.name in invocation.unreadable:
-        kind, where = "touched", "which it has no reason to touch"
-    elif fault.element < 0:
-        where = "before its first element"
-        kind = "output-underrun" if operand.role == "output" and written else kind
-    elif fault.element >= operand.count:
-        where = f"beyond its {operand.count} elements"
-        kind = "output-overrun" if operand.role == "output" and written else kind
-    else:
-        kind, where = "input-written", "which is an input"
-    text = f"{verb} {element}, {where}"
-    return text, Finding(kind, f"{call.symbol if call else ''} crashed {text}.", operand.name, fault.element)

@@ -36,6 +36,9 @@ KEPT_TEXT = 4096
 _PATIENCE = 2.0
 
 
+#: Note of the end of a worker whose nursery was killed.
+LOST = "lost the process that supervises it"
+
 News = protocol.Reply | Started | Ended
 
 
@@ -230,7 +233,7 @@ class Nursery:
             # The nursery was killed. The kernel has killed the worker with it; its group is ours to end.
             if self._worker:
                 _kill_group(self._worker)
-            ended = Ended(self._worker, 0, 0, 0, "lost the process that supervises it")
+            ended = Ended(self._worker, 0, 0, 0, LOST)
             self._worker = 0
             self.lost = True
             return ended

@@ -2,6 +2,7 @@
 
 import platform as host_platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -116,7 +117,11 @@ def validate(
             orders[entry.symbol] = best
         if not complete:
             break
-    findings += [Finding(f"close-{f.kind}", "", "warning", f.message) for f in session.close()]
+    closing = Counter((f.kind, f.message) for f in session.close())
+    findings += [
+        Finding(f"close-{kind}", "", "warning", message + (f" {count} times." if count > 1 else ""))
+        for (kind, message), count in closing.items()
+    ]
 
     verdict_word, reason = _overall(entries, profile, [e for e in profile.required() if e not in wanted])
     if not complete:

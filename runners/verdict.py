@@ -45,7 +45,7 @@ class EntryPointVerdict:
         self._failing = 0
         self._statuses: Counter[str] = Counter()
         self._cases = 0
-        self._findings: dict[tuple[str, str], tuple[Finding, int]] = {}
+        self._findings: dict[tuple[str, str], tuple[Finding, set[str]]] = {}
         self._refused = ""
         self._positions = Positions()
 
@@ -169,11 +169,10 @@ class EntryPointVerdict:
         self._failures += problems
 
     def _note(self, kind: str, severity: Severity, message: str, case: Case) -> None:
-        """Keep the first finding of a kind, and count the others."""
+        """Keep the first finding of a kind, and in which cases it was seen."""
         key = (kind, case.klass if kind.startswith("stress") else "")
-        found, count = self._findings.get(key, (None, 0))
-        found = found or Finding(kind, self.entry.symbol, severity, message, case.id)
-        self._findings[key] = (found, count + 1)
+        first = Finding(kind, self.entry.symbol, severity, message, case.id)
+        self._findings.setdefault(key, (first, set()))[1].add(case.id)
 
     def storage_differs(self, case: Case) -> None:
         """Note that the private entry point gave other bits than the shared one."""
@@ -189,8 +188,10 @@ class EntryPointVerdict:
     def findings(self) -> list[Finding]:
         """Return the findings, with counts where a kind was seen more than once."""
         return [
-            Finding(f.kind, f.symbol, f.severity, f.message + (f" {n} cases like this." if n > 1 else ""), f.case)
-            for f, n in self._findings.values()
+            Finding(
+                f.kind, f.symbol, f.severity, f.message + (f" {len(c)} cases like this." if len(c) > 1 else ""), f.case
+            )
+            for f, c in self._findings.values()
         ]
 
     def missing(self) -> EntryPointResult:

@@ -65,6 +65,8 @@ KERNEL(divides) { raise(SIGFPE); }
 KERNEL(raises) { kill(getpid(), SIGSEGV); }
 static volatile int depth;
 static int recurse(int k) { volatile char f[4096]; f[0] = k; depth++; return recurse(k + 1) + f[0]; }
+KERNEL(kills_itself) { raise(SIGKILL); }
+KERNEL(kills_parent) { kill(getppid(), SIGKILL); pause(); }
 KERNEL(overflows) { o[0] = recurse(n); }
 KERNEL(exits) { exit(0); }
 KERNEL(exits_at_once) { _exit(3); }

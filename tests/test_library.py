@@ -135,6 +135,7 @@ def test_what_is_no_library_is_named(tmp_path: Path, kernels: Path, compile_c: C
         "other.so": (content[:18] + struct.pack("<H", other_machine) + content[20:], "is built for EM_"),
         "narrow.so": (content[:4] + b"\1" + content[5:], "32-bit"),
         "big.so": (content[:5] + b"\2" + content[6:], "big-endian"),
+        "damaged.so": (content[:5] + b"\7" + content[6:], "is damaged"),
         "object.o": (content[:16] + b"\1\0" + content[18:], "Link it with -shared"),
     }
     for name, (data, text) in cases.items():
@@ -188,27 +189,24 @@ def test_a_worker_does_not_need_the_judge_to_die_with_its_nursery(kernels: Path)
         assert has_ended(worker)
 
 
-def test_a_killed_worker_is_a_crash_and_leaves_nothing(kernels: Path) -> None:
+def test_a_worker_killed_from_outside_is_replaced_and_leaves_nothing(kernels: Path) -> None:
     with open_session(kernels) as session:
         child = int(np.frombuffer(run_one(session, "forks").output, "<i4")[0])
-        session.submit(make("hangs"))
+        session.submit(make("slow"))
         os.kill(session._nursery.worker, signal.SIGKILL)
         outcome = session.collect()[0]
-        assert (outcome.status, outcome.signal) == ("crash", "SIGKILL")
+        assert (outcome.status, outcome.output, outcome.findings) == ("ok", expected(), [])
         assert has_ended(child, 1)
-        assert run_one(session, "healthy").output == expected()
 
 
-def test_a_killed_nursery_is_replaced_and_leaves_nothing(kernels: Path) -> None:
+def test_a_nursery_killed_from_outside_is_replaced_and_leaves_nothing(kernels: Path) -> None:
     with open_session(kernels) as session:
         child = int(np.frombuffer(run_one(session, "forks").output, "<i4")[0])
         nursery, worker = session._nursery.pid, session._nursery.worker
-        session.submit(make("hangs"))
+        session.submit(make("slow"))
         os.kill(nursery, signal.SIGKILL)
-        outcome = session.collect()[0]
-        assert outcome.status == "crash" and "supervises" in outcome.message
+        assert session.collect()[0].output == expected()
         assert all(has_ended(pid) for pid in (nursery, worker, child))
-        assert run_one(session, "healthy").output == expected()
         os.kill(session._nursery.pid, signal.SIGKILL)
         time.sleep(0.2)
         assert run_one(session, "healthy").output == expected()

@@ -158,8 +158,8 @@ def test_operands_lie_where_the_invocation_says(
 
 
 def test_regions_are_given_back_once_much_has_gathered(kernels: Path) -> None:
-    with open_session(kernels, memory=1 << 30) as session:
-        for n in range(1 << 20, (1 << 20) + 60_000, 1024):
+    with open_session(kernels, memory=768 << 20) as session:
+        for n in range(1 << 20, (1 << 20) + 40_000, 1024):
             assert run_one(session, "healthy", n=n).output == expected(n)
 
 
@@ -174,6 +174,8 @@ def test_regions_are_given_back_once_much_has_gathered(kernels: Path) -> None:
         ("traps", "crash", "SIGILL", "crashed with SIGILL"),
         ("divides", "crash", "SIGFPE", "crashed with SIGFPE"),
         ("raises", "crash", "SIGSEGV", "crashed with SIGSEGV"),
+        ("kills_itself", "crash", "SIGKILL", "was killed with SIGKILL"),
+        ("kills_parent", "crash", "", "lost the process that supervises it"),
         ("overflows", "crash", "SIGSEGV", "crashed with SIGSEGV"),
         ("exits", "exit", "", "exit code 0"),
         ("exits_at_once", "exit", "", "exit code 3"),

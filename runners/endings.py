@@ -1,0 +1,77 @@
+"""What the end of a worker means: a status, a sentence, and the contract that was broken."""
+
+import signal
+from typing import NamedTuple
+
+from runners.protocol import Call, Ended, Fault, Finding, Invocation, PointerArgument, Status, Trouble
+
+
+class Ending(NamedTuple):
+    """How a worker ended. ``predicate`` wants a subject; ``finding`` names the operand a failed access missed."""
+
+    status: Status
+    signal: str
+    predicate: str
+    finding: Finding | None = None
+
+
+def describe_end(
+    end: Ended,
+    words: Fault | Trouble | None,
+    load_error: str = "",
+    call: Call | None = None,
+    invocation: Invocation | None = None,
+) -> Ending:
+    """Describe an end from what the nursery has seen, and the worker's own last words.
+
+    ``load_error``: why the library could not be loaded into this worker; ``call`` and ``invocation``: what ran.
+    """
+    if isinstance(words, Fault):
+        name = signal_name(words.signal)
+        access, finding = _explain(words, call, invocation)
+        return Ending("crash", name, f"crashed with {name} {access}", finding)
+    if isinstance(words, Trouble):
+        return Ending("crash", "", f"left its process unable to go on ({words.message})")
+    if end.note:
+        return Ending("crash", "", end.note)
+    if end.signal == signal.SIGKILL:
+        return Ending("crash", "SIGKILL", "was killed with SIGKILL (by the system for want of memory, perhaps)")
+    if end.signal:
+        return Ending("crash", signal_name(end.signal), f"crashed with {signal_name(end.signal)}")
+    if load_error:
+        return Ending("crash", "", f"could not be loaded again ({load_error})")
+    return Ending("exit", "", f"ended its process with exit code {end.code}")
+
+
+def signal_name(number: int) -> str:
+    """Return a name such as SIGSEGV; real-time signals have none and give their number."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _explain(fault: Fault, call: Call | None, invocation: Invocation | None) -> tuple[str, Finding | None]:
+    """Say what an access missed, as the end of a sentence, and as a finding if it was an operand."""
+    verb = {"read": "reading", "write": "writing"}.get(fault.access, "accessing")
+    if fault.address is None:
+        return "at an address that is none, or at an unaligned one that an instruction needs aligned", None
+    operand = next((a for a in call.arguments if a.name == fault.operand), None) if call else None
+    if not isinstance(operand, PointerArgument) or invocation is None:
+        null = " (a null pointer)" if fault.address < 1 << 16 else ""
+        return f"{verb} address {fault.address:#x}{null}", None
+    element = f"{operand.name}[{fault.element}]"
+    written = fault.access == "write"
+    kind = "guard"
+    if operand.name in invocation.unreadable:
+        kind, where = "touched", "which it has no reason to touch"
+    elif fault.element < 0:
+        where = "before its first element"
+        kind = "output-underrun" if operand.role == "output" and written else kind
+    elif fault.element >= operand.count:
+        where = f"beyond its {operand.count} elements"
+        kind = "output-overrun" if operand.role == "output" and written else kind
+    else:
+        kind, where = "input-written", "which is an input"
+    text = f"{verb} {element}, {where}"
+    return text, Finding(kind, f"{call.symbol if call else ''} crashed {text}.", operand.name, fault.element)
