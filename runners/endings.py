@@ -54,6 +54,8 @@ def signal_name(number: int) -> str:
 def _explain(fault: Fault, call: Call | None, invocation: Invocation | None) -> tuple[str, Finding | None]:
     """Say what an access missed, as the end of a sentence, and as a finding if it was an operand."""
     verb = {"read": "reading", "write": "writing"}.get(fault.access, "accessing")
+    if fault.access == "sent":
+        return "that its own code sent", None
     if fault.address is None:
         return "at an address that is none, or at an unaligned one that an instruction needs aligned", None
     operand = next((a for a in call.arguments if a.name == fault.operand), None) if call else None

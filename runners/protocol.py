@@ -167,8 +167,8 @@ class Fault(msgspec.Struct, array_like=True, tag="fault"):
     """Worker to judge, from the signal handler: an access failed; the process is about to die.
 
     ``address`` None: the processor did not say (a general protection fault). ``operand``: the one that the
-    address lies in or whose guard it hit, with the element relative to its first. ``access``: "read", "write"
-    or unknown "".
+    address lies in or whose guard it hit, with the element relative to its first. ``access``: "read", "write",
+    "sent" (by raise or kill: there was no access) or unknown "".
     """
 
     signal: int

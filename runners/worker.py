@@ -333,7 +333,10 @@ class Worker:
         # SA_RESETHAND has already set the default action: whatever goes wrong in here, the process dies.
         if os.getpid() == self._pid:
             with contextlib.suppress(OSError):
-                self.send(self._locate(number, _peek(info + 16, "<Q"), *_fault_access(context)))
+                if _peek(info + 8, "<i") <= 0:  # si_code: sent by raise() or kill(), so there is no address
+                    self.send(Fault(number, None, "sent", "", 0))
+                else:
+                    self.send(self._locate(number, _peek(info + 16, "<Q"), *_fault_access(context)))
         # Blocked until this handler returns, so the message is out first. Returning alone would repeat the
         # access, but not a signal that was sent by kill().
         os.kill(os.getpid(), number)
