@@ -107,6 +107,7 @@ def generate(suite: str, operators: tuple[str, ...], dtypes: tuple[str, ...], ou
 @click.option("--platform", default="host", show_default=True, help="FT78NE, MT7004, host, or a profile's path.")
 @click.option("--suite", default="core", show_default=True, help="smoke, core or full.")
 @click.option("--vectors", type=click.Path(path_type=Path), help="A vector file, or a folder with a manifest, instead.")
+@click.option("--xfail", type=click.Path(path_type=Path), help="Expected failures: lines 'SYMBOL CASE  # reason'.")
 @click.option("--strict", is_flag=True, help="Let the stress tier decide too.")
 @click.option(
     "--out",

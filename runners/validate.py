@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -32,6 +33,7 @@ from runners.plan import invocations
 from runners.probe import probe_half_abi, probe_reductions, probe_subnormals
 from runners.protocol import Invocation, Session
 from runners.verdict import EntryPointVerdict
+from runners.xfail import read_xfail
 
 #: Calls that are on their way to the worker while the judge works on earlier ones.
 _AHEAD = 3
@@ -47,6 +49,7 @@ class Settings:
     half_abi: str = "auto"
     reduction_enum: str = "sum-mean-none"
     timeout: float = 10.0
+    xfail: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def validate(
     Raises :class:`TargetError` if the target has none of the entry points that vectors and platform ask for.
     """
     started = time.monotonic()
+    xfail = read_xfail(settings.xfail)
     profile = settings.profile
     by_kind = {(f.operator.name, f.dtype): f for f in files}
     wanted = [e for e in profile.required() if (e.operator.name, e.fmt.name) in by_kind]
@@ -92,7 +96,7 @@ def validate(
     orders: dict[str, str] = {}
     misnumbered = probe.reduction_enum not in (reduction_enum, "unknown", "other")
     for entry in wanted:
-        verdict = EntryPointVerdict(entry, profile, settings.strict)
+        verdict = EntryPointVerdict(entry, profile, settings.strict, xfail)
         if entry.symbol not in session.symbols:
             entries.append(verdict.missing())
             continue
@@ -123,6 +127,10 @@ def validate(
         for (kind, message), count in closing.items()
     ]
 
+    findings += [
+        Finding("stale-xfail", "", "warning", f"{xfail.name}, line {e.line}: no failure is like this ({e.reason}).")
+        for e in (xfail.stale() if complete else [])
+    ]
     verdict_word, reason = _overall(entries, profile, [e for e in profile.required() if e not in wanted])
     if not complete:
         verdict_word, reason = "fails", f"Interrupted after {done} of {total} cases."
@@ -149,6 +157,7 @@ def validate(
             "reduction-enum": settings.reduction_enum,
             "strict": "yes" if settings.strict else "no",
             "timeout": f"{settings.timeout:g} s",
+            "xfail": xfail.name or "none",
         },
         probe=Probe(probe.half_abi, probe.reduction_enum, probe.subnormals, orders),
         seconds=round(time.monotonic() - started, 3),
@@ -234,4 +243,6 @@ def _overall(
             "fails",
             f"{len(bad)} of {len(entries)} entry points that {profile.name} requires do not pass: {named}.",
         )
-    return "conforms", f"All {len(entries)} entry points judged for {profile.name} pass{scope}."
+    expected = sum(e.expected_failures for e in entries)
+    known = f", not counting {expected} expected failures" if expected else ""
+    return "conforms", f"All {len(entries)} entry points judged for {profile.name} pass{known}{scope}."

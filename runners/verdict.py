@@ -15,6 +15,7 @@ from golden.tally import Accumulator
 from runners.positions import Positions
 from runners.probe import OrderShares
 from runners.protocol import POISONS, Invocation, Outcome
+from runners.xfail import Xfail
 
 #: Broken contracts that make an entry point fail; other findings are remarks.
 FAILING = {
@@ -32,11 +33,14 @@ FAILING = {
 class EntryPointVerdict:
     """Collects what is found about one entry point, case by case."""
 
-    def __init__(self, entry: EntryPoint, profile: Profile, strict: bool) -> None:
+    def __init__(self, entry: EntryPoint, profile: Profile, strict: bool, xfail: Xfail) -> None:
         self.entry = entry
         self.orders = OrderShares()
         self._profile = profile
         self._strict = strict
+        self._xfail = xfail
+        self._expected = 0
+        self._evidence = 0
         self._required: dict[str, Accumulator] = {}
         self._stress: dict[str, Accumulator] = {}
         self._overall = Accumulator()
@@ -57,16 +61,22 @@ class EntryPointVerdict:
         problems = self._contracts(case, plan, outcomes)
         outputs = [self._array(case, o) for o in outcomes]
         first = outputs[0]
-        if first is not None:
-            problems += self._values(case, first)
+        judged = None if first is None else judge(case, first, self._profile.may_flush)
+        if first is not None and judged is not None:
+            problems += self._value_failures(case, first, judged)
             problems += self._compare(case, plan, outputs)
+        if problems and self._xfail.expects(self.entry.symbol, case.id):
+            self._expected += 1
+            return
+        self._evidence += _is_evidence(case)
+        if first is not None and judged is not None:
+            self._count(case, first, judged)
         if problems:
             self._fail(case, problems)
             row["failures"] += 1
 
-    def _values(self, case: Case, output: Array) -> list[Failure]:
-        """Judge the first output in full."""
-        judged = judge(case, output, self._profile.may_flush)
+    def _count(self, case: Case, output: Array, judged: Judged) -> None:
+        """Add the first output to the statistics."""
         rows = self._required if case.tier == "required" else self._stress
         rows.setdefault(case.group, Accumulator()).add(case, output, judged)
         if case.tier == "required":
@@ -76,7 +86,6 @@ class EntryPointVerdict:
         if "position" in case.flags and (where := self._positions.differing(case, output)) is not None:
             text = f"Element {where} has other bits than another element with the same inputs, within bounds or not."
             self._note("position-dependent", "warning", text, case)
-        return self._value_failures(case, output, judged)
 
     def _value_failures(self, case: Case, output: Array, judged: Judged, where: str = "") -> list[Failure]:
         failing = judged.failing
@@ -204,6 +213,10 @@ class EntryPointVerdict:
             return self._result("fail", self._refused)
         if self._cases != expected or not expected:
             return self._result("fail", f"Only {self._cases} of {expected} cases were run.")
+        if not self._evidence:
+            return self._result(
+                "fail", f"None of {expected} cases is evidence: all were expected to fail, or have constant results."
+            )
         if not self._failing:
             return self._result("pass", "")
         status: Status = "crash" if self._statuses["crash"] else "timeout" if self._statuses["timeout"] else "fail"
@@ -239,6 +252,8 @@ class EntryPointVerdict:
             groups={name: rows.tally() for name, rows in self._required.items()},
             stress={name: rows.tally() for name, rows in self._stress.items()},
             classes={k: {"cases": c["cases"], "failures": c["failures"]} for k, c in self._classes.items()},
+            expected_failures=self._expected,
+            evidence=self._evidence,
             failing=self._ordered_failures()[:KEPT_FAILURES],
         )
 
@@ -246,6 +261,13 @@ class EntryPointVerdict:
         if outcome.status != "ok":
             return None
         return np.frombuffer(outcome.output, case.fmt.dtype)
+
+
+def _is_evidence(case: Case) -> bool:
+    """Tell whether a case could show anything: its non-zero numbers are not one constant (a single one may be)."""
+    value = case.golden.value
+    numbers = value[np.isfinite(value) & (value != 0)]
+    return bool(numbers.size and (value.size == 1 or (numbers != numbers[0]).any()))
 
 
 def _what_differs(first: Invocation, other: Invocation) -> str:

@@ -1,0 +1,235 @@
+"""The C judge: compiled once for this machine, loaded into the judge's own process, bit-identical with NumPy's path.
+
+``runners/native/judge.c`` is this project's code, so it may live where foreign libraries may not. The compiled file is
+kept in the user's cache folder under a name made of source, compiler, flags and processor. Without a compiler,
+or with one that fails, :func:`load` returns None, and the NumPy path does the same work.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import os
+import platform
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from golden.errors import UsageError
+from golden.formats import Array, Format, is_power_of_two
+from golden.operator import Operands, Operator, Scalars
+from runners.blocks import BINS, BlockTally, numpy_tally, select
+from runners.build import find_compiler
+
+SOURCE = Path(__file__).parent / "native" / "judge.c"
+#: Never -ffast-math: it would change results, and the environment of the whole process.
+FLAGS = (
+    "-O3 -std=gnu11 -fPIC -shared -ffp-contract=off -fno-math-errno -fno-trapping-math -fno-fast-math -fno-semantic-interposition"
+).split()
+#: Tried in this order until one compiles and loads.
+TUNINGS: tuple[tuple[str, ...], ...] = (("-march=native", "-mprefer-vector-width=512"), ("-march=native",), ())
+#: Points that one call may have: keeps the sums within 64 bits.
+LIMIT = 1 << 22
+#: Set to anything but "" or "0" to judge with NumPy alone.
+DISABLE = "GOLDEN_NO_NATIVE"
+
+
+class _Job(ctypes.Structure):
+    _fields_ = (
+        ("count", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("first", "second", "third")),
+        *((f"stride_{name}", ctypes.c_int64) for name in ("first", "second", "third")),
+        ("output", ctypes.c_void_p),
+        ("divisor", ctypes.c_double),
+        ("documented", ctypes.c_double * 2),
+        ("legal", ctypes.c_double * 2),
+        ("legal_small", ctypes.c_double * 2),
+        ("small", ctypes.c_double),
+        ("step", ctypes.c_double),
+        *((n, ctypes.c_int32) for n in ("is_power", "scales_exactly", "fp32", "smooth", "rounded_once", "flush")),
+    )
+
+
+_COUNTS = "measured misrounded failures nan infinity overflow zero zero_sign faithful formula legal total bias".split()
+
+
+class _Tally(ctypes.Structure):
+    _fields_ = (
+        *((name, ctypes.c_int64) for name in _COUNTS),
+        ("first_failure", ctypes.c_int64),
+        ("worst", ctypes.c_int64),
+        ("handed_back", ctypes.c_int64),
+        ("largest", ctypes.c_float),
+        ("unused", ctypes.c_int32),
+        ("histogram", ctypes.c_int64 * BINS),
+    )
+
+
+_OPERANDS = {"smoothl1lossgrad": ("dy", "x1", "x2"), "nlllossgrad": ("loss_grad", "weight")}
+
+
+class NativeJudge:
+    """The compiled judge; :meth:`tally` is :func:`runners.blocks.numpy_tally` at the speed of memory."""
+
+    def __init__(self, library: Path) -> None:
+        self.path = library
+        self._judge = ctypes.CDLL(str(library)).golden_judge
+        self._judge.restype = None
+        self._judge.argtypes = [ctypes.c_void_p] * 3
+        self._back = np.empty(LIMIT, np.uint32)
+        self._jobs: dict[object, _Job] = {}
+
+    def tally(
+        self, operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, flush: bool
+    ) -> BlockTally:
+        """Judge a block of points; the arguments and the result are those of ``numpy_tally``.
+
+        Operators that the C code does not know, and infinite or NaN divisors, go to NumPy.
+        """
+        names = _OPERANDS.get(operator.name)
+        mean = scalars.get("reduction_type") == "mean"
+        divisor = float(scalars["beta"]) if "beta" in scalars else float(operands["total_weight"][0]) if mean else 1.0
+        known = names is not None and divisor != 0 and np.isfinite(divisor) and output.flags.c_contiguous
+        if names is None or not known:
+            return numpy_tally(operator, fmt, scalars, operands, output, flush)
+        tally = BlockTally()
+        for start in range(0, output.size, LIMIT):
+            stop = min(start + LIMIT, output.size)
+            part = {name: v[start:stop] if v.size > 1 else v for name, v in operands.items()}
+            found = self._part(names, operator, fmt, scalars, part, output[start:stop], divisor, mean, flush)
+            found.shift(start)
+            tally.add(found)
+        return tally
+
+    def _part(
+        self,
+        names: tuple[str, ...],
+        operator: Operator,
+        fmt: Format,
+        scalars: Scalars,
+        operands: Operands,
+        output: Array,
+        divisor: float,
+        mean: bool,
+        flush: bool,
+    ) -> BlockTally:
+        key = (fmt.name, operator.name, divisor, mean, flush)
+        job = self._jobs.get(key)
+        if job is None:
+            self._jobs.clear()
+            job = self._jobs[key] = _job(operator, fmt, divisor, mean, flush)
+        arrays = [np.ascontiguousarray(operands[name], fmt.dtype) for name in names]
+        job.count, job.output = output.size, output.ctypes.data
+        for slot, values in zip(("first", "second", "third"), arrays, strict=False):
+            setattr(job, slot, values.ctypes.data)
+            setattr(job, f"stride_{slot}", int(values.size > 1))
+        found = _Tally()
+        self._judge(ctypes.byref(job), ctypes.byref(found), self._back.ctypes.data)
+        tally = BlockTally(points=output.size - found.handed_back, largest=found.largest, worst=found.worst)
+        for name in _COUNTS:
+            setattr(tally, name, getattr(found, name))
+        tally.first_failure = found.first_failure
+        tally.histogram = list(found.histogram)
+        tally.histogram[BINS - 1] = 0
+        if found.handed_back:
+            tally.add(self._by_numpy(operator, fmt, scalars, operands, output, self._back[: found.handed_back], flush))
+        return tally
+
+    def _by_numpy(
+        self,
+        operator: Operator,
+        fmt: Format,
+        scalars: Scalars,
+        operands: Operands,
+        output: Array,
+        index: Array,
+        flush: bool,
+    ) -> BlockTally:
+        """Judge the few points that the C code does not settle."""
+        # A single point must not look like one number for all.
+        index = index.astype(np.int64)
+        size = "length" if "length" in scalars else "batch"
+        tally = numpy_tally(
+            operator, fmt, {**scalars, size: index.size}, _full(operands, index), output[index], flush
+        )
+        tally.worst = int(index[tally.worst]) if tally.worst >= 0 else -1
+        tally.first_failure = int(index[tally.first_failure]) if tally.first_failure >= 0 else -1
+        return tally
+
+
+def _full(operands: Operands, index: Array) -> dict[str, Array]:
+    selected = select(operands, index)
+    total = selected.pop("total_weight", None)
+    full = {name: np.broadcast_to(values, index.shape) for name, values in selected.items() if name != "labels"}
+    return full if total is None else {**full, "total_weight": total}
+
+
+def _job(operator: Operator, fmt: Format, divisor: float, mean: bool, flush: bool) -> _Job:
+    """Fill in what depends on the operator, the format and the divisor: the constants of the derived slack."""
+    u, power = fmt.roundoff, is_power_of_two(divisor)
+    smooth = operator.name == "smoothl1lossgrad"
+    growth = [(1 + u) ** k - 1 for k in range(4)]
+    job = _Job(divisor=divisor, is_power=power, scales_exactly=power and abs(divisor) <= 1)
+    job.small, job.step = fmt.smallest_normal * (1 + u) ** 3, (1 + u) ** 3 * fmt.step / 2
+    for before in (0, 1):
+        job.documented[before] = growth[before if power else before + 1]
+        job.legal[before] = growth[before if power else before + 2]
+        job.legal_small[before] = growth[before + 1 if power else before + 2]
+    job.fp32, job.smooth, job.flush = fmt.name == "fp32", smooth, flush
+    job.rounded_once = not smooth and not mean
+    return job
+
+
+@cache
+def load() -> NativeJudge | None:
+    """Return the C judge, compiling it on first use; None where that is not possible or not wanted."""
+    if os.environ.get(DISABLE, "0") not in ("", "0"):
+        return None
+    try:
+        compiler = find_compiler()
+    except UsageError:
+        return None
+    for tuning in TUNINGS:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            return NativeJudge(_compiled(compiler, tuning))
+    return None
+
+
+def _compiled(compiler: list[str], tuning: tuple[str, ...]) -> Path:
+    """Return the compiled file, from the cache if it is there; raises OSError or SubprocessError."""
+    command = [*compiler, *FLAGS, *tuning]
+    version = subprocess.run([*compiler, "--version"], capture_output=True, check=True).stdout
+    content = hashlib.sha256(SOURCE.read_bytes())
+    for part in (repr(command).encode(), version, platform.machine().encode(), _processor()):
+        content.update(part)
+    folder = _cache_folder()
+    path = folder / f"judge-{content.hexdigest()[:32]}.so"
+    if not path.is_file():
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            built = Path(scratch) / "judge.so"
+            subprocess.run([*command, str(SOURCE), "-o", str(built), "-lm"], capture_output=True, check=True)
+            built.replace(path)
+    return path
+
+
+def _processor() -> bytes:
+    """Return what -march=native depends on: the feature flags of the processor."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_bytes().splitlines():
+            if line.startswith((b"flags", b"Features")):
+                return line
+    return platform.processor().encode()
+
+
+def _cache_folder() -> Path:
+    """Return a folder of this user's alone: code is loaded from it."""
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(named) if named.startswith("/") else Path.home() / ".cache"
+    for folder in (base / "golden", Path(tempfile.gettempdir()) / f"golden-{os.getuid()}"):
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o022 == 0:
+                return folder
+    raise OSError("no folder for compiled code")
