@@ -185,9 +185,12 @@ def write_results(path: Path, results: Results) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the destination, then rename."""
+    """Write beside the destination, then rename. What a killed process left there before is removed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        for stale in path.parent.glob(f".{path.name}.*.tmp"):
+            if not Path(f"/proc/{stale.suffixes[-2][1:]}").exists():
+                stale.unlink(missing_ok=True)
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
