@@ -9,6 +9,8 @@ from runners.library import HalfAbi, LibrarySession, call_for
 from runners.protocol import Invocation, Session
 from runners.reference import MODELS
 
+#: The operator whose ``half`` by value is probed.
+PROBED_OPERATOR = "smoothl1lossgrad"
 #: Tried in this order: private entry points have no core mask that a wrong guess could garble.
 _STORAGES: tuple[Storage, ...] = ("private", "shared")
 _HALF_ABIS: tuple[HalfAbi, ...] = ("float16", "uint16")
@@ -34,7 +36,7 @@ def _beta_arrives(session: LibrarySession, beta: float, abi: HalfAbi) -> bool:
     diff = np.array([0.5, -0.25, 0.625, -0.375], fmt.dtype)
     operands = {"dy": np.array([3, 5, -7, 11], fmt.dtype), "x1": diff, "x2": np.zeros(4, fmt.dtype)}
     scalars: Scalars = {"length": 4, "beta": beta}
-    got = _run(session, "smoothl1lossgrad", fmt, scalars, operands, half_abi=abi)
+    got = _run(session, PROBED_OPERATOR, fmt, scalars, operands, half_abi=abi)
     want = diff.astype(np.float64) / beta * operands["dy"].astype(np.float64)
     return got is not None and bool(np.allclose(got.astype(np.float64), want, rtol=0.05))
 

@@ -30,7 +30,7 @@ from golden.results import (
 from golden.vectorfile import VectorFile
 from runners.library import HalfAbi, LibrarySession, call_for
 from runners.plan import invocations
-from runners.probe import probe_half_abi, probe_reductions, probe_subnormals
+from runners.probe import PROBED_OPERATOR, probe_half_abi, probe_reductions, probe_subnormals
 from runners.protocol import Invocation, Session
 from runners.verdict import EntryPointVerdict
 from runners.xfail import read_xfail
@@ -171,7 +171,10 @@ def _probe(session: Session, settings: Settings, wanted: Iterable[EntryPoint]) -
     """Find out what has to be known before judging; returns it with the reduction numbers to use."""
     findings = []
     half_abi = settings.half_abi
-    uses_half = any(e.fmt.name == "fp16" and e.symbol in session.symbols for e in wanted)
+    # The only entry points with a half by value whose results tell how it arrived.
+    uses_half = any(
+        e.fmt.name == "fp16" and e.operator.name == PROBED_OPERATOR for e in wanted if e.symbol in session.symbols
+    )
     if half_abi == "auto":
         half_abi = probe_half_abi(session) if isinstance(session, LibrarySession) and uses_half else "float16"
         if half_abi == "unknown":

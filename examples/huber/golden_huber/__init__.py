@@ -1,0 +1,1 @@
+"""HuberLossGrad for golden: an operator from a package of its own."""

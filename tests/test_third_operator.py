@@ -1,0 +1,81 @@
+"""The worked example of docs/adding-an-operator.md: an operator from a package of its own, through entry points."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from golden.results import read_results
+
+ROOT = Path(__file__).resolve().parent.parent
+EXAMPLE = ROOT / "examples/huber"
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> dict[str, str]:
+    """Install the example the way a wheel does, without an index: its modules and its entry points' metadata."""
+    site = tmp_path / "site"
+    shutil.copytree(EXAMPLE / "golden_huber", site / "golden_huber", ignore=shutil.ignore_patterns("__pycache__"))
+    info = site / "golden_huber-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: golden-huber\nVersion: 0.1.0\n")
+    text = (EXAMPLE / "pyproject.toml").read_text()
+    sections = text.split("[project.entry-points.")[1:]
+    entry_points = ["[" + s.replace('"', "", 2).replace('= "', "= ").replace('"\n', "\n").strip() for s in sections]
+    (info / "entry_points.txt").write_text("\n".join(entry_points) + "\n")
+    return {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"}
+
+
+def golden(env: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "golden.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_oracle_of_the_example_is_its_specification(installed: dict[str, str]) -> None:
+    code = (
+        "import math, numpy as np\n"
+        "from golden.formats import FP16\n"
+        "from golden.operator import operator\n"
+        "op = operator('huberlossgrad')\n"
+        "bits = np.random.Philox(1).random_raw(1500).astype('<u2')\n"
+        "operands = dict(zip(('dy', 'x1', 'x2'), FP16.from_bits(bits).reshape(3, 500)))\n"
+        "scalars = {'length': 500, 'delta': 0.5}\n"
+        "golden = op.oracle(FP16, scalars, operands)\n"
+        "for i in range(500):\n"
+        "    exact = op.exact(FP16, scalars, operands, i)\n"
+        "    if exact == exact: assert FP16.round(exact) == FP16.bits(golden.value)[i], i\n"
+        "    else: assert np.isnan(golden.value[i])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=installed, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_generate_validate_and_report(installed: dict[str, str], tmp_path: Path) -> None:
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler (gcc) on this machine")
+    assert "hp_huberlossgrad_s" in golden(installed, "list", "operators").stdout
+    vectors = tmp_path / "vectors"
+    done = golden(installed, "generate", "--suite", "smoke", "--operator", "huberlossgrad", "--out", vectors)
+    assert done.returncode == 0, done.stderr
+    source = (EXAMPLE / "huberlossgrad.c").read_text()
+    for name, text, code in [
+        ("good", source, 0),
+        ("bad", source.replace("diff < -limit", "diff < 0"), 1),
+    ]:
+        path, library, out = tmp_path / f"{name}.c", tmp_path / f"{name}.so", tmp_path / name
+        path.write_text(text)
+        subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, path], check=True)
+        done = golden(installed, "validate", library, "--vectors", vectors / "huberlossgrad-fp16.h5", "--out", out)
+        assert done.returncode == code, done.stdout + done.stderr
+        results = read_results(out / "results.json")
+        assert [e.symbol for e in results.entry_points] == ["hp_huberlossgrad_s", "hp_huberlossgrad_p"]
+        assert "huberlossgrad" in (out / "report.md").read_text()
+
+
+def test_the_shipped_suites_do_not_change_with_it(installed: dict[str, str], tmp_path: Path) -> None:
+    done = golden(installed, "validate", "reference:exact", "--suite", "smoke", "--out", tmp_path)
+    assert done.returncode == 0, done.stdout
