@@ -24,8 +24,10 @@ LARGE_SHAPES = ((32, 1000), (3, 257), (11, 257), (257, 257), (4097, 10), (2, 400
 
 WEIGHTS = ("distinct", "ones", "zeros", "nan-unlabelled", "inf-unlabelled")
 LABELS = ("equal", "first", "last", "permuted", "random")
-#: Divisors of the numeric classes: sums that are no power of two, one that is, one below 1.
-TOTALS = (3.0, 10.5, 64.0, 0.7)
+#: Divisors of the numeric classes: sums that are no power of two, one that is, one below 1, a negative one.
+TOTALS = (3.0, 10.5, 64.0, 0.7, -10.5)
+#: Divides products of ordinary operands into the subnormal range of fp32.
+LARGE_TOTAL = 12288.0
 
 
 def labels_of(kind: str, stream: Stream, batch: int, classes: int) -> Array:
@@ -70,6 +72,8 @@ def _shape_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
         shapes = [(0, 3), (1, 1), (1, 10), (3, 10), (7, 33), (9, 3), (33, 10), (3, 257)]
     else:
         shapes = [(b, c) for b in BATCHES for c in CLASS_COUNTS] + list(LARGE_SHAPES)
+        # Around multiples of the block sizes that loops over samples are unrolled or tiled by.
+        shapes += [(64 * k + d, 3) for k in (1, 2, 4) for d in (-1, 0, 1)]
     if suite == "full":
         shapes += [(1 << 14, 1000), (1 << 20, 3), (8, 1 << 20)]
     for batch, classes in shapes:
@@ -147,6 +151,17 @@ def _short_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array
 def _small_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
     low = fmt.emin // 2 if fmt is FP16 else -72
     return samplers.log_uniform(stream, fmt, n, low - 3, low + 2)
+
+
+def _low_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
+    # The smallest ordinary operands: their product is normal, and total_weight makes it subnormal.
+    low = -FP32_LIMIT if fmt is not FP16 else fmt.emin // 2
+    return samplers.log_uniform(stream, fmt, n, low, low + 3)
+
+
+def _low_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
+    low = -FP32_LIMIT if fmt is not FP16 else fmt.emin // 2
+    return samplers.log_uniform(stream, fmt, len(g), low, low + 3, signed=False)
 
 
 def _subnormal_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
@@ -228,6 +243,7 @@ CLASSES: dict[str, _Class] = {
     ),
     # Subnormal results of fp32 need operands below 2**-60.
     "subnormal-results": _Class(_small_gradients, _small_weights, ("underflow",), stress=("fp32",)),
+    "subnormal-quotients": _Class(_low_gradients, _low_weights, ("underflow",), reductions=("mean",)),
     "subnormal-operands": _Class(_subnormal_gradients, _subnormal_weights, ("underflow",), stress=("fp32",)),
     "tiny-weight-large-gradient": _Class(_large_gradients, _tiny_weights, ("underflow", "rounding")),
     "loss-scaled": _Class(_large_gradients, _unit_weights, ("overflow", "sign")),
@@ -237,12 +253,16 @@ CLASSES: dict[str, _Class] = {
 }
 
 
+#: Classes that exist for :data:`LARGE_TOTAL` only.
+UNDERFLOWING = ("subnormal-quotients",)
+
+
 def _number_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
     sizes = {"smoke": (24,), "core": (24, 64), "full": (24, 64, 1024)}[suite]
     totals = (TOTALS[:1] if suite == "smoke" else TOTALS) if reduction == "mean" else (1.0,)
-    for total in totals:
+    for total in (*totals, LARGE_TOTAL) if reduction == "mean" else totals:
         for klass, spec in CLASSES.items():
-            if reduction not in spec.reductions:
+            if reduction not in spec.reductions or (klass in UNDERFLOWING) != (total == LARGE_TOTAL):
                 continue
             tier: Tier = "stress" if {reduction, fmt.name} & set(spec.stress) else "required"
             for n in sizes:
@@ -254,7 +274,8 @@ def _number_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
                     g = spec.gradients(stream, fmt, fmt.typed(total), n if reduction == "none" else 1)
                     w = spec.weights(stream, fmt, fmt.typed(total), np.resize(g, n))
                     yield _build_numbers(fmt, tier, klass, spec.flags, path, reduction, g, w, total, stream)
-        yield from _special_cases(fmt, reduction, total)
+        if total != LARGE_TOTAL:
+            yield from _special_cases(fmt, reduction, total)
 
 
 def _special_cases(fmt: Format, reduction: str, total: float) -> Iterator[Case]:

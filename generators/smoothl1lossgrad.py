@@ -19,6 +19,8 @@ STRESS_BETAS = (2.0**-14, 1e-3, 10.0, 100.0)
 FP32_LIMIT = 60
 
 SMALL_LENGTHS = range(66)
+#: Around multiples of the block sizes that loops are unrolled or tiled by.
+BLOCK_LENGTHS = tuple(k * 64 + d for k in (2, 3, 4, 6, 8, 16, 32) for d in (-1, 0, 1))
 MEDIUM_LENGTHS = (1000, 4096, 4097)
 LARGE_LENGTHS = (32768 + 1, 65536 + 1)
 #: Long cases repeat a block of this many triples: prime, so that no vector width or chunk size divides it.
@@ -263,6 +265,7 @@ def _length_cases(suite: str, fmt: Format) -> Iterator[Case]:
         plan += [(n, (0.7,)) for n in (0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 65)]
     else:
         plan += [(n, REQUIRED_BETAS) for n in SMALL_LENGTHS]
+        plan += [(n, (0.7,)) for n in BLOCK_LENGTHS]
         plan += [(n, (0.1, 0.5)) for n in MEDIUM_LENGTHS] + [(n, (0.7,)) for n in LARGE_LENGTHS]
     for n, betas in plan:
         for beta in betas:

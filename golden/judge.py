@@ -122,7 +122,7 @@ def _judge_elements(fmt: Format, index: Array, output: Array, expected: Golden, 
         default=Kind.VALUE,
     ).astype(np.int8)
 
-    # From 1.5 * 2**(emax + 1) on the residual no longer tells the exact value, and no legal order comes back from there.
+    # From 1.5 * 2**(emax + 1) on the residual no longer tells the exact value; no legal order comes back from there.
     far = want_infinite & (np.abs(expected.residual) >= 2.0 ** (fmt.precision - 2))
     slack = Slack(np.where(far, 0.0, slack.formula), np.where(far, 0.0, slack.legal), slack.flush)
     magnitude = np.abs(exact)

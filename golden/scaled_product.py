@@ -14,9 +14,9 @@ exact, and a rounding followed by an exact scaling is one rounding of the scaled
 order. That needs a normal result: where y is below N, an order that scales last rounds twice, k = ``before`` + 1.
 
 **Underflow.** An intermediate below N may be off by eta/2 instead, absolutely. What follows multiplies it:
-a/s underflowing costs eta/2 * |b|; a*b costs eta/2 / s; b/s costs eta/2 * |a|; 1/s costs eta/2 * |a*b|. At most
-three more roundings enlarge such a term, by (1 + u)**3 at most. Division by a power of two not above 1 is a
-multiplication and cannot underflow.
+a/s underflowing costs eta/2 * |b|; a*b costs eta/2 / s, unless it is a number of the format; b/s costs eta/2 * |a|;
+1/s costs eta/2 * |a*b|. At most three more roundings enlarge such a term, by (1 + u)**3 at most. Division by a power
+of two not above 1 is a multiplication and cannot underflow.
 
 **Last rounding.** Rounding is monotonic, so the result lies between fl(y - slack) and fl(y + slack): that interval,
 and not a multiple of an ulp, is what the judge tests. It implies the familiar figures: with k = 1 the result is
@@ -93,7 +93,9 @@ def slack(fmt: Format, a: Array, b: Array, s: float, before: Array, flush: bool,
 
         exact_scaling = power and s <= 1
         quotient = 0.0 if exact_scaling else absolute(a / s, b)
-        product = absolute(a * b, r)
+        # A product of two numbers of the format is exact in float64, so it can be seen whether it rounds at all.
+        rounds = (before > 0) | (fmt.cast(a * b).astype(np.float64) != a * b)
+        product = np.where(rounds, absolute(a * b, r), 0.0)
         scaled = 0.0 if exact_scaling else absolute(b / s, a)
         inverse = absolute(np.asarray(r), a * b)
         one, two = (before, before) if power else (before + 1, before + 2)

@@ -208,6 +208,16 @@ class LibrarySession:
         self.submit(call)
         return self.collect()
 
+    def restart(self) -> None:
+        """Make the next call the first one of a fresh process; raises ValueError while calls are queued."""
+        if self._jobs:
+            raise ValueError("collect the submitted calls first")
+        if self._alive:
+            *replies, end = self._nursery.kill()
+            self._follow(replies)
+            if isinstance(end, Ended):
+                self._lost(end, killed=True)
+
     def close(self) -> list[Finding]:
         """Unload the library, end its processes, return what that showed; a second call does nothing."""
         if self._closed:

@@ -15,6 +15,11 @@ _THOROUGH = ("length", "shape")
 _THOROUGH_SIZES = range(1, 42)
 #: One case in this many of those classes, chosen by its id, is run thoroughly.
 _EVERY = 12
+#: And these: partitions with several items a core.
+_THOROUGH_ENDS = ("/length/n=257", "beta=0.5/length/n=1000", "/shape/b=33/c=33", "/shape/b=257/c=3")
+#: From this many elements on a case is repeated, so that cores which share memory have time to meet.
+_LARGE = 4096
+_REPEATS = 8
 
 
 def invocations(case: Case, entry: EntryPoint, profile: Profile) -> list[Invocation]:
@@ -36,8 +41,12 @@ def invocations(case: Case, entry: EntryPoint, profile: Profile) -> list[Invocat
     plan.append(_shifted(first, offset, skew))
     if case.klass == "selection" and draw.below(8) == 0 and (unreadable := case.operator.untouched(case.scalars)):
         plan.append(msgspec.structs.replace(first, unreadable=unreadable))
-    if case.klass in _THOROUGH and case.golden.value.size in _THOROUGH_SIZES and draw.below(_EVERY) == 0:
+    size = case.golden.value.size
+    drawn = case.klass in _THOROUGH and size in _THOROUGH_SIZES and draw.below(_EVERY) == 0
+    if drawn or case.id.endswith(_THOROUGH_ENDS):
         plan += _thorough(first, profile, entry.has_core_mask)
+    if size >= _LARGE and case.klass in _THOROUGH:
+        plan += [first] * _REPEATS
     plan.append(first)
     return plan
 

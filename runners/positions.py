@@ -3,10 +3,15 @@
 import numpy as np
 
 from golden.case import Case
-from golden.formats import Array
+from golden.formats import Array, Format
 
 #: Cases up to this many elements are also compared with each other.
 _REMEMBERED = 256
+
+
+def comparable_bits(fmt: Format, output: Array) -> Array:
+    """Return the bits of an output with all NaNs alike: their payload may depend on anything."""
+    return np.where(np.isnan(output), fmt.bits_dtype.type(fmt.exponent_mask | 1), fmt.bits(output))
 
 
 class Positions:
@@ -16,17 +21,14 @@ class Positions:
         self._seen: dict[tuple[str, bytes], int] = {}
 
     def differing(self, case: Case, output: Array) -> int | None:
-        """Return the index of the first element whose bits differ from those of equal inputs, or None.
-
-        NaNs are all alike: their payload may depend on anything.
-        """
+        """Return the index of the first element whose bits differ from those of equal inputs, or None."""
         fmt = case.fmt
         index, inputs = case.operator.element_inputs(fmt, case.scalars, case.operands)
         if len(index) == 0:
             return None
         rows = np.ascontiguousarray(inputs).view(np.dtype((np.void, inputs.itemsize * inputs.shape[1]))).reshape(-1)
         keys, first, which = np.unique(rows, return_index=True, return_inverse=True)
-        bits = np.where(np.isnan(output), fmt.bits_dtype.type(fmt.exponent_mask | 1), fmt.bits(output))[index]
+        bits = comparable_bits(fmt, output)[index]
         differ = np.flatnonzero(bits != bits[first][which])
         if differ.size:
             return int(index[differ[0]])

@@ -129,6 +129,9 @@ class Session(Protocol):
     def run(self, call: Call) -> list[Outcome]:
         """Submit a call and collect it; raises ValueError while others are queued."""
 
+    def restart(self) -> None:
+        """Make the next call the first one of a fresh process; raises ValueError while calls are queued."""
+
     def close(self) -> list[Finding]:
         """End the target and return what ending it showed; calling it again does nothing."""
 

@@ -83,6 +83,9 @@ class ReferenceSession:
         self.submit(call)
         return self.collect()
 
+    def restart(self) -> None:
+        """Do nothing: a model has no state."""
+
     def close(self) -> list[Finding]:
         """End the session."""
         return []

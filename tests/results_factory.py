@@ -97,9 +97,7 @@ def tally(grade: Grade = "faithful", elements: int = 120_000, **other: object) -
     return Tally(**(values | other))  # type: ignore[arg-type]
 
 
-def entry(
-    symbol: str, status: Status = "pass", grade: Grade = "faithful", **other: object
-) -> EntryPointResult:
+def entry(symbol: str, status: Status = "pass", grade: Grade = "faithful", **other: object) -> EntryPointResult:
     """Return an entry point with all groups and classes; without any where it did not run."""
     prefix, operator, storage = symbol.split("_")
     ran = status in ("pass", "fail")
@@ -153,9 +151,7 @@ def failing_entry(symbol: str, first: Element | None = None, kind: str = "value"
 
 def results(entry_points: list[EntryPointResult] | None = None, **other: object) -> Results:
     """Return a run; conforming unless told otherwise."""
-    chosen = (
-        entry_points if entry_points is not None else [entry(s, grade="correctly-rounded") for s in SYMBOLS]
-    )
+    chosen = entry_points if entry_points is not None else [entry(s, grade="correctly-rounded") for s in SYMBOLS]
     bad = [e.symbol for e in chosen if e.required and e.status != "pass"]
     values = {
         "schema": SCHEMA,
@@ -176,13 +172,9 @@ def results(entry_points: list[EntryPointResult] | None = None, **other: object)
         "target": "build/libops.so",
         "library": Library("build/libops.so", "9f2c" * 16, "GCC: (Debian 12.2.0-14) 12.2.0", "EM_X86_64"),
         "host": Host("x86_64", "Linux 6.1", "3.11.2", "2.1.0"),
-        "vectors": Vectors(
-            "core", 2104, {"smoothl1lossgrad-fp16.h5": "ab" * 32, "nlllossgrad-fp32.h5": "cd" * 32}
-        ),
+        "vectors": Vectors("core", 2104, {"smoothl1lossgrad-fp16.h5": "ab" * 32, "nlllossgrad-fp32.h5": "cd" * 32}),
         "options": {"strict": "false", "timeout": "10"},
-        "probe": Probe(
-            "float16", "sum-mean-none", "preserve", {"fp_smoothl1lossgrad_s": "d/beta*dy (100 %)"}
-        ),
+        "probe": Probe("float16", "sum-mean-none", "preserve", {"fp_smoothl1lossgrad_s": "d/beta*dy (100 %)"}),
         "seconds": 7.25,
         "entry_points": chosen,
         "findings": [],

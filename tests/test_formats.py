@@ -148,6 +148,9 @@ def test_floor_log2_is_exact() -> None:
         power = two_to(exponent)
         assert floor_log2(power) == floor_log2(-power) == exponent
         assert floor_log2(power * (1 - TINY)) == exponent - 1 and floor_log2(power * (1 + TINY)) == exponent
+        # Numerator and denominator of one bit length, and a power of two missed by next to nothing.
+        assert floor_log2(power * Fraction(5, 7)) == exponent - 1 and floor_log2(power * Fraction(7, 5)) == exponent
+        assert floor_log2(power * (1 - Fraction(1, 3**150))) == exponent - 1
         assert is_power_of_two(float(power)) and not is_power_of_two(float(power) * 3)
 
 

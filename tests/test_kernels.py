@@ -236,9 +236,7 @@ def triples(dtype: type, beta: Any) -> tuple[Any, Any, Any]:
 
 
 @pytest.mark.parametrize(("cc", "flags"), BUILDS)
-def test_every_operation_of_smoothl1lossgrad_is_rounded_to_its_type(
-    cc: str, flags: str, build: Build
-) -> None:
+def test_every_operation_of_smoothl1lossgrad_is_rounded_to_its_type(cc: str, flags: str, build: Build) -> None:
     library = build(cc, flags)
     program = str(compile_program(library, CALL, flags, cc))
     order_matters = 0
@@ -491,9 +489,7 @@ def test_a_path_with_spaces_and_chinese_characters(tmp_path: Path) -> None:
     assert [p.name for p in output.parent.iterdir()] == [output.name]
 
 
-def test_relative_path_and_compiler_from_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_relative_path_and_compiler_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     marker = tmp_path / "used"
     real = find_compiler()[0]
     script = executable(tmp_path / "my cc", f': > "{marker}"; exec {real} "$@"')
@@ -566,9 +562,7 @@ def test_the_named_compiler_does_not_exist(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_compiler_without_fp16(tmp_path: Path) -> None:
     # An old compiler: the type is unknown, and so is the macro that announces it.
-    script = executable(
-        tmp_path / "oldcc", f'exec {find_compiler()[0]} -U__FLT16_MAX__ -D_Float16=no_such_type "$@"'
-    )
+    script = executable(tmp_path / "oldcc", f'exec {find_compiler()[0]} -U__FLT16_MAX__ -D_Float16=no_such_type "$@"')
     output = tmp_path / "a.so"
     refused(output, str(script), "no fp16 type", "_Float16", "GCC 12", "-DGOLDEN_FP32_ONLY", cc=str(script))
     refused(output, "no fp16 type", cc=str(script), cflags=["-DGOLDEN_HALF_UINT16"])

@@ -241,9 +241,7 @@ def test_shares_never_round_a_single_element_away():
 
 
 def test_merging_weighs_means_and_keeps_the_worst():
-    a = factory.tally(
-        "faithful", 1000, mean_ulp=0.1, bias_ulp=0.1, measured=100, histogram={"0.5": 100}, worst=None
-    )
+    a = factory.tally("faithful", 1000, mean_ulp=0.1, bias_ulp=0.1, measured=100, histogram={"0.5": 100}, worst=None)
     b = factory.tally(
         "fails",
         3000,
@@ -299,9 +297,7 @@ def test_builds_with_fewest_failures_come_first_and_are_told_apart():
     assert "libops.so (12345678)" in summary.labels(runs)
     nothing = factory.nothing()
     nothing.library = Library("a.so")
-    assert summary.ranked([nothing, factory.conforming()])[0].verdict == "conforms", (
-        "nothing run is no success"
-    )
+    assert summary.ranked([nothing, factory.conforming()])[0].verdict == "conforms", "nothing run is no success"
 
 
 def test_matrix_has_a_cell_for_every_group_and_build():

@@ -67,8 +67,7 @@ def sources(variant: Variant) -> dict[str, str]:
         for text in (kernel_texts().get(edit.file, ""), texts.get(edit.file, "")):
             if (found := text.count(edit.old)) != edit.times or edit.old == edit.new:
                 raise StaleVariantError(
-                    f"{variant.name}: this text occurs {found} times in {edit.file}, "
-                    f"not {edit.times}:\n{edit.old}"
+                    f"{variant.name}: this text occurs {found} times in {edit.file}, not {edit.times}:\n{edit.old}"
                 )
         texts[edit.file] = texts[edit.file].replace(edit.old, edit.new)
     return texts
@@ -88,9 +87,7 @@ def build(variant: Variant, folder: Path) -> Path:
         written.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             (written / name).write_text(text)
-        build_library(
-            library, variant.cc, (*FLAGS, *variant.flags), [written / n for n in texts if n.endswith(".c")]
-        )
+        build_library(library, variant.cc, (*FLAGS, *variant.flags), [written / n for n in texts if n.endswith(".c")])
     return library
 
 

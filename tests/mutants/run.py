@@ -1,0 +1,292 @@
+"""Builds every mutant and every legal variant, validates each with a suite, and tabulates what tells them apart.
+
+``python -m tests.mutants.run [--jobs 2] [--only NAME...] [--out FILE.md]``; exit code 1 if a mutant conforms, or if
+a legal build does not get the verdict that it must; 2 if the mutants cannot be built here.
+"""
+
+import argparse
+import datetime
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from golden.errors import TargetError, UsageError
+from golden.judge import KINDS
+from golden.manifest import read_suite
+from golden.profile import load_profile
+from golden.results import Results
+from golden.vectorfile import VectorFile
+from runners.library import LibrarySession
+from runners.validate import Settings, validate
+from tests.mutants.legal import LEGAL, Legal
+from tests.mutants.mutants import FAMILIES, MUTANTS
+from tests.mutants.variant import Variant, build
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Git ignores it.
+FOLDER = ROOT / "build" / "mutants"
+VECTORS = ROOT / "vectors" / "core"
+#: Seconds for a call of a mutant. Healthy calls take milliseconds; a symbol that hangs costs this and two more.
+TIMEOUT = 4.0
+#: Kind of a wrong value that appears only in another invocation than a case's first.
+VARIED = "varied invocation"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a validation of one variant showed.
+
+    ``classes``: ``operator/class`` of the required cases that fail, ``kinds``: what is wrong with them, kinds of
+    wrong values or broken contracts; both most frequent first. ``values``: an element has a wrong value.
+    ``skipped``: why the variant could not be built here; ``wrong``: what differs from what is expected of it.
+    """
+
+    name: str
+    verdict: str
+    classes: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    reason: str = ""
+    skipped: str = ""
+    wrong: str = ""
+    seconds: float = 0.0
+
+
+_files: list[VectorFile] = []
+
+
+def _vectors(variant: Variant, whole: bool) -> list[VectorFile]:
+    """Return the suite, read once in each process; unless ``whole``, only the operators that a variant changes.
+
+    The kernels of the other operator are the bundled ones, letter by letter: judging them again for every mutant
+    would double the time and show nothing.
+    """
+    if not _files:
+        _files.extend(read_suite(VECTORS))
+    changed = {edit.file.partition(".")[0] for edit in variant.edits}
+    operators = {f.operator.name for f in _files}
+    return _files if whole or not changed <= operators else [f for f in _files if f.operator.name in changed]
+
+
+def check(variant: Variant, legal: Legal | None = None, folder: Path = FOLDER) -> Outcome:
+    """Build and validate one variant; what it must do is to fail, unless ``legal`` says otherwise."""
+    started = time.monotonic()
+    try:
+        library = build(variant, folder)
+    except UsageError as error:
+        if variant.cc is None:
+            raise
+        return Outcome(variant.name, "skipped", skipped=str(error))
+    expected = legal or Legal(variant, verdict="fails")
+    files = _vectors(variant, whole=legal is not None)
+    results = _validate(library, expected, files, TIMEOUT if legal is None else 10.0)
+    outcome = _summary(variant.name, results)
+    wrong = "" if outcome.verdict == expected.verdict else f"{outcome.verdict}: {outcome.reason}"
+    if missing := [f for f in expected.findings if f not in outcome.findings]:
+        wrong += f" no finding {', '.join(missing)}"
+    return Outcome(
+        **{**vars(outcome), "wrong": wrong.strip(), "seconds": time.monotonic() - started},
+    )
+
+
+def _validate(library: Path, expected: Legal, files: list[VectorFile], timeout: float) -> Results | str:
+    """Return the results, or why the library could not be loaded."""
+    settings = Settings(
+        load_profile(expected.platform), "core", reduction_enum=expected.reduction_enum, timeout=timeout
+    )
+    try:
+        session = LibrarySession(library, timeout=timeout)
+    except TargetError as error:
+        return str(error)
+    with session:
+        return validate(library.name, session, session.library, files, settings)
+
+
+def _summary(name: str, results: Results | str) -> Outcome:
+    if isinstance(results, str):
+        return Outcome(name, "fails", (), ("not loadable",), (), results)
+    classes: Counter[str] = Counter()
+    kinds: Counter[str] = Counter()
+    for entry in results.entry_points:
+        if entry.status == "missing":
+            kinds["missing"] += 1
+        for failure in entry.failing:
+            if failure.klass:
+                classes[f"{entry.operator}/{failure.klass}"] += 1
+            kinds[failure.kind] += 1
+            # The judge says "with" which mask, placement and alignment, where the plain invocation was right.
+            kinds[VARIED] += "legal bound with " in failure.message
+    if len(kinds) > 1:
+        del kinds["not-run"]  # what follows from crashes or time-outs, not a reason of its own
+    return Outcome(
+        name,
+        results.verdict,
+        tuple(k for k, _ in classes.most_common()),
+        tuple(k for k, count in kinds.most_common() if count),
+        tuple(sorted({f.kind for f in results.findings})),
+        results.reason,
+    )
+
+
+def check_all(
+    variants: Iterable[Variant], legals: Iterable[Legal], jobs: int, folder: Path = FOLDER
+) -> Iterator[Outcome]:
+    """Check variants in ``jobs`` processes and yield the outcomes as they come."""
+    with ProcessPoolExecutor(jobs) as pool:
+        futures = [pool.submit(check, variant, None, folder) for variant in variants]
+        futures += [pool.submit(check, legal.variant, legal, folder) for legal in legals]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+def suite_classes() -> dict[str, bool]:
+    """Return every ``operator/class`` of the suite, and whether any of its cases decides a verdict."""
+    found: dict[str, bool] = {}
+    for file in read_suite(VECTORS):
+        for case in file.cases:
+            key = f"{case.operator.name}/{case.klass}"
+            found[key] = found.get(key, False) or case.tier == "required"
+    return found
+
+
+def _row(cells: Iterable[object]) -> str:
+    return f"| {' | '.join(str(c).replace('|', chr(92) + '|') for c in cells)} |"
+
+
+def _table(head: Sequence[str], rows: Iterable[Iterable[object]]) -> list[str]:
+    return [_row(head), _row("---" for _ in head), *(_row(r) for r in rows), ""]
+
+
+def _commit() -> str:
+    asked = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip() or "unknown"
+
+
+def _contracts(outcome: Outcome) -> list[str]:
+    return [k for k in outcome.kinds if k not in KINDS]
+
+
+def killers(outcome: Outcome, most: int = 3) -> str:
+    """Name what kills a mutant: broken contracts first, then classes of cases."""
+    named = [*_contracts(outcome), *(k.replace("lossgrad/", "/") for k in outcome.classes)]
+    return ", ".join(named[:most]) + (f" and {len(named) - most} more" if len(named) > most else "")
+
+
+def render(outcomes: dict[str, Outcome], seconds: float) -> str:
+    """Return the report as Markdown; ``outcomes`` by name, of any part of the tables."""
+    mutants = [m for m in MUTANTS if m.name in outcomes]
+    legals = [v for v in LEGAL if v.variant.name in outcomes]
+    got = [outcomes[m.name] for m in mutants]
+    killed = sum(not o.wrong for o in got)
+    ran = [v for v in legals if not outcomes[v.variant.name].skipped]
+    right = sum(not outcomes[v.variant.name].wrong for v in ran)
+    lines = [
+        "# Detection power",
+        "",
+        f"{killed} of {len(mutants)} defective builds are rejected, {right} of {len(ran)} legal builds get the "
+        f"verdict they must ({len(legals) - len(ran)} could not be built). Suite core, commit {_commit()}, "
+        f"{datetime.date.today().isoformat()}, {seconds:.0f} s.",
+        "",
+        "## Defective builds",
+        "",
+    ]
+    lines += _table(
+        ["mutant", "family", "defect", "verdict", "killed by", "classes"],
+        (
+            (m.name, m.family, m.description, f"**{o.verdict}**" if o.wrong else o.verdict, killers(o), len(o.classes))
+            for m, o in zip(mutants, got, strict=True)
+        ),
+    )
+    lines += ["## Families", ""]
+    lines += _table(["family", "mutants", "rejected"], _by_family(mutants, outcomes))
+    lines += ["## Legal builds", ""]
+    lines += _table(
+        ["build", "what it is", "platform", "verdict", "findings"],
+        (
+            (
+                v.variant.name,
+                v.variant.description,
+                v.platform,
+                o.skipped or (f"**{o.wrong}**" if o.wrong else o.verdict),
+                ", ".join(f for f in o.findings if not f.startswith("stress-")),
+            )
+            for v in legals
+            for o in [outcomes[v.variant.name]]
+        ),
+    )
+    return "\n".join([*lines, *_inverse(got)])
+
+
+def _by_family(mutants: Sequence[Variant], outcomes: dict[str, Outcome]) -> Iterator[tuple[object, ...]]:
+    for family in FAMILIES:
+        members = [outcomes[m.name] for m in mutants if m.family == family]
+        yield family, len(members), sum(not o.wrong for o in members)
+
+
+def _inverse(mutants: Sequence[Outcome]) -> list[str]:
+    """Tabulate for each class and each contract how many mutants it kills, and how many nothing else does."""
+    known = suite_classes()
+    any_class = Counter(k for o in mutants for k in o.classes)
+    only_class = Counter(o.classes[0] for o in mutants if len(o.classes) == 1)
+    names = {o.classes[0]: o.name for o in reversed(mutants) if len(o.classes) == 1}
+    lines = ["## What each class of cases kills", ""]
+    lines += ["*alone*: mutants that fail in no other class, whatever contract or value shows them.", ""]
+    rows = [
+        (
+            k,
+            any_class[k],
+            only_class[k],
+            names.get(k, "") if known.get(k) else "" if any_class[k] else "stress tier: measured only",
+        )
+        for k in sorted(known)
+    ]
+    lines += _table(["class", "mutants", "alone", "such as"], rows)
+    any_kind = Counter(k for o in mutants for k in o.kinds)
+    only_kind = Counter(o.kinds[0] for o in mutants if len(o.kinds) == 1)
+    sole = {o.kinds[0]: o.name for o in reversed(mutants) if len(o.kinds) == 1}
+    lines += ["## What each contract and kind of wrong value kills", ""]
+    lines += ["*alone*: mutants that show in no other way.", ""]
+    rows = [
+        (k, "value" if k in KINDS else "contract", any_kind[k], only_kind[k], sole.get(k, "")) for k in sorted(any_kind)
+    ]
+    return lines + _table(["kind", "of", "mutants", "alone", "such as"], rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants.run", description=__doc__)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="mutants, legal builds or families")
+    parser.add_argument("--out", type=Path, metavar="FILE.md")
+    chosen = parser.parse_args(arguments)
+    only = set(chosen.only or ())
+    mutants = [m for m in MUTANTS if not only or {m.name, m.family} & only]
+    legals = [v for v in LEGAL if not only or {v.variant.name, "legal"} & only]
+    total, started = len(mutants) + len(legals), time.monotonic()
+    outcomes: dict[str, Outcome] = {}
+    try:
+        for done in check_all(mutants, legals, chosen.jobs):
+            outcomes[done.name] = done
+            state = f"WRONG: {done.wrong}" if done.wrong else done.skipped or f"{done.verdict} ({killers(done)})"
+            print(f"[{len(outcomes)}/{total}] {done.seconds:5.1f} s {done.name}: {state}", file=sys.stderr)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return 2
+    report = render(outcomes, time.monotonic() - started)
+    print(report)
+    if chosen.out:
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        chosen.out.write_text(report)
+    return int(not outcomes or any(o.wrong for o in outcomes.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
