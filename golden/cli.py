@@ -10,6 +10,8 @@ import click
 
 from golden import __version__
 from golden.errors import GoldenError, UsageError
+from golden.terminal import end_quietly_on_closed_pipe, examples, progress_bar
+from runners.commands import doctor, hunt, probe, sweep
 
 if TYPE_CHECKING:
     from golden.results import Results
@@ -26,10 +28,6 @@ Exit codes:
 INTERNAL_ERROR = 70
 
 
-def _examples(*lines: str) -> str:
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXIT_CODES)
 @click.version_option(__version__, prog_name="golden")
 def cli() -> None:
@@ -40,7 +38,7 @@ def cli() -> None:
 
 
 @cli.command(
-    epilog=_examples(
+    epilog=examples(
         "golden build -o kernels.so",
         "golden build -o fast.so --cc clang --cflags '-O3 -march=native'",
         "golden build -o integer.so --cflags -DGOLDEN_HALF_UINT16",
@@ -70,7 +68,7 @@ def build(output: Path, cc: str | None, cflags: str) -> None:
 
 
 @cli.command(
-    epilog=_examples("golden generate --suite core", "golden generate --suite full --operator nlllossgrad --out big")
+    epilog=examples("golden generate --suite core", "golden generate --suite full --operator nlllossgrad --out big")
 )
 @click.option("--suite", default="core", show_default=True, help="smoke, core or full.")
 @click.option("--operator", "operators", multiple=True, help="Only this operator (may be repeated).")
@@ -94,7 +92,7 @@ def generate(suite: str, operators: tuple[str, ...], dtypes: tuple[str, ...], ou
 
 
 @cli.command(
-    epilog=_examples(
+    epilog=examples(
         "golden validate kernels.so",
         "golden validate libvendor.so --platform MT7004 --out results/mt7004",
         "golden validate reference:product-first",
@@ -148,8 +146,8 @@ def validate(target: str, vectors: Path | None, out: Path, **options: Any) -> No
     settings = Settings(profile, str(vectors) if vectors else suite, **options)
     session, library = open_target(target, settings.timeout)
     try:
-        with _progress_bar() as step:
-            results = run(target, session, library, files, settings, step)
+        with progress_bar() as show_step:
+            results = run(target, session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total))
     finally:
         session.close()
     _write_reports(out, results)
@@ -164,41 +162,8 @@ def validate(target: str, vectors: Path | None, out: Path, **options: Any) -> No
     sys.exit(0 if results.verdict == "conforms" else 1)
 
 
-@cli.command(epilog=_examples("golden probe libvendor.so", "golden probe libvendor.so --json"))
-@click.argument("target")
-@click.option("--suite", default="core", show_default=True, help="Suite whose inputs are used.")
-@click.option("--timeout", type=click.FloatRange(0.0, min_open=True), default=10.0, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def probe(target: str, suite: str, timeout: float, as_json: bool) -> None:
-    """Find out what a build is like: half ABI, reduction numbers, subnormals, evaluation order, alignment.
-
-    Judges nothing; 'golden validate' does.
-    """
-    import msgspec
-
-    from runners.inspect import inspect
-    from runners.targets import open_target
-
-    files = _read_vectors(suite, None)
-    session, _ = open_target(target, timeout)
-    try:
-        traits = inspect(session, files)
-    finally:
-        session.close()
-    _end_quietly_on_closed_pipe()
-    if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(traits), indent=1))
-        return
-    for name in ("half_abi", "reduction_enum", "subnormals"):
-        click.echo(f"{name.replace('_', ' ')}: {getattr(traits, name)}")
-    for entry in traits.entry_points:
-        click.echo(entry.symbol)
-        for field in entry.__struct_fields__[1:]:
-            click.echo(f"  {field.replace('_', ' ')}: {getattr(entry, field)}")
-
-
 @cli.command(
-    epilog=_examples(
+    epilog=examples(
         "golden report out/results.json",
         "golden report gcc/results.json clang/results.json --format html --out matrix.html",
     )
@@ -216,9 +181,10 @@ def report(results: tuple[Path, ...], kind: str, out: Path | None) -> None:
     """Render one or several results files; several give one cross-platform report."""
     from golden.results import read_results, write_atomically
     from reports import FORMATS
+    from reports.badge import render_badge
 
-    _end_quietly_on_closed_pipe()
-    text = FORMATS[kind]([read_results(path) for path in results])
+    end_quietly_on_closed_pipe()
+    text = {**FORMATS, "badge": render_badge}[kind]([read_results(path) for path in results])
     if out is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:
@@ -227,7 +193,7 @@ def report(results: tuple[Path, ...], kind: str, out: Path | None) -> None:
         click.echo(out)
 
 
-@cli.command("list", epilog=_examples("golden list", "golden list cases kink", "golden list classes"))
+@cli.command("list", epilog=examples("golden list", "golden list cases kink", "golden list classes"))
 @click.argument(
     "what",
     type=click.Choice(["all", "operators", "platforms", "suites", "models", "classes", "flags", "cases"]),
@@ -243,7 +209,7 @@ def list_(what: str, pattern: str, suite: str, vectors: Path | None) -> None:
     """
     from runners import catalogue
 
-    _end_quietly_on_closed_pipe()
+    end_quietly_on_closed_pipe()
     if what in ("cases", "classes"):
         files = _read_vectors(suite, vectors)
         lines = catalogue.cases(files, pattern) if what == "cases" else catalogue.classes(files, pattern)
@@ -253,7 +219,7 @@ def list_(what: str, pattern: str, suite: str, vectors: Path | None) -> None:
         click.echo(line)
 
 
-@cli.command(epilog=_examples("golden show smoothl1lossgrad/fp16/beta=0.5/kink/n=31 --element 3"))
+@cli.command(epilog=examples("golden show smoothl1lossgrad/fp16/beta=0.5/kink/n=31 --element 3"))
 @click.argument("case")
 @click.option("--suite", default="core", show_default=True, help="Suite that has the case.")
 @click.option("--vectors", type=click.Path(path_type=Path), help="A vector file or folder instead.")
@@ -263,17 +229,56 @@ def show(case: str, suite: str, vectors: Path | None, element: int | None, limit
     """Show a case: operands, exact value, golden, and what each legal order gives."""
     from runners import catalogue
 
-    _end_quietly_on_closed_pipe()
+    end_quietly_on_closed_pipe()
     found = catalogue.find(_read_vectors(suite, vectors), case)
     for line in catalogue.describe(found, element, limit):
         click.echo(line)
 
 
-def _end_quietly_on_closed_pipe() -> None:
-    """Die of SIGPIPE like any Unix filter when a pager or head has read enough."""
-    import signal
+@cli.command(epilog=examples("golden diff before/results.json after/results.json --format md"))
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path))
+@click.option("--format", "kind", type=click.Choice(["text", "md", "json"]), default="text", show_default=True)
+def diff(before: Path, after: Path, kind: str) -> None:
+    """Compare two results files: what got better, worse, or has other bits. Exit code 1 if anything is worse."""
+    from golden.results import read_results
+    from reports.diff import compare, render_json, render_markdown, render_text
 
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    found = compare(read_results(before), read_results(after))
+    click.echo({"text": render_text, "md": render_markdown, "json": render_json}[kind](found))
+    sys.exit(1 if found.outcome == "worse" else 0)
+
+
+@cli.command(epilog=examples("golden repro out/results.json smoothl1lossgrad/fp32/beta=0.1/kink/n=31 -o repro.c"))
+@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("case")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File [default: stdout].")
+@click.option("--symbol", help="Entry point [default: the first on which the case fails].")
+@click.option("--platform", help="Profile of the run, if it is a file of yours.")
+def repro(results: Path, case: str, output: Path | None, symbol: str | None, platform: str | None) -> None:
+    """Write one C file that shows a failure with the vendor's header and library alone."""
+    from golden.operator import entry_points
+    from golden.profile import load_profile
+    from golden.results import read_results, write_atomically
+    from reports.repro import choose_symbol, render_repro
+    from runners import catalogue
+    from runners.plan import invocations
+
+    run = read_results(results)
+    vectors = Path(run.vectors.suite)
+    found = catalogue.find(_read_vectors(run.vectors.suite, vectors if vectors.exists() else None), case)
+    name = choose_symbol(run, found, symbol)
+    plan = invocations(found, entry_points()[name], load_profile(platform or run.platform.name))
+    program = render_repro(run, found, name, plan)
+    if output is None:
+        click.echo(program, nl=False)
+    else:
+        write_atomically(output, program.encode())
+        click.echo(output)
+
+
+for command in (probe, sweep, hunt, doctor):
+    cli.add_command(command)
 
 
 def _read_vectors(suite: str, vectors: Path | None) -> Any:
@@ -305,31 +310,6 @@ def _write_reports(out: Path, results: "Results") -> None:
         write_atomically(out / "report.md", FORMATS["md"]([results]).encode())
         write_atomically(out / "report.html", FORMATS["html"]([results]).encode())
         write_atomically(out / "junit.xml", render_junit(results).encode())
-
-
-def _progress_bar() -> Any:
-    """Return a context that yields a step function: a bar on stderr if that is a terminal, else nothing."""
-    from contextlib import contextmanager
-
-    @contextmanager
-    def bar() -> Any:
-        if not sys.stderr.isatty():
-            yield lambda step: None
-            return
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(None),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("loading", total=None)
-            yield lambda step: progress.update(task, description=step.symbol, completed=step.done, total=step.total)
-
-    return bar()
 
 
 def _print_summary(results: "Results") -> None:

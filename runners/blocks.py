@@ -4,11 +4,9 @@ Adding is associative and commutative, bit for bit: counts and sums are integers
 index. So the result is the same for every division of the space into blocks, every number of processes and every
 order in which they finish, and for the C judge (:mod:`runners.native`) and the NumPy path below.
 
-An error is held as a float32 (a relative 2**-24) of at most 2**127 ulp. The sums behind mean and bias count each error
-rounded to whole 2**-22 ulp, and as 2**16 ulp at most: that is what makes them integers.
+An error is held as a float32 (a relative 2**-24) between 2**-126 (no error at all) and 2**127 ulp. The sums behind mean
+and bias count each error rounded to whole 2**-22 ulp, and as 2**16 ulp at most: that is what makes them integers.
 """
-
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,6 +17,7 @@ from golden.judge import FAILS, FAITHFUL, FORMULA, LEGAL, Kind
 from golden.judge import judge as judge_case
 from golden.operator import Operands, Operator, Scalars
 from golden.results import GRADES, Grade, Tally
+from golden.rounding import TINY_RESIDUAL
 
 #: Histogram bins as in golden.tally: 1/32 ulp wide up to 4 ulp, then one an octave; 255 is for what has no error.
 BINS = 256
@@ -59,7 +58,7 @@ class BlockTally(msgspec.Struct):
 
     def add(self, other: "BlockTally") -> None:
         """Add another set of points."""
-        for name in _SUMS:
+        for name in SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.histogram = [a + b for a, b in zip(self.histogram, other.histogram, strict=True)]
         if other.worst >= 0 and (self.worst < 0 or (-other.largest, other.worst) < (-self.largest, self.worst)):
@@ -94,7 +93,7 @@ class BlockTally(msgspec.Struct):
             overflow=self.overflow,
             zero=self.zero,
             zero_sign=self.zero_sign,
-            max_ulp=self.largest,
+            max_ulp=self.largest if self.largest > TINY_RESIDUAL else 0.0,
             mean_ulp=self.total / measured / UNITS,
             p999_ulp=_percentile(counts, 0.999),
             bias_ulp=self.bias / measured / UNITS,
@@ -103,9 +102,23 @@ class BlockTally(msgspec.Struct):
         )
 
 
-_SUMS = (
-    "points measured misrounded failures nan infinity overflow zero zero_sign faithful formula legal total bias"
-).split()
+#: Fields that add up, in the order of the C judge.
+SUMS = [
+    "points",
+    "measured",
+    "misrounded",
+    "failures",
+    "nan",
+    "infinity",
+    "overflow",
+    "zero",
+    "zero_sign",
+    "faithful",
+    "formula",
+    "legal",
+    "total",
+    "bias",
+]
 
 
 def upper_edge(bin_index: int) -> float:
@@ -127,14 +140,15 @@ def numpy_tally(
     ``operator``: a dense one (:func:`runners.dense.dense`); ``operands`` as it takes them; ``output``: one element a
     point. Positions in the tally are relative to the block.
     """
+    operands = full(operands, output.size)
     golden = operator.oracle(fmt, scalars, operands)
-    case = Case("", operator, fmt.name, "required", "sweep", (), dict(scalars), dict(operands), golden)
+    case = Case("", operator, fmt.name, "required", "sweep", (), dict(scalars), operands, golden)
     found = judge_case(case, output, flush)
     value, residual = golden
     measured = np.isfinite(value) & ~np.isnan(residual) & ((value != 0) | (residual != 0))
     measured[found.at[found.kind == Kind.NAN]] = False
-    error = np.where(measured, -residual, np.float32(0))
-    numeric = np.flatnonzero(~np.isnan(found.signed))
+    error = np.where(measured, np.copysign(np.maximum(np.abs(residual), TINY_RESIDUAL), -residual), np.float32(0))
+    numeric = np.flatnonzero(~np.isnan(found.signed) & measured[found.at])
     signed = found.signed[numeric]
     error[found.at[numeric]] = np.copysign(np.minimum(np.abs(signed), _LARGEST), signed).astype(np.float32)
     tally = BlockTally(points=output.size, measured=int(measured.sum()))
@@ -156,14 +170,14 @@ def _measure(tally: BlockTally, error: Array, measured: Array) -> None:
     units = np.rint(np.minimum(distance[measured].astype(np.float64), CAP) * UNITS).astype(np.int64)
     tally.total = int(units.sum())
     tally.bias = int(np.where(error[measured] < 0, -units, units).sum())
-    if distance.size and (largest := float(distance.max())) > 0:
-        tally.largest, tally.worst = largest, int(np.argmax(distance))
+    if measured.any():
+        tally.largest, tally.worst = float(distance.max()), int(np.argmax(distance))
     wide = distance[measured].astype(np.float64)
     octave = _FINE * _FINE_LIMIT + np.frexp(wide / _FINE_LIMIT)[1] - 1
     bins = np.where(wide < _FINE_LIMIT, (np.minimum(wide, _FINE_LIMIT) * _FINE).astype(np.int64), octave)
     tally.histogram = np.bincount(bins, minlength=BINS).tolist()
 
 
-def select(operands: Operands, index: Array) -> dict[str, Any]:
-    """Return the operands of some points; an operand with one number for all stays as it is."""
-    return {name: values[index] if values.size > 1 else values for name, values in operands.items()}
+def full(operands: Operands, n: int) -> dict[str, Array]:
+    """Return the operands with one entry for each of n points; ``total_weight`` has one for all."""
+    return {k: v if k == "total_weight" else np.broadcast_to(v, n) for k, v in operands.items()}

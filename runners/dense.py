@@ -1,7 +1,8 @@
 """Operators element by element: for sweeps, where every point is one output element and nothing else is written.
 
-SmoothL1LossGrad is dense as it is. NLLLossGrad has one non-zero element a sample; its dense view computes just that one,
-from a gradient, a weight and the total: exact value, oracle, slack and orders are the page's own, without the scatter.
+SmoothL1LossGrad is dense as it is. NLLLossGrad has one non-zero element a sample; its dense view computes just that
+one, from a gradient, a weight and the total: exact value, oracle, slack and orders are the page's own, without the
+scatter.
 """
 
 from functools import partial
@@ -42,7 +43,8 @@ class DenseNLL(Operator):
     def shapes(self, scalars: Scalars) -> dict[str, tuple[int, ...]]:
         """Every real operand has one entry an element."""
         n = int(scalars["batch"])
-        return {p.name: (n,) for p in self.pointers} | {"total_weight": (1,)}
+        shapes: dict[str, tuple[int, ...]] = {p.name: (n,) for p in self.pointers}
+        return {**shapes, "total_weight": (1,)}
 
     def exact(self, fmt: Format, scalars: Scalars, operands: Operands, index: int) -> Exact:
         """Return element ``index`` as exact arithmetic."""

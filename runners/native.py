@@ -20,14 +20,15 @@ import numpy as np
 from golden.errors import UsageError
 from golden.formats import Array, Format, is_power_of_two
 from golden.operator import Operands, Operator, Scalars
-from runners.blocks import BINS, BlockTally, numpy_tally, select
+from runners.blocks import BINS, SUMS, BlockTally, full, numpy_tally
 from runners.build import find_compiler
 
 SOURCE = Path(__file__).parent / "native" / "judge.c"
 #: Never -ffast-math: it would change results, and the environment of the whole process.
 FLAGS = (
-    "-O3 -std=gnu11 -fPIC -shared -ffp-contract=off -fno-math-errno -fno-trapping-math -fno-fast-math -fno-semantic-interposition"
-).split()
+    *("-O3", "-std=gnu11", "-fPIC", "-shared"),
+    *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-fast-math"),
+)
 #: Tried in this order until one compiles and loads.
 TUNINGS: tuple[tuple[str, ...], ...] = (("-march=native", "-mprefer-vector-width=512"), ("-march=native",), ())
 #: Points that one call may have: keeps the sums within 64 bits.
@@ -52,7 +53,7 @@ class _Job(ctypes.Structure):
     )
 
 
-_COUNTS = "measured misrounded failures nan infinity overflow zero zero_sign faithful formula legal total bias".split()
+_COUNTS = SUMS[1:]  # all but the points
 
 
 class _Tally(ctypes.Structure):
@@ -86,12 +87,12 @@ class NativeJudge:
     ) -> BlockTally:
         """Judge a block of points; the arguments and the result are those of ``numpy_tally``.
 
-        Operators that the C code does not know, and infinite or NaN divisors, go to NumPy.
+        Operators that the C code does not know go to NumPy.
         """
         names = _OPERANDS.get(operator.name)
         mean = scalars.get("reduction_type") == "mean"
         divisor = float(scalars["beta"]) if "beta" in scalars else float(operands["total_weight"][0]) if mean else 1.0
-        known = names is not None and divisor != 0 and np.isfinite(divisor) and output.flags.c_contiguous
+        known = names is not None and divisor != 0 and output.flags.c_contiguous
         if names is None or not known:
             return numpy_tally(operator, fmt, scalars, operands, output, flush)
         tally = BlockTally()
@@ -148,22 +149,13 @@ class NativeJudge:
         flush: bool,
     ) -> BlockTally:
         """Judge the few points that the C code does not settle."""
-        # A single point must not look like one number for all.
         index = index.astype(np.int64)
+        chosen = {name: v[index] if name != "total_weight" else v for name, v in full(operands, output.size).items()}
         size = "length" if "length" in scalars else "batch"
-        tally = numpy_tally(
-            operator, fmt, {**scalars, size: index.size}, _full(operands, index), output[index], flush
-        )
+        tally = numpy_tally(operator, fmt, {**scalars, size: index.size}, chosen, output[index], flush)
         tally.worst = int(index[tally.worst]) if tally.worst >= 0 else -1
         tally.first_failure = int(index[tally.first_failure]) if tally.first_failure >= 0 else -1
         return tally
-
-
-def _full(operands: Operands, index: Array) -> dict[str, Array]:
-    selected = select(operands, index)
-    total = selected.pop("total_weight", None)
-    full = {name: np.broadcast_to(values, index.shape) for name, values in selected.items() if name != "labels"}
-    return full if total is None else {**full, "total_weight": total}
 
 
 def _job(operator: Operator, fmt: Format, divisor: float, mean: bool, flush: bool) -> _Job:
@@ -201,7 +193,7 @@ def _compiled(compiler: list[str], tuning: tuple[str, ...]) -> Path:
     """Return the compiled file, from the cache if it is there; raises OSError or SubprocessError."""
     command = [*compiler, *FLAGS, *tuning]
     version = subprocess.run([*compiler, "--version"], capture_output=True, check=True).stdout
-    content = hashlib.sha256(SOURCE.read_bytes())
+    content = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]"))))
     for part in (repr(command).encode(), version, platform.machine().encode(), _processor()):
         content.update(part)
     folder = _cache_folder()

@@ -3,7 +3,7 @@
  * Computes y = a * b / s in double for SmoothL1LossGrad (a = clamp(x1 - x2), b = dy, s = beta) and NLLLossGrad (a = w,
  * b = g, s = total_weight or 1, negated), element by element, and tallies what runners/blocks.py tallies, bit for bit.
  * What it cannot settle beyond doubt it does not count: it returns the element's index, and NumPy's path settles it.
- * Written as plain loops that compilers turn into vector code; correct without -march, fast with it. Must not be
+ * Written with the compilers' vector extension (eight.h): correct without -march, fast with it. Must not be
  * compiled with -ffast-math, and needs round to nearest and subnormals as the standard has them.
  *
  * Proofs. p is the format's precision, "ulp" the spacing 2^(max(floor(log2 y), emin) - p + 1) at y, all in double.
@@ -17,109 +17,20 @@
  *    least 2^-25 ulp from one. Hence the result is the correctly rounded quotient, the one that a division gives. Zeros
  *    and non-finite numbers keep q0, which is right for them. Nothing underflows: all is within 2^+-600.
  * 3. Correct rounding. fp16, and products and quotients of NLLLossGrad: golden/operators proves that one rounding of
- *    the double q is the correctly rounded result. fp32 SmoothL1LossGrad: q has a relative error of 3.01 * 2^-53, that is
- *    2^-27 ulp. Ziv's test in golden/rounding.py takes 2^-50, 2^-26 ulp; here elements within 2^-25 ulp of a midpoint
- *    are handed back, unless difference, product and quotient are all exact, which makes q the exact value.
+ *    the double q is the correctly rounded result. fp32 SmoothL1LossGrad: q has a relative error of 3.01 * 2^-53,
+ *    that is 2^-27 ulp. Ziv's test in golden/rounding.py takes 2^-50, 2^-26 ulp; here elements within 2^-25 ulp of a
+ *    midpoint are handed back, unless difference, product and quotient are all exact, which makes q the exact value.
  * 4. Legal or not. With need = max(m- - y, y - m+), m-+ the midpoints around the result, the interval test of
  *    golden/judge.py asks slack >= need but for ties and for its widening by 2^-24 ulp. Its exact value differs from
  *    q by 2^-25 ulp at most, and its float64 evaluation of the slack from this one by a relative 2^-45. So
- *    slack * (1 - 2^-40) - 2^-22 ulp >= need proves the result legal, slack * (1 + 2^-40) + 2^-22 ulp < need proves that it
- *    is not, and anything between is handed back. The conditions "an intermediate is below N (1 + u)^3" are evaluated
- *    with thresholds moved by 2^-40 either way.
+ *    slack * (1 - 2^-40) - 2^-22 ulp >= need proves the result legal, slack * (1 + 2^-40) + 2^-22 ulp < need proves
+ *    that it is not, and anything between is handed back. The conditions "an intermediate is below N (1 + u)^3" are
+ *    evaluated with thresholds moved by 2^-40 either way.
  * 5. The quick test in accept() uses a smaller slack (no absolute terms but the documented one) and smaller half
  *    spacings (m- <= result - ulp/2 above y, m+ >= result + ulp/2 in y's binade, m+ >= result below it): sufficient.
  */
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
-
-#if defined(__AVX512F__) || defined(__F16C__)
-#include <immintrin.h>
-#endif
-
-#define BLOCK 2048
-#define BINS 256
-
-typedef struct {
-    /* How the operator uses its operands; see runners/native.py. Strides are 0 (one number for all) or 1. */
-    int64_t count;
-    const void *first, *second, *third; /* SmoothL1: dy, x1, x2; NLL: g, w, unused */
-    int64_t stride_first, stride_second, stride_third;
-    const void *output;
-    double divisor;        /* beta, total_weight, or 1 */
-    double documented[2];  /* relative slack of the documented order, by roundings before */
-    double legal[2];       /* of the widest legal order */
-    double legal_small[2]; /* the same where y < small */
-    double small;          /* N (1 + u)^3 */
-    double step;           /* (1 + u)^3 eta / 2 */
-    int32_t is_power;      /* the divisor is a power of two */
-    int32_t scales_exactly; /* and not above 1 */
-    int32_t fp32, smooth, rounded_once, flush;
-} golden_job;
-
-typedef struct {
-    int64_t measured, misrounded, failures, nan, infinity, overflow, zero, zero_sign, faithful, formula, legal;
-    int64_t total, bias;
-    int64_t first_failure, worst; /* positions, -1: none */
-    int64_t handed_back;
-    float largest;
-    int32_t unused;
-    int64_t histogram[BINS];
-} golden_tally;
-
-/* What the loops leave for each other about one block. */
-typedef struct {
-    float first[BLOCK], second[BLOCK], third[BLOCK], got[BLOCK];
-    double q[BLOCK];
-    float error[BLOCK];  /* signed, in ulp; NaN: not measured */
-    uint32_t code[BLOCK];
-    uint8_t bin[BLOCK];
-} scratch;
-
-enum { SETTLED = 0, GRADE = 1, SPECIAL = 2, UNSURE = 3, ZERO_SIGN = 4, REST = 5 };
-
-typedef struct {
-    int p, emin, emax;
-    uint64_t least; /* exponent field of 2^emin */
-    double over, large;
-} format;
-
-static inline uint64_t bits_of(double x)
-{
-    uint64_t b;
-    memcpy(&b, &x, sizeof b);
-    return b;
-}
-
-static inline double double_of(uint64_t b)
-{
-    double x;
-    memcpy(&x, &b, sizeof x);
-    return x;
-}
-
-static inline uint32_t fbits_of(float x)
-{
-    uint32_t b;
-    memcpy(&b, &x, sizeof b);
-    return b;
-}
-
-static inline float float_of(uint32_t b)
-{
-    float x;
-    memcpy(&x, &b, sizeof x);
-    return x;
-}
-
-#define EXPONENT 0x7ff0000000000000u
-#define inline_always static inline __attribute__((always_inline))
-
-inline_always format format_of(int fp32)
-{
-    return fp32 ? (format){24, -126, 127, (uint64_t)(1023 - 126) << 52, 0x1p128, 0x1p129}
-                : (format){11, -14, 15, (uint64_t)(1023 - 14) << 52, 0x1p16, 0x1p17};
-}
+#include "eight.h"
+#include "grade.h"
 
 /* Numbers of a block as floats; exact for both formats. */
 static void widen(float *to, const void *from, int64_t at, int64_t stride, int n, int fp32)
@@ -159,14 +70,14 @@ inline_always double quotient(double product, double divisor, double reciprocal)
     const double q0 = product * reciprocal;
     const double q1 = __builtin_fma(__builtin_fma(-q0, divisor, product), reciprocal, q0);
     const double magnitude = fabs(q0);
-    return magnitude > 0 && magnitude < INFINITY ? q1 : q0; /* proof 2 */
+    return ((magnitude > 0) & (magnitude < INFINITY)) ? q1 : q0; /* proof 2 */
 #else
     (void)reciprocal;
     return product / divisor;
 #endif
 }
 
-static void smooth_values(scratch *s, int n, double beta)
+static NOINLINE void smooth_values(scratch *restrict s, int n, double beta)
 {
     const double reciprocal = 1.0 / beta;
     for (int i = 0; i < n; i++) {
@@ -177,7 +88,7 @@ static void smooth_values(scratch *s, int n, double beta)
     }
 }
 
-static void product_values(scratch *s, int n, double divisor, int divide)
+static NOINLINE void product_values(scratch *restrict s, int n, double divisor, int divide)
 {
     if (!divide) {
         for (int i = 0; i < n; i++)
@@ -189,292 +100,245 @@ static void product_values(scratch *s, int n, double divisor, int divide)
         s->q[i] = -quotient((double)s->first[i] * (double)s->second[i], divisor, reciprocal);
 }
 
-/* Golden value, residual and comparison of one element; proof 1. */
-typedef struct {
-    double magnitude, golden, inverse, ulp, residual, got;
-} element;
-
-inline_always element compare(double q, float output, format f)
-{
-    element e;
-    const double magnitude = fabs(q), wide = fabs((double)output);
-    e.magnitude = magnitude < f.large ? magnitude : f.large; /* NaN and infinity too: they are flagged elsewhere */
-    const uint64_t exponent = bits_of(e.magnitude) & EXPONENT;
-    const uint64_t field = exponent > f.least ? exponent : f.least;
-    const double magic = double_of(field + ((uint64_t)(53 - f.p) << 52) + (1ull << 51));
-    const double rounded = (e.magnitude + magic) - magic;
-    e.inverse = double_of(((uint64_t)(2046 + f.p - 1) << 52) - field);
-    e.ulp = double_of(field - ((uint64_t)(f.p - 1) << 52));
-    e.residual = (e.magnitude - rounded) * e.inverse;
-    e.golden = rounded < f.over ? rounded : f.over;
-    e.got = wide < f.over ? wide : f.over; /* an infinity counts as 2^(emax + 1) */
-    return e;
-}
-
-/* The residual as a float, at least 2^-126 unless zero, as golden/rounding.py stores it. */
-inline_always float stored(double residual)
-{
-    const double magnitude = fabs(residual);
-    const double held = magnitude > 0x1p-126 ? magnitude : 0x1p-126;
-    return (float)copysign(magnitude == 0 ? 0 : held, residual);
-}
-
-/* First look at a block: settles what has golden's bits. Returns the union of the codes. */
-inline_always uint32_t look(scratch *s, int n, int fp32, int ziv)
+/* First look at a block: settles what has golden's bits. Returns what is left. */
+inline_always int look(scratch *restrict s, int n, int fp32, int ziv)
 {
     const format f = format_of(fp32);
-    uint32_t seen = 0;
-    for (int i = 0; i < n; i++) {
-        const double q = s->q[i];
-        const float output = s->got[i];
-        const element e = compare(q, output, f);
-        const uint64_t qbits = bits_of(q);
-        const uint64_t flip = (qbits ^ bits_of((double)output)) >> 63;
-        const uint64_t q_nan = q != q, got_nan = output != output;
-        const uint64_t same = (e.got == e.golden) & !(q_nan | got_nan);
-        const uint64_t zero = e.golden == 0;
-        const uint64_t real = (e.magnitude > 0) & (e.golden < f.over) & !q_nan;
-        const uint64_t agrees = (same & ((flip == 0) | zero)) | (q_nan & got_nan);
-        const uint64_t near = ziv ? (fabs(fabs(e.residual) - 0.5) <= 0x1p-25) & (e.magnitude < f.large) : 0;
-        const float r = stored(e.residual);
-        const float along = float_of(fbits_of(r) ^ 0x80000000u ^ (uint32_t)(qbits >> 32 & 0x80000000u));
-        uint64_t code = agrees ? (same & flip & zero ? ZERO_SIGN : SETTLED) : real & !got_nan ? GRADE : SPECIAL;
-        code = near ? UNSURE : code;
-        s->error[i] = agrees & real & !near ? along : NAN;
-        s->code[i] = (uint32_t)code;
-        seen |= (uint32_t)code;
+    const floats absent = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+    uint32_t grades = 0, others = 0, doubts = 0;
+    for (int i = 0; i < n; i += LANES) {
+        const doubles q = *(doubles *)(s->q + i), output = CONVERT(*(floats *)(s->got + i), doubles);
+        const elements e = compare_eight(q, output, f);
+        const words sign = (words)q & ((uint64_t)1 << 63);
+        const floats error = CONVERT((doubles)((words)e.held ^ sign ^ ((uint64_t)1 << 63)), floats);
+        const uint32_t differs = DIFFER(output, (words)e.golden | sign), nothing = EQUAL(e.magnitude, splat(0));
+        uint32_t near = ziv ? AT_MOST(magnitude_of(magnitude_of(e.residual) - 0.5), splat(0x1p-25)) : 0;
+        uint32_t grade = 0, special = 0, zero_sign = 0, none = nothing;
+        if (differs | near) { /* most often all eight have golden's bits */
+            const uint32_t q_nan = IS_NAN(q), got_nan = IS_NAN(output), flip = NEGATIVE((words)q ^ (words)output);
+            const uint32_t same = EQUAL(e.got, e.golden) & ~(q_nan | got_nan), zero = EQUAL(e.golden, splat(0));
+            const uint32_t real = LESS(e.golden, splat(f.over)) & ~(q_nan | nothing), gradable = real & ~got_nan;
+            const uint32_t agrees = (same & (~flip | zero)) | (q_nan & got_nan);
+            near &= LESS(e.magnitude, splat(f.large));
+            grade = ~agrees & gradable & ~near & 255;
+            special = ~agrees & ~gradable & ~near & 255;
+            zero_sign = agrees & same & flip & zero & ~near;
+            none = ~(agrees & real & ~near) & 255;
+        }
+        *(floats *)(s->error + i) = error;
+        if (none)
+            store_some(s->error + i, absent, none);
+        s->grade[i / LANES] = (uint8_t)grade;
+        s->special[i / LANES] = (uint8_t)special;
+        s->zero_sign[i / LANES] = (uint8_t)zero_sign;
+        s->unsure[i / LANES] = (uint8_t)near;
+        grades |= grade;
+        others |= special | zero_sign;
+        doubts |= near;
     }
-    return seen;
+    return (grades ? GRADE : 0) | (others ? OTHER : 0) | (doubts ? UNSURE : 0);
 }
 
-/* Factors of y and the roundings of `a`, for elements that are to be graded. */
-typedef struct {
-    double a, b;
-    int before, saturated;
-} factors;
-
-inline_always factors factors_of(const scratch *s, int i, const golden_job *job, format f, int smooth)
+/* The variants, each a loop of its own: compilers vectorise them better apart. */
+static NOINLINE int look_fp16(scratch *restrict s, int n)
 {
-    const double x = (double)s->first[i], y = (double)s->second[i];
-    if (!smooth)
-        return (factors){fabs(y), fabs(x), 0, 0};
-    const double z = (double)s->third[i], d = y - z, beta = job->divisor, magnitude = fabs(d);
-    const double back = d - y, lost = (y - (d - back)) + (-z - back); /* TwoSum */
-    const element rounded = compare(d, 0, f);
-    const int saturated = magnitude >= beta;
-    const int rounds = !((lost == 0) & (rounded.golden == magnitude));
-    return (factors){magnitude < beta ? magnitude : beta, fabs(x), rounds & !saturated, saturated};
+    return look(s, n, 0, 0);
 }
 
-/* Error and quick test (proof 5) of the elements to grade; what it cannot accept becomes REST. */
-inline_always void accept(scratch *s, int n, const golden_job *job, golden_tally *t, int fp32, int smooth)
+static NOINLINE int look_fp32(scratch *restrict s, int n)
+{
+    return look(s, n, 1, 0);
+}
+
+static NOINLINE int look_ziv(scratch *restrict s, int n)
+{
+    return look(s, n, 1, 1);
+}
+
+/* Error and quick test (proof 5) of the elements to grade; those that it accepts are done. Tells if any is left. */
+inline_always int accept(scratch *restrict s, int n, const golden_job *job, golden_tally *t, int fp32, int smooth)
 {
     const format f = format_of(fp32);
-    const double threshold = job->scales_exactly ? 0 : job->small * job->divisor * (1 - 0x1p-40);
-    const double step = job->step, none = job->documented[0], one = job->documented[1];
-    int64_t graded = 0, faithful = 0, formula = 0;
-    for (int i = 0; i < n; i++) {
-        const double q = s->q[i];
-        const float output = s->got[i];
-        const element e = compare(q, output, f);
-        const uint64_t qbits = bits_of(q);
-        const uint64_t flip = (qbits ^ bits_of((double)output)) & (1ull << 63);
-        const double along = double_of(bits_of(e.got) | flip);
-        const double exact = e.golden + (double)stored(e.residual) * e.ulp;
-        const double error = (along - exact) * e.inverse, distance = fabs(error);
-        const factors k = factors_of(s, i, job, f, smooth);
-        double slack = e.magnitude * (k.before ? one : none) + (k.a < threshold ? step * k.b : 0);
-        slack = k.saturated ? 0 : slack;
-        const double base = double_of(bits_of(e.magnitude) & EXPONENT);
-        const double half = along >= base ? 0.5 : 0.0;
-        const int64_t wanted = s->code[i] == GRADE;
-        const int64_t within = distance - half <= slack * e.inverse * (1 - 0x1p-40) - 0x1p-22;
-        const int64_t below = distance < 1;
-        const double held = distance < 0x1p127 ? distance : 0x1p127;
-        const double oriented = double_of(bits_of(held) | ((bits_of(error) ^ qbits) & (1ull << 63)));
-        s->error[i] = wanted ? (float)oriented : s->error[i];
-        s->code[i] = wanted & !within ? REST : s->code[i];
-        graded += wanted;
-        faithful += wanted & within & below;
-        formula += wanted & within & !below;
+    const double threshold = job->scales_exactly ? 0 : job->small * job->divisor * (1 - 0x1p-40), beta = job->divisor;
+    const doubles step = splat(job->step), none = splat(job->documented[0]), one = splat(job->documented[1]);
+    int64_t graded = 0, faithful = 0, formula = 0, zero = 0, overflow = 0;
+    uint32_t left = 0;
+    for (int i = 0; i < n; i += LANES) {
+        const uint32_t wanted = s->grade[i / LANES];
+        if (!wanted)
+            continue;
+        const doubles q = *(doubles *)(s->q + i), output = CONVERT(*(floats *)(s->got + i), doubles);
+        const doubles x = CONVERT(*(floats *)(s->first + i), doubles), y = CONVERT(*(floats *)(s->second + i), doubles);
+        const elements e = compare_eight(q, output, f);
+        const doubles along = (doubles)((words)e.got | (((words)q ^ (words)output) & ((uint64_t)1 << 63)));
+        const doubles residual = CONVERT(CONVERT(e.held, floats), doubles);
+        const doubles error = (along - (e.golden + residual * e.ulp)) * e.inverse, distance = magnitude_of(error);
+        doubles a = magnitude_of(y), size = a, z = {}, d = {};
+        uint32_t inside = wanted;
+        if (smooth) {
+            z = CONVERT(*(floats *)(s->third + i), doubles);
+            d = y - z;
+            size = magnitude_of(d);
+            inside &= LESS(size, splat(beta)); /* no slack for ±dy in the documented order */
+            a = least_of(size, splat(beta));
+        }
+        const doubles absolute = (doubles)((longs)(step * magnitude_of(x)) & (a < threshold));
+        const doubles base = (doubles)((words)e.magnitude & EXPONENT);
+        const doubles half = (doubles)((longs)splat(0.5) & (along >= base));
+        const doubles need = distance - half + 0x1p-22, scale = e.inverse * (1 - 0x1p-40);
+        uint32_t within = AT_MOST(need, (e.magnitude * none + absolute) * scale) & inside;
+        if (smooth && inside & ~within) { /* a rounded difference allows more */
+            const doubles back = d - y, lost = (y - (d - back)) + (-z - back);
+            const uint32_t exact = EQUAL(lost, splat(0)) & EQUAL(compare_eight(d, output, f).golden, size);
+            within |= AT_MOST(need, (e.magnitude * one + absolute) * scale) & inside & ~exact;
+        }
+        const uint32_t below = LESS(distance, splat(1));
+        const words sign = ((words)error ^ (words)q) & ((uint64_t)1 << 63);
+        store_some(s->error + i, CONVERT((doubles)((words)least_of(distance, splat(0x1p127)) | sign), floats), wanted);
+        s->grade[i / LANES] = (uint8_t)(wanted & ~within);
+        left |= wanted & ~within;
+        graded += __builtin_popcount(wanted);
+        faithful += __builtin_popcount(within & below);
+        formula += __builtin_popcount(within & ~below);
+        zero += __builtin_popcount(within & EQUAL(e.got, splat(0)));
+        overflow += __builtin_popcount(within & EQUAL(e.got, splat(f.over)));
     }
     t->misrounded += graded;
     t->faithful += faithful;
     t->formula += formula;
-}
-
-/* Slack of an order's last rounding (golden/scaled_product.py) with thresholds moved by `shift`. */
-static void slack_of(const golden_job *job, factors k, double y, double shift, double *documented, double *legal)
-{
-    const double small = job->small * shift, r = 1.0 / fabs(job->divisor);
-    const double quotient_term = !job->scales_exactly && k.a * r < small ? job->step * k.b : 0;
-    const double product_term = k.a * k.b < small ? job->step * r : 0;
-    const double scaled_term = !job->scales_exactly && k.b * r < small ? job->step * k.a : 0;
-    const double inverse_term = r < small ? job->step * (k.a * k.b) : 0;
-    const double rest = fmax(fmax(quotient_term, product_term), scaled_term) + inverse_term;
-    const double widest = (y < small ? job->legal_small : job->legal)[k.before];
-    *documented = y * job->documented[k.before] + quotient_term;
-    *legal = fmax(*documented, y * widest + rest);
-    if (k.saturated)
-        *documented = 0;
-}
-
-/* Slack that a result asks for (proof 4): from y to the nearer midpoint beside the result. */
-static double needed(double along, double y, format f)
-{
-    const double magnitude = fabs(along);
-    double below, above;
-    if (magnitude == 0) {
-        above = ldexp(1.0, f.emin - f.p);
-        below = -above;
-    } else {
-        int exponent;
-        const double fraction = frexp(magnitude, &exponent);
-        exponent = exponent - 1 > f.emin ? exponent - 1 : f.emin;
-        const double half = ldexp(1.0, exponent - f.p);
-        below = magnitude - (fraction == 0.5 && exponent > f.emin ? half / 2 : half);
-        above = magnitude >= f.over ? INFINITY : magnitude + half;
-    }
-    return along < 0 ? fmax(-above - y, y + below) : fmax(below - y, y - above);
-}
-
-/* Decide one element to the end; 0: cannot be settled here, and counts nowhere yet. */
-static int decide(const scratch *s, int i, const golden_job *job, golden_tally *t, format f)
-{
-    const element e = compare(s->q[i], s->got[i], f);
-    const int flip = signbit(s->q[i]) != signbit(s->got[i]);
-    const double along = flip ? -e.got : e.got, distance = fabs(s->error[i]);
-    const factors k = factors_of(s, i, job, f, job->smooth);
-    double least[2] = {0, 0}, most[2] = {0, 0};
-    if (!job->rounded_once) {
-        slack_of(job, k, e.magnitude, 1 - 0x1p-40, &least[0], &least[1]);
-        slack_of(job, k, e.magnitude, 1 + 0x1p-40, &most[0], &most[1]);
-    }
-    const double need = needed(along, e.magnitude, f), room = e.ulp * 0x1p-22;
-    int within[2];
-    for (int order = 0; order < 2; order++) {
-        if (least[order] == 0 && most[order] == 0)
-            within[order] = 0; /* no slack: only golden's bits will do, and these differ */
-        else if (least[order] * (1 - 0x1p-40) - room >= need)
-            within[order] = 1;
-        else if (most[order] * (1 + 0x1p-40) + room < need)
-            within[order] = 0;
-        else
-            return 0;
-        if (!within[order] && job->flush)
-            return 0; /* flushing allows more */
-    }
-    /* The error is held as a float: next to 1 that does not say on which side it is. */
-    if (within[1] && distance > 1 - 0x1p-20 && distance < 1 + 0x1p-20)
-        return 0;
-    if (!within[1])
-        t->failures++;
-    else if (distance < 1)
-        t->faithful++;
-    else if (within[0])
-        t->formula++;
-    else
-        t->legal++;
-    return within[1] ? 1 : 2;
-}
-
-/* fp32 SmoothL1: the double evaluation is exact, so that an apparent tie is one (proof 3). */
-static int is_exact(const scratch *s, int i, const golden_job *job)
-{
-    const double y = (double)s->second[i], z = (double)s->third[i], beta = job->divisor;
-    const double d = y - z, back = d - y, lost = (y - (d - back)) + (-z - back);
-    const double c = d > beta ? beta : d < -beta ? -beta : d;
-    const double product = c * (double)s->first[i];
-    const int saturated = fabs(c) == beta;
-    return (saturated || lost == 0) && fma(c, (double)s->first[i], -product) == 0 && fma(s->q[i], beta, -product) == 0;
-}
-
-/* The elements that the loops left over, one by one. */
-static void leftovers(scratch *s, int n, int64_t at, const golden_job *job, golden_tally *t, uint32_t *back)
-{
-    const format f = format_of(job->fp32);
-    for (int i = 0; i < n; i++) {
-        const uint32_t code = s->code[i];
-        int failed = 0, returned = 0;
-        if (code == SETTLED || code == GRADE)
-            continue;
-        const double q = s->q[i];
-        const float output = s->got[i];
-        const element e = compare(q, output, f);
-        if (code == ZERO_SIGN) {
-            t->zero_sign++;
-        } else if (code == UNSURE) {
-            returned = 1;
-        } else if (code == REST) {
-            const int decision = decide(s, i, job, t, f);
-            returned = decision == 0;
-            failed = decision == 2;
-            if (returned)
-                t->misrounded--;
-        } else if (q != q || output != output) {
-            t->nan++;
-            t->misrounded++;
-            failed = 1;
-        } else if (e.magnitude == 0) {
-            t->zero++;
-            t->misrounded++;
-            failed = 1;
-        } else if (fabs(q) == INFINITY) {
-            t->infinity++;
-            t->misrounded++;
-            failed = 1;
-        } else {
-            returned = 1; /* beyond the range: the interval test knows the far end */
-        }
-        if (code == REST && !returned) {
-            t->zero += e.got == 0;
-            t->overflow += e.got == f.over;
-        }
-        if (returned) {
-            s->error[i] = NAN;
-            back[t->handed_back++] = (uint32_t)(at + i);
-        }
-        t->failures += failed && code != REST;
-        if (failed && t->first_failure < 0)
-            t->first_failure = at + i;
-    }
-}
-
-/* Graded elements that the quick test has accepted: zeros and infinities among them have a kind. */
-inline_always void kinds(const scratch *s, int n, golden_tally *t)
-{
-    int64_t zero = 0, overflow = 0;
-    for (int i = 0; i < n; i++) {
-        const float magnitude = fabsf(s->got[i]);
-        zero += s->code[i] == GRADE && magnitude == 0;
-        overflow += s->code[i] == GRADE && magnitude == INFINITY;
-    }
     t->zero += zero;
     t->overflow += overflow;
+    return left != 0;
+}
+
+static NOINLINE int accept_fp16_smooth(scratch *restrict s, int n, const golden_job *job, golden_tally *t)
+{
+    return accept(s, n, job, t, 0, 1);
+}
+
+static NOINLINE int accept_fp16_product(scratch *restrict s, int n, const golden_job *job, golden_tally *t)
+{
+    return accept(s, n, job, t, 0, 0);
+}
+
+static NOINLINE int accept_fp32_smooth(scratch *restrict s, int n, const golden_job *job, golden_tally *t)
+{
+    return accept(s, n, job, t, 1, 1);
+}
+
+static NOINLINE int accept_fp32_product(scratch *restrict s, int n, const golden_job *job, golden_tally *t)
+{
+    return accept(s, n, job, t, 1, 0);
+}
+
+/* Settle one element that the loops left over. Returns whether it fails; it is handed back with error NaN. */
+static int settle(scratch *s, int i, int64_t at, const golden_job *job, golden_tally *t, uint32_t *back)
+{
+    const format f = format_of(job->fp32);
+    const double q = s->q[i];
+    const float output = s->got[i];
+    const element e = compare(q, output, f);
+    const int vector = i / LANES, lane = i % LANES;
+    int decision = 0; /* 0: handed back */
+    if (s->zero_sign[vector] >> lane & 1) {
+        t->zero_sign++;
+        return 0;
+    }
+    if (s->grade[vector] >> lane & 1) {
+        decision = decide(s, i, job, t, f);
+        if (decision) {
+            t->zero += e.got == 0;
+            t->overflow += e.got == f.over;
+            return decision == 2;
+        }
+        t->misrounded--;
+    } else if (!(s->unsure[vector] >> lane & 1)) {
+        const int infinite = fabs(q) == INFINITY, unordered = q != q || output != output;
+        if (unordered || infinite || e.magnitude == 0) {
+            t->nan += unordered;
+            t->infinity += !unordered && infinite;
+            t->zero += !unordered && !infinite && e.got < f.over;
+            t->overflow += !unordered && !infinite && e.got == f.over;
+            t->misrounded++;
+            t->failures++;
+            return 1;
+        }
+    }
+    s->error[i] = NAN;
+    back[t->handed_back++] = (uint32_t)(at + i);
+    return 0;
+}
+
+static NOINLINE void leftovers(scratch *s, int n, int64_t at, const golden_job *job, golden_tally *t, uint32_t *back)
+{
+    for (int v = 0; v < n / LANES; v++)
+        for (uint32_t left = s->grade[v] | s->special[v] | s->zero_sign[v] | s->unsure[v]; left; left &= left - 1) {
+            const int i = v * LANES + __builtin_ctz(left);
+            if (settle(s, i, at, job, t, back) && t->first_failure < 0)
+                t->first_failure = at + i;
+        }
+}
+
+#define EIGHT 0x41000000 /* 8.0f */
+#define FOUR 0x40800000
+
+/* Bin and sums of an element whose neighbourhood has errors from 8 ulp on. */
+inline_always void count_one(scratch *restrict s, int i, int32_t word, int64_t *total, int64_t *negative)
+{
+    const int32_t size = word & 0x7fffffff;
+    s->bin[i] = 255;
+    if (size > 0x7f800000)
+        return;
+    const float distance = float_of((uint32_t)size);
+    s->bin[i] = (uint8_t)(distance < 4 ? (int32_t)(distance * 32) : (size >> 23) - 127 - 2 + 128);
+    const double units = (double)(distance < 65536.0f ? distance : 65536.0f) * 0x1p22;
+    const int64_t whole = (int64_t)((units + 0x1p52) - 0x1p52);
+    *total += whole;
+    *negative += word < 0 ? whole : 0;
 }
 
 /* Histogram bins, sums and maximum of a block's errors. Sums are of whole 2^-22 ulp: any order gives the same. */
-static void count(scratch *s, int n, int64_t at, golden_tally *t, uint32_t table[8][BINS])
+static NOINLINE void count(scratch *restrict s, int n, int64_t at, golden_tally *t, uint32_t table[8][BINS])
 {
-    int64_t measured = 0, total = 0, bias = 0;
-    uint32_t largest = 0;
-    for (int i = 0; i < n; i++) {
-        const uint32_t word = fbits_of(s->error[i]), magnitude = word & 0x7fffffffu;
-        const uint32_t is = magnitude <= 0x7f800000u;
-        const float distance = float_of(is ? magnitude : 0);
-        const int32_t fine = (int32_t)((distance < 4 ? distance : 4) * 32);
-        const int32_t octave = (int32_t)(magnitude >> 23) - 127 - 2 + 128;
-        s->bin[i] = (uint8_t)(is ? distance < 4 ? fine : octave : 255);
-        const double capped = (double)(distance < 65536.0f ? distance : 65536.0f) * 0x1p22;
-        const int64_t units = (int64_t)(bits_of(capped + 0x1.8p52) - bits_of(0x1.8p52));
-        measured += is;
-        total += units;
-        bias += word >> 31 ? -units : units;
-        largest = (is ? magnitude : 0) > largest ? magnitude : largest;
+    int64_t measured = 0, total = 0, negative = 0;
+    ints top = {};
+    for (int start = 0; start < n; start += 32 * LANES) {
+        ints sum = {}, minus = {}, present = {}; /* 32 times 8 * 2^22 fits into a lane */
+        const int stop = start + 32 * LANES < n ? start + 32 * LANES : n;
+        for (int i = start; i < stop; i += LANES) {
+            const ints word = *(ints *)(s->error + i), size = word & 0x7fffffff;
+            const ints is = size <= 0x7f800000, bits = size & is;
+            const ints larger = bits > top;
+            top = (bits & larger) | (top & ~larger);
+            present -= is;
+            if (any_of(bits >= EIGHT)) {
+                for (int j = 0; j < LANES; j++)
+                    count_one(s, i + j, word[j], &total, &negative);
+                continue;
+            }
+            const floats distance = (floats)bits, scaled = distance * 0x1p22f;
+            /* From 2^23 on floats are whole; below, adding 2^23 rounds to whole ones. */
+            const ints small = scaled < 0x1p23f;
+            const floats rounded = (scaled + 0x1p23f) - 0x1p23f;
+            const ints units = CONVERT((floats)((small & (ints)rounded) | (~small & (ints)scaled)), ints);
+            const ints fine = distance < 4.0f;
+            const floats limited = (floats)((fine & bits) | (~fine & FOUR)); /* 4 to 8 ulp is the bin after 4 * 32 */
+            *(chars *)(s->bin + i) = CONVERT(CONVERT(limited * 32.0f, ints) | (~is & 255), chars);
+            sum += units;
+            minus += units & (word >> 31);
+        }
+        for (int j = 0; j < LANES; j++) {
+            measured += present[j];
+            total += sum[j];
+            negative += minus[j];
+        }
     }
+    uint32_t largest = 0;
+    for (int j = 0; j < LANES; j++)
+        largest = (uint32_t)top[j] > largest ? (uint32_t)top[j] : largest;
     t->measured += measured;
     t->total += total;
-    t->bias += bias;
+    t->bias += total - 2 * negative;
     if (largest > fbits_of(t->largest)) {
         t->largest = float_of(largest);
         for (int i = 0; i < n; i++)
@@ -494,66 +358,74 @@ static void count(scratch *s, int n, int64_t at, golden_tally *t, uint32_t table
         table[0][s->bin[i]]++;
 }
 
-inline_always void judge(const golden_job *job, golden_tally *t, uint32_t *back, int fp32, int smooth)
+/* Ziv's test doubts exact ties too, which structured inputs are full of: settle those. */
+static NOINLINE int settle_ties(scratch *s, int n, int seen, const golden_job *job)
 {
-    static _Thread_local scratch s;
+    uint8_t unsure[BLOCK / LANES];
+    int doubtful = 0, settled = 0;
+    for (int v = 0; v < n / LANES; v++) {
+        unsure[v] = 0;
+        for (uint32_t left = s->unsure[v]; left; left &= left - 1) {
+            const int lane = __builtin_ctz(left), exact = is_exact(s, v * LANES + lane, job);
+            unsure[v] |= (uint8_t)(!exact << lane);
+            doubtful += !exact;
+            settled += exact;
+        }
+    }
+    if (settled == 0)
+        return seen;
+    seen = look_fp32(s, n);
+    for (int v = 0; v < n / LANES && doubtful; v++) {
+        s->unsure[v] = unsure[v];
+        s->grade[v] &= (uint8_t)~unsure[v];
+        s->special[v] &= (uint8_t)~unsure[v];
+        s->zero_sign[v] &= (uint8_t)~unsure[v];
+        for (uint32_t left = unsure[v]; left; left &= left - 1)
+            s->error[v * LANES + __builtin_ctz(left)] = NAN;
+    }
+    return seen | (doubtful ? UNSURE : 0);
+}
+
+void golden_judge(const golden_job *job, golden_tally *t, uint32_t *handed_back)
+{
+    scratch block, *s = &block;
     uint32_t table[8][BINS];
     memset(table, 0, sizeof table);
+    memset(t, 0, sizeof *t);
+    t->first_failure = t->worst = -1;
     for (int64_t at = 0; at < job->count; at += BLOCK) {
         const int n = job->count - at < BLOCK ? (int)(job->count - at) : BLOCK;
-        if (job->stride_first || at == 0)
-            widen(s.first, job->first, at, job->stride_first, job->stride_first ? n : BLOCK, fp32);
-        if (job->stride_second || at == 0)
-            widen(s.second, job->second, at, job->stride_second, job->stride_second ? n : BLOCK, fp32);
-        if (smooth && (job->stride_third || at == 0))
-            widen(s.third, job->third, at, job->stride_third, job->stride_third ? n : BLOCK, fp32);
-        widen(s.got, job->output, at, 1, n, fp32);
-        if (smooth)
-            smooth_values(&s, n, job->divisor);
+        const int first = at == 0;
+        if (job->stride_first || first)
+            widen(s->first, job->first, at, job->stride_first, n, job->fp32);
+        if (job->stride_second || first)
+            widen(s->second, job->second, at, job->stride_second, n, job->fp32);
+        if (job->smooth && (job->stride_third || first))
+            widen(s->third, job->third, at, job->stride_third, n, job->fp32);
+        widen(s->got, job->output, at, 1, n, job->fp32);
+        int seen;
+        if (job->smooth)
+            smooth_values(s, n, job->divisor);
         else
-            product_values(&s, n, job->divisor, !job->rounded_once);
-        uint32_t seen = look(&s, n, fp32, fp32 && smooth);
-        if (fp32 && smooth && (seen & 2)) {
-            int settled = 0;
-            for (int i = 0; i < n; i++)
-                settled += s.code[i] == UNSURE && is_exact(&s, i, job);
-            if (settled) {
-                /* Look again without Ziv's test, then put the doubt back where it belongs. */
-                static _Thread_local uint8_t unsure[BLOCK];
-                for (int i = 0; i < n; i++)
-                    unsure[i] = s.code[i] == UNSURE && !is_exact(&s, i, job);
-                seen = look(&s, n, fp32, 0);
-                for (int i = 0; i < n; i++)
-                    if (unsure[i]) {
-                        s.code[i] = UNSURE;
-                        s.error[i] = NAN;
-                        seen |= UNSURE;
-                    }
-            }
-        }
-        if (seen & 1) {
-            accept(&s, n, job, t, fp32, smooth);
-            kinds(&s, n, t);
-        }
-        if (seen)
-            leftovers(&s, n, at, job, t, back);
-        count(&s, n, at, t, table);
+            product_values(s, n, job->divisor, !job->rounded_once);
+        const int padded = (n + LANES - 1) / LANES * LANES;
+        for (int i = n; i < padded; i++) /* zero where zero is expected: counts nowhere */
+            s->q[i] = s->got[i] = s->first[i] = s->second[i] = s->third[i] = 0;
+        if (!job->fp32)
+            seen = look_fp16(s, padded);
+        else if (!job->smooth)
+            seen = look_fp32(s, padded);
+        else if ((seen = look_ziv(s, padded)) & UNSURE)
+            seen = settle_ties(s, padded, seen, job);
+        int left = seen & (OTHER | UNSURE);
+        if (seen & GRADE)
+            left |= (job->fp32 ? job->smooth ? accept_fp32_smooth : accept_fp32_product
+                               : job->smooth ? accept_fp16_smooth : accept_fp16_product)(s, padded, job, t);
+        if (left)
+            leftovers(s, padded, at, job, t, handed_back);
+        count(s, padded, at, t, table);
     }
     for (int j = 0; j < 8; j++)
         for (int b = 0; b < BINS; b++)
             t->histogram[b] += table[j][b];
-}
-
-void golden_judge(const golden_job *job, golden_tally *tally, uint32_t *handed_back)
-{
-    memset(tally, 0, sizeof *tally);
-    tally->first_failure = tally->worst = -1;
-    if (job->fp32 && job->smooth)
-        judge(job, tally, handed_back, 1, 1);
-    else if (job->fp32)
-        judge(job, tally, handed_back, 1, 0);
-    else if (job->smooth)
-        judge(job, tally, handed_back, 0, 1);
-    else
-        judge(job, tally, handed_back, 0, 0);
 }

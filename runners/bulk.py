@@ -1,0 +1,341 @@
+"""Bulk calls of a library: operands in memory shared with the judge, and only a few bytes a call on the socket.
+
+A worker as in :mod:`runners.worker` (a process of its own, operands between inaccessible pages, inputs read-only,
+faults located, floating-point environment checked), for sweeps: the judge fills the operands of a block in shared
+memory, tells the worker to run the calls, and judges one block while the worker computes the next. Runs as
+``python -m runners.bulk FD`` beside the judge and dies with it.
+"""
+
+import contextlib
+import ctypes
+import mmap
+import os
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import msgspec
+
+from runners import protocol
+from runners.protocol import Fault, Finding, Load, Loaded, PointerArgument, ScalarArgument, Trouble
+from runners.regions import GUARD, PAGE, Placed, libc
+from runners.worker import Worker, _decoys, _scalar
+
+#: Blocks that are in shared memory at once: one with the worker, one with the judge.
+SLOTS = 2
+#: Seconds for starting a process and loading the library.
+PATIENCE = 30.0
+_PR_SET_PDEATHSIG = 1
+_PROT_NONE = 0
+_MAP_FIXED = 0x10
+
+
+class Operand(msgspec.Struct, frozen=True, array_like=True):
+    """A pointer argument: ``count`` elements a slot, in the memory behind ``fd``; role as in PointerArgument."""
+
+    name: str
+    role: str
+    itemsize: int
+    count: int
+    fd: int
+
+    @property
+    def span(self) -> int:
+        """Whole pages of one slot, in bytes."""
+        return max(1, -(-self.itemsize * self.count // PAGE)) * PAGE
+
+    @property
+    def start(self) -> int:
+        """Offset of the first element in a slot: operands end at the inaccessible page."""
+        return self.span - self.itemsize * self.count
+
+
+class Map(msgspec.Struct, array_like=True, tag="map"):
+    """Judge to worker: map the operands (in C order, with scalars between) of one entry point."""
+
+    symbol: str
+    arguments: list[Operand | None]
+    core_mask: int | None
+
+
+class Run(msgspec.Struct, array_like=True, tag="run"):
+    """Judge to worker: make ``calls`` calls on a slot; ``steps``: bytes that each argument moves by from call to call.
+
+    ``gather`` > 0: the kernel writes ``written`` elements, every ``gather``-th of which goes to the output.
+    """
+
+    slot: int
+    calls: int
+    scalars: list[ScalarArgument | None]
+    steps: list[int]
+    width: int
+    gather: int
+    written: int
+
+
+class Done(msgspec.Struct, array_like=True, tag="done"):
+    """Worker to judge: the calls returned; ``seconds`` were spent in them."""
+
+    seconds: float
+    findings: list[Finding]
+
+
+_decode_request = msgspec.msgpack.Decoder(Load | Map | Run).decode
+_decode_reply = msgspec.msgpack.Decoder(Loaded | Done | Fault | Trouble).decode
+
+
+class BulkError(Exception):
+    """The library cannot go on: ``str(error)`` is a predicate, such as "crashed with SIGSEGV reading dy[7]"."""
+
+
+class _Pages:
+    """What :class:`runners.regions.Placed` needs to know of one operand's memory, to locate a fault."""
+
+    def __init__(self, operand: Operand, fd: int, offset: int) -> None:
+        self.span = operand.span + 2 * GUARD
+        self.lower = _map(None, self.span, _PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+        self.base = self.lower + GUARD
+        access = mmap.PROT_READ | (mmap.PROT_WRITE if operand.role == "output" else 0)
+        sharing = mmap.MAP_SHARED if fd >= 0 else mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        _map(self.base, operand.span, access, sharing | _MAP_FIXED, fd, offset)
+
+
+def _map(address: int | None, size: int, access: int, flags: int, fd: int, offset: int) -> int:
+    mapped = libc.mmap(address, size, access, flags, fd, offset)
+    if mapped is None or mapped == ctypes.c_void_p(-1).value:
+        raise MemoryError(f"mapping {size} bytes failed: {os.strerror(ctypes.get_errno())}")
+    return int(mapped)
+
+
+class BulkWorker(Worker):
+    """Serves one judge with calls on shared memory."""
+
+    def serve(self) -> NoReturn:
+        """Answer requests until the judge is gone."""
+        while True:
+            header = self._stream.read(4)
+            if len(header) < 4:
+                os._exit(0)
+            request = _decode_request(self._stream.read(protocol.frame_length(header)))
+            if isinstance(request, Load):
+                self._load(request)
+            elif isinstance(request, Map):
+                self._map(request)
+            else:
+                self._run(request)
+
+    def _map(self, request: Map) -> None:
+        self._request = request
+        self._slots = [
+            [Placed(_argument(a), _Pages(a, a.fd, slot * a.span), a.start, a.span) if a else None  # type: ignore[arg-type]
+             for a in request.arguments]
+            for slot in range(SLOTS)
+        ]  # fmt: skip
+        self._scratch: Placed | None = None
+        self.send(Done(0.0, []))
+
+    def _run(self, run: Run) -> None:
+        slot = self._slots[run.slot]
+        self._placed = [placed for placed in slot if placed is not None]
+        output = next(placed for placed in self._placed if placed.argument.role == "output")
+        target = output
+        if run.gather > 1:
+            target = self._gathered(output, run.written)
+            self._placed.append(target)
+        scalars = [_scalar(s) if s is not None else None for s in run.scalars]
+        given = [s for s in run.scalars if s is not None]
+        mask = self._request.core_mask
+        tail = [*([] if mask is None else [ctypes.c_int(mask)]), *_decoys(given)]
+        pointers: list[tuple[Any, int]] = []
+        arguments: list[Any] = []
+        for placed, scalar, step in zip(slot, scalars, run.steps, strict=True):
+            if placed is None:
+                arguments.append(scalar)
+                continue
+            at = target if placed is output else placed
+            pointer = ctypes.c_void_p(at.region.base + at.start)
+            arguments.append(pointer)
+            if step and not (placed is output and run.gather > 1):
+                pointers.append((pointer, step))
+        size = output.argument.itemsize
+        ctypes.memset(output.region.base + output.start, protocol.POISONS[0], run.calls * run.width * size)
+        function = self._functions[self._request.symbol]
+        if run.gather > 1:
+            form: Literal["H", "I"] = "H" if size == 2 else "I"
+            ctypes.memset(target.region.base + target.start, protocol.POISONS[0], run.written * size)
+            source = _view(target, run.written * size).cast(form)[:: run.gather]
+            sink = _view(output, run.calls * run.width * size).cast(form)
+        seconds = 0.0
+        for call in range(run.calls):
+            begin = time.perf_counter()
+            function(*arguments, *tail)
+            seconds += time.perf_counter() - begin
+            if run.gather > 1:
+                sink[call * run.width : (call + 1) * run.width] = source
+            for pointer, step in pointers:
+                pointer.value += step
+        findings = [Finding("fp-environment", f"A call changed {c}.") for c in self._fp.changes()]
+        if findings:
+            self._fp.restore()
+        self.send(Done(seconds, findings))
+
+    def _gathered(self, output: Placed, written: int) -> Placed:
+        """Return private memory for ``written`` output elements, between inaccessible pages."""
+        if self._scratch is None or self._scratch.argument.count != written:
+            operand = Operand(output.argument.name, "output", output.argument.itemsize, written, -1)
+            pages: Any = _Pages(operand, -1, 0)
+            self._scratch = Placed(_argument(operand), pages, operand.start, operand.span)
+        return self._scratch
+
+
+def _view(placed: Placed, size: int) -> memoryview:
+    return memoryview((ctypes.c_ubyte * size).from_address(placed.region.base + placed.start)).cast("B")
+
+
+def _argument(operand: Operand) -> PointerArgument:
+    return PointerArgument(operand.name, operand.role, operand.itemsize, operand.count)  # type: ignore[arg-type]
+
+
+class BulkLibrary:
+    """A library in a bulk worker, set up for one entry point; the judge's side.
+
+    ``arguments``: in C order, (name, role, itemsize, count) of pointers and None for scalars. :attr:`memory` has, by
+    operand name, the shared memory of each slot. Raises :class:`BulkError` if the library cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        symbol: str,
+        arguments: Sequence[tuple[str, str, int, int] | None],
+        core_mask: int | None,
+        timeout: float = 10.0,
+    ) -> None:
+        self.timeout = timeout
+        self._frames = protocol.Frames()
+        self._replies: list[Any] = []
+        files = [os.memfd_create(a[0]) if a else -1 for a in arguments]
+        operands = [Operand(*a, fd) if a else None for a, fd in zip(arguments, files, strict=True)]
+        self.memory: dict[str, list[memoryview]] = {}
+        for operand in operands:
+            if operand is None:
+                continue
+            os.ftruncate(operand.fd, SLOTS * operand.span)
+            whole = memoryview(mmap.mmap(operand.fd, SLOTS * operand.span))
+            size, span = operand.itemsize * operand.count, operand.span
+            starts = [slot * span + operand.start for slot in range(SLOTS)]
+            self.memory[operand.name] = [whole[at : at + size] for at in starts]
+        self._control, theirs = socket.socketpair()
+        root = str(Path(__file__).parent.parent)
+        search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "runners.bulk", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": search},
+                pass_fds=[theirs.fileno(), *(o.fd for o in operands if o)],
+                start_new_session=True,
+            )
+        for operand in filter(None, operands):
+            os.close(operand.fd)
+        try:
+            self._send(Load(str(path.resolve()), [symbol], 4 << 30))
+            loaded = self._receive(PATIENCE)
+            if not isinstance(loaded, Loaded) or loaded.error or symbol not in loaded.symbols:
+                raise BulkError(f"cannot be loaded ({getattr(loaded, 'error', '') or f'it has no {symbol}'})")
+            self._send(Map(symbol, list(operands), core_mask))
+            self.findings: list[Finding] = list(loaded.findings)
+            self._receive(PATIENCE)
+        except BaseException:
+            self.close()
+            raise
+
+    def start(self, run: Run) -> None:
+        """Have the worker run calls; raises :class:`BulkError` if it is gone."""
+        self._send(run)
+
+    def wait(self) -> Done:
+        """Wait for the oldest run; raises :class:`BulkError` for a crash, an exit, or silence beyond the time-out."""
+        done = self._receive(self.timeout)
+        if not isinstance(done, Done):
+            raise BulkError("sent an answer that nobody asked for")
+        return done
+
+    def close(self) -> None:
+        """End the worker with everything that the library has started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._control.close()
+
+    def _send(self, message: object) -> None:
+        try:
+            self._control.sendall(protocol.frame(message))
+        except OSError:
+            self._receive(PATIENCE)  # its last words
+
+    def _receive(self, timeout: float) -> Any:
+        deadline = time.monotonic() + timeout
+        while not self._replies:
+            ready, _, _ = select.select([self._control], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise BulkError(f"did not return within {timeout:g} s")
+            try:
+                chunk = self._control.recv(1 << 16)
+            except ConnectionResetError:  # it died with runs unread
+                chunk = b""
+            try:
+                self._replies += [_decode_reply(body) for body in self._frames.feed(chunk)]
+            except (protocol.FrameError, msgspec.MsgspecError) as error:
+                raise BulkError(f"wrote to a descriptor that is not its own ({error})") from error
+            if not chunk and not self._replies:
+                raise BulkError(self._ending())
+        reply = self._replies.pop(0)
+        if isinstance(reply, Fault):
+            raise BulkError(f"crashed with {signal.Signals(reply.signal).name} {_access(reply)}")
+        if isinstance(reply, Trouble):
+            raise BulkError(f"left its process unable to go on ({reply.message})")
+        return reply
+
+    def _ending(self) -> str:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(PATIENCE)
+        code = self._process.returncode
+        if code is not None and code < 0:
+            return f"crashed with {signal.Signals(-code).name}"
+        return f"ended its process with exit code {code}"
+
+
+def _access(fault: Fault) -> str:
+    verb = {"read": "reading", "write": "writing"}.get(fault.access, "accessing")
+    if fault.operand:
+        return f"{verb} {fault.operand}[{fault.element}]"
+    return f"{verb} address {fault.address:#x}" if fault.address is not None else "at no address of its own"
+
+
+def main() -> None:
+    """Serve the judge at the other end of the inherited socket whose number is the argument."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    control.set_inheritable(False)
+    worker = BulkWorker(control)
+    try:
+        worker.serve()
+    except BaseException as error:
+        with contextlib.suppress(BaseException):
+            worker.send(Trouble(f"{type(error).__name__}: {error}"))
+        os._exit(70)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Computes and judges blocks of a space: a library in a bulk worker, one block ahead of the judge; or a model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from golden.case import Case
+from golden.errors import TargetError
+from golden.formats import Array
+from golden.judge import KINDS, element, number, readable_inputs
+from golden.judge import judge as judge_case
+from golden.operator import Operands, Pointer
+from golden.results import Element
+from runners.blocks import BlockTally, full, numpy_tally
+from runners.bulk import SLOTS, BulkError, BulkLibrary, Run
+from runners.library import HalfAbi, _scalar_for
+from runners.native import load
+from runners.protocol import ScalarArgument
+from runners.reference import MODELS
+from runners.spaces import CallPlan, Space
+
+#: What a shared entry point is called with; results do not depend on it, which `validate` checks.
+_CORE_MASK = 1
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What is swept, and how: everything that another process or machine needs to evaluate blocks.
+
+    ``path``: the library's file, or "" for the reference model ``model``. ``judge``: "auto" uses the C judge
+    where it can be compiled.
+    """
+
+    space: Space
+    path: str = ""
+    model: str = ""
+    half_abi: HalfAbi = "float16"
+    reduction_enum: str = "sum-mean-none"
+    flush: bool = False
+    timeout: float = 10.0
+    judge: Literal["auto", "numpy"] = "auto"
+
+
+class Evaluated(msgspec.Struct):
+    """What some blocks gave. ``kernel_seconds``: time inside the library's calls."""
+
+    tally: BlockTally
+    kernel_seconds: float = 0.0
+    findings: list[str] = []
+
+
+class Evaluator:
+    """Evaluates blocks of one :class:`Work`; holds the library's process until :meth:`close`."""
+
+    def __init__(self, work: Work) -> None:
+        self.work, self.space = work, work.space
+        self._view, self._fmt = work.space.view, work.space.fmt
+        native = load() if work.judge == "auto" else None
+        self.native = native is not None
+        self._tally = native.tally if native is not None else numpy_tally
+        self._library: BulkLibrary | None = None
+        self._filled: dict[tuple[str, int], int] = {}
+        self._plans: list[CallPlan | None] = [None] * SLOTS
+        if work.path:
+            self._library = self._open()
+
+    def close(self) -> None:
+        """End the library's process."""
+        if self._library is not None:
+            self._library.close()
+
+    def evaluate(self, blocks: range) -> Evaluated:
+        """Compute and judge blocks; raises :class:`TargetError` if the library crashes or hangs."""
+        found = Evaluated(BlockTally())
+        for block, operands, output, seconds in self.outputs(blocks):
+            found.kernel_seconds += seconds
+            scalars = self.space.call_scalars(output.size)
+            tally = self._tally(self._view, self._fmt, scalars, operands, output, self.work.flush)
+            tally.shift(block * self.space.step)
+            found.tally.add(tally)
+        if self._library is not None:
+            found.findings = sorted({f.message for f in self._library.findings})
+        return found
+
+    def outputs(self, blocks: range) -> Iterator[tuple[int, Operands, Array, float]]:
+        """Yield (block, operands, output, seconds in the kernel) one by one; the output is valid until the next."""
+        if self._library is None:
+            model = MODELS[self.work.model]
+            for block in blocks:
+                operands = self.space.operands(block)
+                n = min(self.space.step, self.space.points - block * self.space.step)
+                scalars = self.space.call_scalars(n)
+                with np.errstate(all="ignore"):
+                    output = model.evaluate(self._view, self._fmt, scalars, full(operands, n))
+                yield block, operands, output, 0.0
+            return
+        running: tuple[int, Operands, int, int] | None = None
+        try:
+            for turn, block in enumerate(blocks):
+                operands = self.space.operands(block)
+                n = min(self.space.step, self.space.points - block * self.space.step)
+                slot = turn % SLOTS
+                self._start(operands, n, slot)
+                if running is not None:
+                    yield self._finish(*running)
+                running = block, operands, n, slot
+            if running is not None:
+                yield self._finish(*running)
+        except BulkError as error:
+            at = running[0] if running is not None else blocks.start
+            first = at * self.space.step
+            raise TargetError(
+                f"{self.space.entry.symbol} {error}, in one of the points from {first} to "
+                f"{first + 2 * self.space.step - 1} of {self.space.name}. Validate the library first: "
+                "'golden validate' finds such calls and goes on."
+            ) from error
+
+    def describe(self, index: int) -> Element:
+        """Compute one point again and describe it for people and programs."""
+        block, position = divmod(index, self.space.step)
+        for _, operands, output, _ in self.outputs(range(block, block + 1)):
+            one = np.array([position])
+            mine = {name: v if name == "total_weight" else v[one] for name, v in full(operands, output.size).items()}
+            scalars = self.space.call_scalars(1)
+            golden = self._view.oracle(self._fmt, scalars, mine)
+            name = f"{self._view.name}/{self._fmt.name}/{self._view.group(scalars)}/sweep/{self.space.name}"
+            case = Case(name, self._view, self._fmt.name, "required", "sweep", (), dict(scalars), mine, golden)
+            got = output[one].copy()
+        judged = judge_case(case, got, self.work.flush)
+        if judged.at.size:
+            return msgspec.structs.replace(element(case, got, judged, 0), index=index)
+        expected = number(self._fmt, golden.value[0])
+        ulp = abs(float(golden.residual[0]))
+        return Element(name, "sweep", index, readable_inputs(case, 0), expected, expected, next(iter(KINDS)), ulp, 0.5)
+
+    def _open(self) -> BulkLibrary:
+        space, entry = self.space, self.space.entry
+        plan = space.plan(dict(space.operands(0)), space.step)
+        arguments: list[tuple[str, str, int, int] | None] = []
+        for p in entry.operator.parameters:
+            if not isinstance(p, Pointer):
+                arguments.append(None)
+                continue
+            if p.name in plan.arrays:
+                count = plan.arrays[p.name].size
+            else:
+                count = plan.calls * plan.width if p.role.value == "output" else plan.written
+            arguments.append((p.name, p.role.value, p.dtype(entry.fmt).itemsize, count))
+        mask = _CORE_MASK if entry.has_core_mask else None
+        try:
+            library = BulkLibrary(Path(self.work.path), entry.symbol, arguments, mask, self.work.timeout)
+        except BulkError as error:
+            raise TargetError(f"{self.work.path} {error}.") from error
+        for p in entry.operator.pointers:
+            if p.role.value == "unread":  # NaN: whatever is made of it shows
+                for memory in library.memory[p.name]:
+                    memory[:] = b"\xff" * len(memory)
+        return library
+
+    def _start(self, operands: Operands, n: int, slot: int) -> None:
+        """Fill a slot's operands and have the worker compute it."""
+        library, space = self._library, self.space
+        assert library is not None
+        plan = space.plan(dict(operands), n)
+        self._plans[slot] = plan
+        for name, values in plan.arrays.items():
+            if space.repeats(name) and self._filled.get((name, slot)) == values.size:
+                continue
+            memory = np.frombuffer(library.memory[name][slot], values.dtype)
+            memory[: values.size] = values
+            self._filled[name, slot] = values.size
+        entry, scalars, steps = space.entry, list[ScalarArgument | None](), []
+        for p in entry.operator.parameters:
+            if isinstance(p, Pointer):
+                scalars.append(None)
+                step = plan.width if p.role.value == "output" else plan.steps.get(p.name, 0)
+                steps.append(step * p.dtype(entry.fmt).itemsize)
+            else:
+                value = plan.scalars[p.name]
+                scalars.append(_scalar_for(p, value, entry, self.work.half_abi, self.work.reduction_enum))
+                steps.append(0)
+        library.start(Run(slot, plan.calls, scalars, steps, plan.width, plan.gather, plan.written))
+
+    def _finish(self, block: int, operands: Operands, n: int, slot: int) -> tuple[int, Operands, Array, float]:
+        library = self._library
+        assert library is not None
+        done = library.wait()
+        library.findings += [f for f in done.findings if f not in library.findings]
+        output = np.frombuffer(library.memory[self._view.output.name][slot], self._fmt.dtype)[:n]
+        return block, operands, output, done.seconds

@@ -1,0 +1,299 @@
+"""The C judge against the NumPy path: every count, sum, maximum and histogram bin the same, whatever the input."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from generators import hard
+from generators.samplers import specials
+from generators.stream import Stream
+from golden import tally
+from golden.formats import FORMATS, FP16, FP32, Array, Format
+from golden.operator import Arithmetic
+from runners import native
+from runners.blocks import BINS, BlockTally, full, numpy_tally, upper_edge
+from runners.dense import dense
+from runners.native import NativeJudge
+from runners.spaces import Axis, make_space
+
+POINTS = 4099  # two blocks of the C code and a tail that is no multiple of a vector
+BETAS = (0.1, 0.5, 1.0, 1 / 3, 1000.0)
+Call = tuple[dict[str, int | float | str], dict[str, Array]]
+pytestmark = pytest.mark.skipif(native.load() is None, reason="needs a C compiler")
+BOTH = pytest.mark.parametrize("fmt", FORMATS.values(), ids=list(FORMATS))
+
+
+def judge() -> NativeJudge:
+    loaded = native.load()
+    assert loaded is not None
+    return loaded
+
+
+def assert_same(name: str, fmt: Format, call: Call, output: Array, flush: bool = False) -> BlockTally:
+    scalars, operands = call
+    output = np.ascontiguousarray(output)
+    expected = numpy_tally(dense(name), fmt, scalars, operands, output, flush)
+    assert judge().tally(dense(name), fmt, scalars, operands, output, flush) == expected
+    return expected
+
+
+def smooth(fmt: Format, beta: float, dy: Array, x1: Array, x2: Array) -> Call:
+    return {"length": len(dy), "beta": fmt.typed(beta)}, {"dy": dy, "x1": x1, "x2": x2}
+
+
+def nll(fmt: Format, reduction: str, g: Array, w: Array, total: float = 1.0) -> Call:
+    operands = {"loss_grad": g, "weight": w, "total_weight": np.array([total], fmt.dtype)}
+    return {"batch": len(g), "class_num": 1, "reduction_type": reduction}, operands
+
+
+def patterns(fmt: Format, rng: np.random.Generator, n: int = POINTS) -> Array:
+    return fmt.from_bits(rng.integers(0, 1 << fmt.width, n, dtype=np.uint64).astype(fmt.bits_dtype))
+
+
+def near(fmt: Format, rng: np.random.Generator, scale: float, n: int = POINTS) -> Array:
+    return fmt.cast(rng.normal(size=n) * scale)
+
+
+def calls(fmt: Format, rng: np.random.Generator) -> list[tuple[str, Call]]:
+    found: list[tuple[str, Call]] = []
+    for beta in (*BETAS, fmt.step, fmt.largest, 3 * fmt.smallest_normal):
+        found.append(("smoothl1lossgrad", smooth(fmt, beta, *(patterns(fmt, rng) for _ in range(3)))))
+        b = fmt.typed(beta)
+        found.append(("smoothl1lossgrad", smooth(fmt, b, near(fmt, rng, 1), near(fmt, rng, b), near(fmt, rng, b / 3))))
+    for reduction, total in (
+        ("none", 1.0), ("sum", 1.0), ("mean", 3.7), ("mean", 2.0), ("mean", -0.25), ("mean", fmt.smallest_normal / 3),
+        ("mean", np.inf), ("mean", np.nan), ("mean", fmt.largest),
+    ):  # fmt: skip
+        found.append(("nlllossgrad", nll(fmt, reduction, patterns(fmt, rng), patterns(fmt, rng), total)))
+        found.append(("nlllossgrad", nll(fmt, reduction, near(fmt, rng, 1), near(fmt, rng, 1), total)))
+    return found
+
+
+@BOTH
+def test_every_order_gives_the_same_tally(fmt: Format) -> None:
+    for name, call in calls(fmt, np.random.default_rng(1)):
+        for order in dense(name).orders.values():
+            with np.errstate(all="ignore"):
+                output = order(Arithmetic(fmt), *call)
+            assert_same(name, fmt, call, output)
+
+
+@BOTH
+@pytest.mark.parametrize("flush", [False, True], ids=["preserve", "flush"])
+def test_damaged_results_give_the_same_tally(fmt: Format, flush: bool) -> None:
+    rng = np.random.default_rng(2)
+    union = BlockTally()
+    for name, call in calls(fmt, rng):
+        output = dense(name).oracle(fmt, *call).value
+        bits = fmt.bits(output)
+        hit = rng.integers(0, POINTS, POINTS // 2)
+        flips = np.left_shift(1, rng.integers(0, fmt.width, hit.size)).astype(fmt.bits_dtype)
+        bits[hit] ^= flips
+        bits[rng.integers(0, POINTS, 300)] = fmt.bits(specials(fmt, True))[rng.integers(0, 12, 300)]
+        union.add(assert_same(name, fmt, call, output, flush))
+    for kind in ("nan", "infinity", "overflow", "zero", "zero_sign", "failures", "faithful", "formula", "legal"):
+        assert getattr(union, kind) > 0, kind
+
+
+@BOTH
+def test_specials_in_every_operand_give_the_same_tally(fmt: Format) -> None:
+    some = specials(fmt, True)
+    grid = [v.reshape(-1) for v in np.meshgrid(some, some, some)]
+    for beta in BETAS:
+        call = smooth(fmt, beta, *grid)
+        golden = dense("smoothl1lossgrad").oracle(fmt, *call).value
+        for output in (golden, np.roll(golden, 1), -golden, np.resize(some, golden.size)):
+            assert_same("smoothl1lossgrad", fmt, call, output)
+    call = nll(fmt, "mean", grid[0], grid[1], 3.0)
+    golden = dense("nlllossgrad").oracle(fmt, *call).value
+    for output in (golden, np.roll(golden, 1), -golden):
+        assert_same("nlllossgrad", fmt, call, output)
+
+
+@BOTH
+def test_hard_cases_and_their_neighbours_give_the_same_tally(fmt: Format) -> None:
+    stream = Stream("native")
+    for beta in BETAS:
+        b = fmt.typed(beta)
+        for a, dy in (hard.near_midpoints(stream, fmt, b, 999), hard.ties(stream, fmt, 999)):
+            scale = 2.0 ** (np.floor(np.log2(b)) - np.floor(np.log2(np.abs(a.astype(float)).max())) - 1)
+            x1 = fmt.cast(a.astype(float) * scale)
+            # The last two move a tie by less than float64 shows: a single cast of the quotient is then wrong.
+            tiny = fmt.smallest_normal
+            for offset in (0.0, b * 2.0**-fmt.precision, tiny, -tiny):
+                x2 = fmt.cast(np.full(len(x1), offset))
+                call = smooth(fmt, b, dy, x1, x2)
+                golden = dense("smoothl1lossgrad").oracle(fmt, *call).value
+                for step in (-2, -1, 0, 1, 2):
+                    output = fmt.from_bits((fmt.bits(golden).astype(np.int64) + step).astype(fmt.bits_dtype))
+                    assert_same("smoothl1lossgrad", fmt, call, output)
+            call = nll(fmt, "mean", dy, a, b)
+            golden = dense("nlllossgrad").oracle(fmt, *call).value
+            for step in (-2, -1, 0, 1, 2):
+                output = fmt.from_bits((fmt.bits(golden).astype(np.int64) + step).astype(fmt.bits_dtype))
+                assert_same("nlllossgrad", fmt, call, output)
+
+
+@BOTH
+def test_results_at_the_edge_of_the_legal_interval_give_the_same_tally(fmt: Format) -> None:
+    """The C code's cheap bounds must hand back exactly where they cannot tell: step through the edge itself."""
+    rng = np.random.default_rng(3)
+    op = dense("smoothl1lossgrad")
+    for beta in (0.1, 0.5):
+        b = fmt.typed(beta)
+        call = smooth(fmt, b, near(fmt, rng, 1), near(fmt, rng, b / 2), near(fmt, rng, b / 9))
+        golden = op.oracle(fmt, *call)
+        slack = op.slack(fmt, *call, np.arange(POINTS), False)
+        exact = golden.value.astype(float) + golden.residual * fmt.ulp_of(np.abs(golden.value.astype(float)))
+        for part in (slack.formula, slack.legal):
+            for side in (-1, 1):
+                edge = fmt.bits(fmt.cast(exact + side * part)).astype(np.int64)
+                for step in (-1, 0, 1):
+                    assert_same("smoothl1lossgrad", fmt, call, fmt.from_bits((edge + step).astype(fmt.bits_dtype)))
+
+
+def test_constant_operands_and_every_length_give_the_same_tally() -> None:
+    rng = np.random.default_rng(4)
+    for n in [*range(20), 2047, 2048, 2049]:
+        one = near(FP16, rng, 1, 1)
+        call = smooth(FP16, 0.5, near(FP16, rng, 1, n), one, one)
+        output = dense("smoothl1lossgrad").orders["formula"](Arithmetic(FP16), call[0], full(call[1], n))
+        output = np.broadcast_to(output, n).copy()
+        assert judge().tally(dense("smoothl1lossgrad"), FP16, *call, output, False) == numpy_tally(
+            dense("smoothl1lossgrad"), FP16, *call, output, False
+        )
+
+
+def test_one_wrong_element_is_the_worst_wherever_it_is() -> None:
+    rng = np.random.default_rng(5)
+    call = smooth(FP32, 0.1, near(FP32, rng, 1), near(FP32, rng, 0.05), near(FP32, rng, 0.01))
+    golden = dense("smoothl1lossgrad").oracle(FP32, *call).value
+    for at in (0, 7, 8, 2047, 2048, POINTS - 1):
+        output = golden.copy()
+        output[at] *= 2
+        found = assert_same("smoothl1lossgrad", FP32, call, output)
+        assert (found.worst, found.first_failure, found.misrounded, found.failures) == (at, at, 1, 1)
+
+
+def test_histogram_bins_are_those_of_reports() -> None:
+    error = np.array([0, 1e-9, 1 / 32, 0.5, 0.999, 3.99, 4, 5, 7.99, 8, 1e3, 2.0**100])
+    assert [upper_edge(b) for b in range(200)] == [tally._upper_edge(b) for b in range(200)]
+    counts = tally._errors(error).histogram
+    found = BlockTally()
+    from runners.blocks import _measure
+
+    _measure(found, error.astype(np.float32), np.ones(error.size, bool))
+    assert found.histogram == counts[:BINS].tolist() and counts[BINS:].sum() == 0
+
+
+def test_adding_is_independent_of_order_and_division() -> None:
+    rng = np.random.default_rng(6)
+    call = smooth(FP16, 0.1, *(patterns(FP16, rng) for _ in range(3)))
+    with np.errstate(all="ignore"):
+        output = dense("smoothl1lossgrad").orders["reciprocal"](Arithmetic(FP16), *call)
+    whole = assert_same("smoothl1lossgrad", FP16, call, output)
+    for size in (1000, 333):
+        parts = []
+        for start in range(0, POINTS, size):
+            cut = slice(start, start + size)
+            part = {k: v[cut] for k, v in call[1].items()}
+            scalars = {**call[0], "length": len(part["dy"])}
+            parts.append(judge().tally(dense("smoothl1lossgrad"), FP16, scalars, part, output[cut].copy(), False))
+            parts[-1].shift(start)
+        for order in (parts, parts[::-1]):
+            total = BlockTally()
+            for found in order:
+                total.add(found)
+            assert total == whole
+
+
+def test_equal_errors_are_won_by_the_smallest_index() -> None:
+    parts = [BlockTally(points=1, largest=1.5, worst=at, first_failure=at) for at in (9, 4, 7)]
+    for order in (parts, parts[::-1]):
+        total = BlockTally()
+        for part in order:
+            total.add(part)
+        assert (total.largest, total.worst, total.first_failure) == (1.5, 4, 4)
+    total.add(BlockTally(points=1, largest=2.0, worst=50))
+    assert (total.largest, total.worst, total.first_failure) == (2.0, 50, 4)
+
+
+def test_without_a_compiler_there_is_no_native_judge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    assert native.load.__wrapped__() is None
+    monkeypatch.setenv("CC", "/bin/false")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert native.load.__wrapped__() is None
+
+
+@pytest.mark.parametrize("flags", [("-march=x86-64",), ()], ids=["baseline", "default"])
+def test_portable_builds_give_the_same_tally(
+    flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if flags and os.uname().machine != "x86_64":
+        pytest.skip("an x86-64 flag")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(native, "TUNINGS", (flags,))
+    portable = native.load.__wrapped__()
+    assert portable is not None and portable.path.parent == tmp_path / "golden"
+    for fmt in FORMATS.values():
+        rng = np.random.default_rng(7)
+        for name, call in calls(fmt, rng)[::3]:
+            with np.errstate(all="ignore"):
+                output = dense(name).orders["reciprocal"](Arithmetic(fmt), *call).copy()
+            fmt.bits(output)[::50] ^= fmt.bits_dtype.type(1 << 5)
+            expected = judge().tally(dense(name), fmt, *call, output, False)
+            assert portable.tally(dense(name), fmt, *call, output, False) == expected
+
+
+def test_loading_leaves_the_floating_point_environment_alone() -> None:
+    script = (
+        "import numpy as np; from runners import native; native.load(); "
+        "assert np.float64(2.0**-1074) * np.float64(1) > 0 and np.float32(2.0**-149) * np.float32(1) > 0"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parent.parent)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("beta", [0.1, 0.5])
+@pytest.mark.parametrize("order", ["formula", "reciprocal"])
+def test_fp16_exhaustively(beta: float, order: str) -> None:
+    """Every (diff, dy), 2**26 points a slice of the space in each of 64 slices: C equals NumPy in all of them."""
+    space = make_space("diff-dy", "smoothl1lossgrad", "fp16", beta=beta)
+    view, fmt = space.view, space.fmt
+    for block in range(space.blocks):
+        operands = full(space.operands(block), space.step)
+        scalars = space.call_scalars(space.step)
+        with np.errstate(all="ignore"):
+            output = view.orders[order](Arithmetic(fmt), scalars, operands)
+        assert judge().tally(view, fmt, scalars, operands, output, False) == numpy_tally(
+            view, fmt, scalars, operands, output, False
+        ), block
+
+
+@pytest.mark.slow
+def test_a_hundred_million_fp32_elements() -> None:
+    for name, options in (
+        ("smoothl1lossgrad", {"beta": 0.1}), ("smoothl1lossgrad", {"beta": 1.0}),
+        ("nlllossgrad", {"reduction": "mean"}),
+    ):  # fmt: skip
+        space = make_space("random", name, "fp32", samples=1 << 26, **options)  # type: ignore[arg-type]
+        for block in range(space.blocks):
+            operands = full(space.operands(block), space.step)
+            scalars = space.call_scalars(space.step)
+            with np.errstate(all="ignore"):
+                output = space.view.orders["gradient-first"](Arithmetic(FP32), scalars, operands)
+            assert judge().tally(space.view, FP32, scalars, operands, output, False) == numpy_tally(
+                space.view, FP32, scalars, operands, output, False
+            ), (name, block)
+
+
+def test_axes_leave_out_a_total_of_zero() -> None:
+    axis = Axis("total_weight", 0, 1 << 16)
+    bits = axis.bits(0, len(axis))
+    assert len(axis) == len(bits) == 65534 and 0 not in bits and 0x8000 not in bits

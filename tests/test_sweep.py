@@ -1,0 +1,354 @@
+"""Sweeps: the same result however the work is divided, interrupted or judged; and wrong builds found."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from golden.errors import TargetError, UsageError
+from golden.formats import FP16
+from runners import sweep as sweeping
+from runners.build import build_library
+from runners.evaluate import Evaluator, Work
+from runners.spaces import SPACES, Axis, Space, make_space
+from runners.sweep import Progress, SweepResult, open_work, read_sweep, sweep, write_sweep
+
+#: The bundled kernel with something added after each hp_smoothl1lossgrad_p call.
+_WRAPPER = """
+#define hp_smoothl1lossgrad_p inner
+#include "smoothl1lossgrad.h"
+#undef hp_smoothl1lossgrad_p
+#define hp_smoothl1lossgrad_p inner
+#include "{source}"
+#undef hp_smoothl1lossgrad_p
+void hp_smoothl1lossgrad_p(half *dy, half *dx1, half *x1, half *x2, int length, half beta);
+void hp_smoothl1lossgrad_p(half *dy, half *dx1, half *x1, half *x2, int length, half beta)
+{{
+    inner(dy, dx1, x1, x2, length, beta);
+    {body}
+}}
+"""
+_FUZZY = ("seconds", "kernel_seconds", "rate", "judge", "jobs")
+
+
+def build(folder: Path, body: str) -> Path:
+    from runners.build import include_dir
+
+    source = folder / "kernel.c"
+    source.write_text(_WRAPPER.format(source=include_dir() / "smoothl1lossgrad.c", body=body))
+    return build_library(folder / "kernel.so", sources=[source])
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_library(tmp_path_factory.mktemp("kernels") / "kernels.so", cflags=["-O2"])
+
+
+def tiny(name: str = "diff-dy", block: int = 1 << 16, beta: float = 0.1) -> Space:
+    """2**20 points: 1024 differences in and beyond the branch, 1024 gradients."""
+    axes = (Axis("x1", 0x2A00, 0x3200, 2), Axis("dy", 0, 1 << 16, 64))
+    if name == "pairs":
+        axes = (Axis("x1", 0x2A00, 0x3200, 2), Axis("x2", 0, 1 << 16, 64))
+    return make_space(name, "smoothl1lossgrad", "fp16", beta=beta, axes=axes, block=block)
+
+
+def run(target: str, space: Space, **options: object) -> SweepResult:
+    judge = str(options.pop("judge", "auto"))
+    work, library = open_work(target, space, judge=judge)
+    return sweep(target, work, library, **({"jobs": 1} | options))  # type: ignore[arg-type]
+
+
+def steady(result: SweepResult) -> dict[str, object]:
+    found = msgspec.to_builtins(result)
+    return {k: v for k, v in found.items() if k not in _FUZZY}
+
+
+@pytest.fixture
+def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "TASK", 1 << 17)
+
+
+def test_the_division_of_the_work_changes_nothing(kernels: Path, small_tasks: None) -> None:
+    reference = run(str(kernels), tiny())
+    assert reference.points == reference.tally.elements == 1 << 20 and reference.complete
+    assert reference.tally.misrounded > 10000 and reference.bound_exceeded == 0
+    for block in (1 << 10, 3 << 10, 1 << 20):
+        assert steady(run(str(kernels), tiny(block=block))) == steady(reference), block
+    assert steady(run(str(kernels), tiny(), judge="numpy")) == steady(reference)
+    for jobs in (2, 3):
+        assert steady(run(str(kernels), tiny(), jobs=jobs)) == steady(reference), jobs
+
+
+def test_a_model_gives_what_a_kernel_of_its_order_gives(kernels: Path) -> None:
+    kernel, model = run(str(kernels), tiny("pairs")), run("reference:formula", tiny("pairs"))
+    assert kernel.tally == model.tally and kernel.tally.max_ulp > 1
+
+
+SPACES_TO_RUN = [
+    make_space("g-w", "nlllossgrad", "fp16",
+               axes=(Axis("weight", 0, 1 << 16, 4096), Axis("loss_grad", 0, 1 << 16, 64))),
+    make_space("g-w", "nlllossgrad", "fp16", reduction="mean", fixed={"total_weight": 3.0},
+               axes=(Axis("loss_grad", 0, 1 << 16, 8192), Axis("weight", 0, 1 << 16, 64))),
+    make_space("g-w", "nlllossgrad", "fp16", reduction="sum", storage="shared",
+               axes=(Axis("loss_grad", 0, 1 << 16, 8192), Axis("weight", 0, 1 << 16, 64))),
+    make_space("w-total", "nlllossgrad", "fp16", reduction="mean",
+               axes=(Axis("total_weight", 0, 1 << 16, 8192), Axis("weight", 0, 1 << 16, 64))),
+    make_space("operand:dy", "smoothl1lossgrad", "fp32", beta=0.3, fixed={"x1": 0.1234, "x2": 0.01},
+               storage="shared", axes=(Axis("dy", 0, 1 << 32, 1 << 15),)),
+    make_space("operand:x2", "smoothl1lossgrad", "fp32", fixed={"x1": 0.5}, axes=(Axis("x2", 0, 1 << 32, 1 << 15),)),
+    make_space("operand:loss_grad", "nlllossgrad", "fp32", axes=(Axis("loss_grad", 0, 1 << 32, 1 << 15),)),
+    make_space("operand:weight", "nlllossgrad", "fp32", reduction="mean", fixed={"loss_grad": 0.1, "total_weight": 7.3},
+               axes=(Axis("weight", 0, 1 << 32, 1 << 18),)),
+    make_space("random", "smoothl1lossgrad", "fp32", beta=0.3, samples=(1 << 16) + 77, block=1 << 14),
+    make_space("random", "smoothl1lossgrad", "fp16", beta=0.3, samples=1 << 16, block=1 << 14),
+    make_space("random", "nlllossgrad", "fp32", samples=1 << 14, block=1 << 12),
+    make_space("random", "nlllossgrad", "fp32", reduction="mean", samples=(1 << 14) + 33, block=1 << 12),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("space", SPACES_TO_RUN, ids=lambda s: f"{s.name}-{s.operator}-{s.dtype}-{s.storage[0]}")
+def test_every_space_reaches_the_kernel_as_intended(kernels: Path, space: Space) -> None:
+    """The kernel is the page's order: a mix-up on the way to it would show as a difference from the model."""
+    got, model = run(str(kernels), space), run("reference:formula", space)
+    assert got.points == space.points and got.bound_exceeded == 0 and got.findings == []
+    assert got.tally == model.tally
+    assert not got.exhaustive and 0 < got.share < 1
+
+
+def test_full_spaces_are_exhaustive() -> None:
+    for name in ("pairs", "diff-dy"):
+        space = make_space(name, "smoothl1lossgrad", "fp16")
+        assert space.exhaustive and space.points == 1 << 32 and space.share == 1
+    assert make_space("g-w", "nlllossgrad", "fp16", reduction="none").points == 1 << 32
+    total = make_space("w-total", "nlllossgrad", "fp16", reduction="mean")
+    assert total.exhaustive and total.points == 65534 << 16
+    operand = make_space("operand:x1", "smoothl1lossgrad", "fp32")
+    assert operand.exhaustive and operand.points == 1 << 32
+    assert set(SPACES) >= {"pairs", "diff-dy", "g-w", "w-total", "random"}
+
+
+@pytest.mark.parametrize("space", [tiny(), tiny("pairs"), *SPACES_TO_RUN[:4]], ids=lambda s: s.name)
+def test_index_is_outer_times_inner(space: Space) -> None:
+    outer, inner = space.axes
+    for block in (0, space.blocks - 1):
+        operands = space.operands(block)
+        n = min(space.step, space.points - block * space.step)
+        index = np.arange(block * space.step, block * space.step + n)
+        bits = FP16.bits(np.broadcast_to(operands[outer.operand], n))
+        assert (bits == outer.bits(0, len(outer))[index // len(inner)]).all()
+        assert (FP16.bits(operands[inner.operand]) == inner.bits(0, len(inner))[index % len(inner)]).all()
+
+
+class _Interrupt:
+    """Raises KeyboardInterrupt after some tasks, as Ctrl-C would."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+        self.steps: list[Progress] = []
+
+    def __call__(self, step: Progress) -> None:
+        self.steps.append(step)
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_resuming_gives_the_result_of_a_whole_run(kernels: Path, tmp_path: Path, small_tasks: None, jobs: int) -> None:
+    state, whole = tmp_path / "state.json", run(str(kernels), tiny())
+    partial = run(str(kernels), tiny(), state=state, jobs=jobs, progress=_Interrupt(3))
+    assert not partial.complete and not partial.exhaustive and 0 < partial.points < whole.points
+    assert state.is_file()
+    again = run(str(kernels), tiny(), state=state, jobs=jobs, resume=True, progress=_Interrupt(2))
+    assert not again.complete and again.points > partial.points
+    steps = _Interrupt(0)
+    last = run(str(kernels), tiny(), state=state, jobs=jobs, resume=True, progress=steps)
+    assert steady(last) == steady(whole)
+    assert not state.exists()
+    assert steps.steps[-1].done == steps.steps[-1].total == whole.points and steps.steps[0].done > again.points
+
+
+def test_state_of_another_sweep_is_refused(kernels: Path, tmp_path: Path, small_tasks: None) -> None:
+    state = tmp_path / "state.json"
+    with pytest.raises(UsageError, match="nothing to resume"):
+        run(str(kernels), tiny(), state=state, resume=True)
+    run(str(kernels), tiny(), state=state, progress=_Interrupt(1))
+    with pytest.raises(UsageError, match="another sweep"):
+        run(str(kernels), tiny(beta=0.5), state=state, resume=True)
+    with pytest.raises(UsageError, match="another sweep"):
+        run("reference:formula", tiny(), state=state, resume=True)
+    state.write_bytes(state.read_bytes()[:-9])
+    with pytest.raises(UsageError, match="damaged"):
+        run(str(kernels), tiny(), state=state, resume=True)
+
+
+@pytest.mark.parametrize("wrong", ["0x1p-3", '__builtin_nanf("")', "-dx1[i]"], ids=["value", "nan", "sign"])
+def test_one_wrong_pair_in_a_million_is_found(tmp_path: Path, wrong: str) -> None:
+    space = tiny()
+    outer, inner = 777, 555
+    x1, dy = (int(axis.bits(i, i + 1)[0]) for axis, i in zip(space.axes, (outer, inner), strict=True))
+    body = f"""
+    const unsigned short a = {x1}, b = {dy};
+    for (int i = 0; i < length; i++)
+        if (__builtin_memcmp(&x1[i], &a, 2) == 0 && __builtin_memcmp(&dy[i], &b, 2) == 0)
+            dx1[i] = (half)({wrong});
+    """
+    result = run(str(build(tmp_path, body)), space)
+    assert result.bound_exceeded == 1 and result.first_failure is not None
+    assert result.first_failure.index == outer * 1024 + inner
+    assert result.first_failure.inputs["dy"].bits == f"0x{dy:04x}"  # type: ignore[union-attr]
+    if "nan" not in wrong:
+        assert result.tally.worst == result.first_failure
+    assert result.tally.grade == "fails"
+
+
+def test_a_crash_names_the_access_and_the_points(tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match=r"hp_smoothl1lossgrad_p crashed with SIGSEGV reading dy\[65536\].*points"):
+        run(str(build(tmp_path, "dx1[0] = dy[length];")), tiny())
+
+
+def test_the_first_element_beyond_an_operand_cannot_be_read(tmp_path: Path) -> None:
+    """Also where the operand does not fill its pages: it ends at the guard."""
+    axes = (Axis("x1", 0x3000, 0x3004), Axis("dy", 1, 1001))
+    space = make_space("diff-dy", "smoothl1lossgrad", "fp16", axes=axes, block=1000)
+    with pytest.raises(TargetError, match=r"reading dy\[1000\]"):
+        run(str(build(tmp_path, "dx1[0] = dy[length];")), space)
+
+
+def test_every_block_of_a_sample_is_another() -> None:
+    for operator, reduction in (("smoothl1lossgrad", "none"), ("nlllossgrad", "none"), ("nlllossgrad", "mean")):
+        for dtype in ("fp16", "fp32"):
+            space = make_space("random", operator, dtype, reduction=reduction, samples=4000, block=1000, seed=3)
+            seen = [{k: v.tobytes() for k, v in space.operands(b).items() if k not in space.fixed} for b in (0, 1, 2)]
+            for name in seen[0]:
+                assert len({block[name] for block in seen}) == 3, (operator, dtype, name)
+            again = make_space("random", operator, dtype, reduction=reduction, samples=4000, block=1000, seed=4)
+            assert all(again.operands(0)[name].tobytes() != seen[0][name] for name in seen[0])
+
+
+def test_a_hang_and_an_exit_are_reported(tmp_path: Path) -> None:
+    library = build(tmp_path, "for (volatile int i = 0;;) (void)i;")
+    work, info = open_work("reference:exact", tiny())
+    stuck = msgspec.structs.replace(work, model="", path=str(library), timeout=0.5)
+    with pytest.raises(TargetError, match=r"did not return within 0\.5 s"):
+        sweep("kernel", stuck, info, jobs=1)
+    gone = msgspec.structs.replace(stuck, path=str(build(tmp_path, "__builtin_trap();")))
+    with pytest.raises(TargetError, match=r"crashed with SIG(ILL|TRAP)"):
+        sweep("kernel", gone, info, jobs=1)
+
+
+def test_unwritten_output_is_not_taken_from_an_earlier_block(tmp_path: Path) -> None:
+    """The kernel stops writing after two blocks; what those left in the slots must not be judged again."""
+    folder = tmp_path / "lazy"
+    folder.mkdir()
+    source = folder / "kernel.c"
+    text = _WRAPPER.replace(
+        "inner(dy, dx1, x1, x2, length, beta);", "static int n; if (n++ < 2) inner(dy, dx1, x1, x2, length, beta);"
+    )
+    from runners.build import include_dir
+
+    source.write_text(text.format(source=include_dir() / "smoothl1lossgrad.c", body=""))
+    library = build_library(folder / "kernel.so", sources=[source])
+    space = make_space(
+        "diff-dy", "smoothl1lossgrad", "fp16", axes=(Axis("x1", 0x4000, 0x4008), Axis("dy", 1, 1025)), block=1024
+    )
+    work, _ = open_work("reference:exact", space)
+    evaluator = Evaluator(msgspec.structs.replace(work, model="", path=str(library)))
+    try:
+        assert evaluator.evaluate(range(2)).tally.failures == 0
+        assert evaluator.evaluate(range(2, 4)).tally.failures == 2048
+    finally:
+        evaluator.close()
+
+
+def test_a_changed_floating_point_environment_is_a_finding(tmp_path: Path) -> None:
+    if FP16 and not Path("/proc/cpuinfo").read_text().count("sse"):
+        pytest.skip("x86-64 only")
+    library = build(tmp_path, "__builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8000);")
+    result = run(str(library), tiny())
+    assert any("flush-to-zero" in finding for finding in result.findings)
+
+
+def test_file_round_trip_and_footer(kernels: Path, tmp_path: Path) -> None:
+    result = run(str(kernels), SPACES_TO_RUN[0])
+    path = tmp_path / "sweep.json"
+    write_sweep(path, result)
+    assert read_sweep(path) == result
+    assert msgspec.json.decode(path.read_bytes())["complete"] is True
+    write_sweep(path, msgspec.structs.replace(result, complete=False))
+    with pytest.raises(UsageError, match="incomplete"):
+        read_sweep(path)
+    path.write_text("{}")
+    with pytest.raises(UsageError, match="not a whole"):
+        read_sweep(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (("pears", "smoothl1lossgrad", "fp16"), {}, "pairs"),
+        (("pairs", "smoothl1lossgrad", "fp32"), {}, "2\\*\\*64"),
+        (("operand:y", "smoothl1lossgrad", "fp32"), {}, "operand"),
+        (("operand:total_weight", "nlllossgrad", "fp32"), {"reduction": "mean"}, "w-total"),
+        (("w-total", "nlllossgrad", "fp16"), {}, "mean only"),
+        (("g-w", "nlllossgrad", "fp16"), {"reduction": "mean", "fixed": {"total_weight": 0.0}}, "domain"),
+        (("pairs", "smoothl1lossgrad", "fp16"), {"beta": 0.0}, "domain"),
+        (("pairs", "smoothl1lossgrad", "fp64"), {}, "dtype"),
+    ],
+)
+def test_wrong_spaces_are_usage_errors(
+    arguments: tuple[str, str, str], options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        make_space(*arguments, **options)  # type: ignore[arg-type]
+
+
+def test_missing_entry_points_are_target_errors(tmp_path: Path) -> None:
+    library = build_library(tmp_path / "fp32.so", cflags=["-DGOLDEN_FP32_ONLY"])
+    with pytest.raises(TargetError, match="hp_smoothl1lossgrad_p"):
+        open_work(str(library), tiny())
+    with pytest.raises(UsageError, match="reference model"):
+        open_work("reference:formla", tiny())
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    yield
+    deadline = time.monotonic() + 10
+    while (left := _orphans()) and time.monotonic() < deadline:
+        time.sleep(0.05)  # a library's process follows the judge that started it within moments
+    assert left == []
+
+
+def _orphans() -> list[Path]:
+    numbered = [pid for pid in Path("/proc").iterdir() if pid.name.isdigit()]
+    return [pid for pid in numbered if b"runners.bulk" in _command(pid) and _parent(pid) == 1]
+
+
+def _command(pid: Path) -> bytes:
+    try:
+        return (pid / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def _parent(pid: Path) -> int:
+    try:
+        return int((pid / "stat").read_bytes().rpartition(b")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def test_work_can_be_sent_elsewhere(kernels: Path) -> None:
+    """What another process or machine needs survives JSON: the same blocks give the same tally there."""
+    work, _ = open_work(str(kernels), tiny())
+    copy = msgspec.json.decode(msgspec.json.encode(work), type=Work)
+    results = []
+    for each in (work, copy):
+        evaluator = Evaluator(each)
+        results.append(evaluator.evaluate(range(3, 5)).tally)
+        evaluator.close()
+    assert copy == work and results[0] == results[1]
