@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from golden import __version__
-from golden.errors import GoldenError, UsageError
+from golden.errors import GoldenError, UsageError, VectorError
 from golden.terminal import end_quietly_on_closed_pipe, examples, progress_bar
 from runners.commands import doctor, hunt, probe, sweep
 
@@ -134,28 +134,14 @@ def validate(target: str, vectors: Path | None, out: Path, **options: Any) -> No
 
     TARGET is a shared library, or reference:MODEL for a simulated one (see 'golden list models').
     """
-    from golden.profile import load_profile
-    from runners.targets import open_target
-    from runners.validate import Settings
-    from runners.validate import validate as run
-
     _check_folder(out)
-    profile = load_profile(options.pop("platform"))
-    suite = options.pop("suite")
-    files = _read_vectors(suite, vectors)
-    settings = Settings(profile, str(vectors) if vectors else suite, **options)
-    session, library = open_target(target, settings.timeout)
-    try:
-        with progress_bar() as show_step:
-            results = run(target, session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total))
-    finally:
-        session.close()
+    results = _validate(target, vectors, **options)
     _write_reports(out, results)
     if not results.complete:
         click.echo(f"interrupted: {results.reason} Partial results: {out / 'results.json'}", err=True)
         sys.exit(130)
     try:
-        _print_summary(results)
+        _print_summary(results, out)
         click.echo(f"report: {out / 'report.html'}")
     except BrokenPipeError:  # whoever read the summary had enough of it; the exit code is still the verdict
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -235,17 +221,34 @@ def show(case: str, suite: str, vectors: Path | None, element: int | None, limit
         click.echo(line)
 
 
-@cli.command(epilog=examples("golden diff before/results.json after/results.json --format md"))
-@click.argument("before", type=click.Path(path_type=Path))
-@click.argument("after", type=click.Path(path_type=Path))
+@cli.command(
+    epilog=examples(
+        "golden diff before/results.json after/results.json --format md",
+        "golden diff old.so new.so --platform MT7004",
+    )
+)
+@click.argument("before")
+@click.argument("after")
 @click.option("--format", "kind", type=click.Choice(["text", "md", "json"]), default="text", show_default=True)
-def diff(before: Path, after: Path, kind: str) -> None:
-    """Compare two results files: what got better, worse, or has other bits. Exit code 1 if anything is worse."""
-    from golden.results import read_results
-    from reports.diff import compare, render_json, render_markdown, render_text
+@click.option("--platform", default="host", show_default=True, help="For builds: what they are held to.")
+@click.option("--suite", default="core", show_default=True, help="For builds: smoke, core or full.")
+@click.option("--vectors", type=click.Path(path_type=Path), help="For builds: a vector file or folder instead.")
+def diff(before: str, after: str, kind: str, **options: Any) -> None:
+    """Compare two runs: what got better, worse, or has other bits. Exit code 1 if anything is worse.
 
-    found = compare(read_results(before), read_results(after))
-    click.echo({"text": render_text, "md": render_markdown, "json": render_json}[kind](found))
+    BEFORE and AFTER are results files (.json), or builds, which are validated first.
+    """
+    from golden.results import read_results
+    from reports.diff import DIFF_FORMATS, bits, compare
+
+    end_quietly_on_closed_pipe()
+    runs = [read_results(Path(w)) if w.endswith(".json") else _validate(w, **options) for w in (before, after)]
+    if not all(run.complete for run in runs):
+        raise KeyboardInterrupt
+    found = compare(*runs)
+    click.echo(DIFF_FORMATS[kind](found), nl=False)
+    if kind == "text":
+        click.echo(bits(*runs))
     sys.exit(1 if found.outcome == "worse" else 0)
 
 
@@ -266,7 +269,11 @@ def repro(results: Path, case: str, output: Path | None, symbol: str | None, pla
 
     run = read_results(results)
     vectors = Path(run.vectors.suite)
-    found = catalogue.find(_read_vectors(run.vectors.suite, vectors if vectors.exists() else None), case)
+    files = _read_vectors(run.vectors.suite, vectors if vectors.exists() else None)
+    found = catalogue.find(files, case)
+    file = next(f for f in files if any(c is found for c in f.cases))
+    if run.vectors.digests.get(file.path.name) != file.digest:
+        raise VectorError(f"{file.path} is not the file that {results} was made with; validate again, or restore it.")
     name = choose_symbol(run, found, symbol)
     plan = invocations(found, entry_points()[name], load_profile(platform or run.platform.name))
     program = render_repro(run, found, name, plan)
@@ -288,6 +295,23 @@ def _read_vectors(suite: str, vectors: Path | None) -> Any:
     if vectors is not None and not vectors.is_dir():
         return [read_vectors(vectors)]
     return read_suite(vectors or suite_folder(suite))
+
+
+def _validate(target: str, vectors: Path | None, platform: str, suite: str, **options: Any) -> "Results":
+    from golden.profile import load_profile
+    from runners.targets import open_target
+    from runners.validate import Settings
+    from runners.validate import validate as run
+
+    profile = load_profile(platform)
+    files = _read_vectors(suite, vectors)
+    settings = Settings(profile, str(vectors) if vectors else suite, **options)
+    session, library = open_target(target, settings.timeout)
+    try:
+        with progress_bar() as show_step:
+            return run(target, session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total))
+    finally:
+        session.close()
 
 
 def _check_folder(out: Path) -> None:
@@ -312,9 +336,11 @@ def _write_reports(out: Path, results: "Results") -> None:
         write_atomically(out / "junit.xml", render_junit(results).encode())
 
 
-def _print_summary(results: "Results") -> None:
+def _print_summary(results: "Results", folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from reports.text import repro_command
 
     console = Console(highlight=False, soft_wrap=False)
     table = Table(box=None, pad_edge=False)
@@ -330,6 +356,9 @@ def _print_summary(results: "Results") -> None:
     for e in results.entry_points:
         if e.status not in ("pass", "missing"):
             console.print(f"{e.symbol}: {e.detail}", markup=False)
+            if case := next((f.case for f in e.failing if f.case and f.kind != "not-run"), ""):
+                command = repro_command(str(folder / "results.json"), case, e.symbol)
+                console.print(f"  {command}", markup=False, soft_wrap=True)
     warnings = [f for f in results.findings if not f.kind.startswith("stress-")]
     for finding in warnings[:10]:
         console.print(f"{finding.severity}: {finding.symbol or 'build'}: {finding.message}", markup=False)

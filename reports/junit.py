@@ -53,7 +53,7 @@ def _suite(root: ET.Element, run: Results, entry: EntryPointResult) -> None:
     for name, failures in by_class.items():
         case = ET.SubElement(suite, "testcase", classname=_xml(entry.symbol), name=_xml(name))
         if failures and entry.required:
-            _outcome(case, failures, entry.classes.get(name, {}))
+            _outcome(case, entry.symbol, failures, entry.classes.get(name, {}))
         elif failures:
             message = f"not required by this platform: {failures[0].message}"
             ET.SubElement(case, "skipped", message=_xml(message))
@@ -69,7 +69,7 @@ def _suite(root: ET.Element, run: Results, entry: EntryPointResult) -> None:
             ET.SubElement(case, "failure", type=_xml(finding.kind), message=_xml(finding.message))
 
 
-def _outcome(case: ET.Element, failures: list[Failure], counts: dict[str, int]) -> None:
+def _outcome(case: ET.Element, symbol: str, failures: list[Failure], counts: dict[str, int]) -> None:
     """Attach one failure (or error) that tells the first failing case whole and names the others."""
     first = next((f for f in failures if f.first), failures[0])
     tag = "error" if all(f.kind in ("crash", "timeout") for f in failures) else "failure"
@@ -83,6 +83,7 @@ def _outcome(case: ET.Element, failures: list[Failure], counts: dict[str, int]) 
         bad = counts.get("failures", len(failures))
         lines += [f"failing: {count_of(bad, counts.get('cases', 0))}"]
     lines += [f"{f.case} ({f.kind}): {f.message}" for f in failures]
+    lines += [text.repro_command("results.json", first.case, symbol)] if first.case else []
     node.text = _xml("\n".join(lines))
 
 

@@ -85,6 +85,8 @@ def _problem(problem: Problem) -> list[str]:
             inputs = ", ".join(f"{plain(name)} = {_number(value)}" for name, value in first.inputs.items())
             outcome = f"expected {_number(first.expected)}, got {_number(first.got)}"
             lines += [f"  Element {first.index}: {inputs};", f"  {outcome}: {plain(text.error(first))}."]
+        if failure.case and problem.symbols:
+            lines += [f"  Show it: {code(text.repro_command('results.json', failure.case, problem.symbols[0]))}"]
     if problem.also:
         lines += [f"  Also: {plain(', '.join(problem.also))}."]
     return lines

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shlex
 import unicodedata
 
 from golden.judge import KINDS
@@ -112,6 +113,11 @@ def error(element: Element) -> str:
     distance = f"{ulp(element.ulp)} ulp off, legal up to {ulp(element.bound)} ulp" if element.ulp else ""
     kind = "" if element.kind == "value" else KINDS.get(element.kind, words(element.kind))
     return "; ".join(filter(None, (kind, distance))) or "bits differ"
+
+
+def repro_command(results: str, case: str, symbol: str) -> str:
+    """Return the command that writes a C program showing a failing case; ``results``: path of the results file."""
+    return shlex.join(["golden", "repro", results, case, "--symbol", symbol])
 
 
 def build_label(results: Results) -> str:

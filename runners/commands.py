@@ -170,10 +170,8 @@ def hunt(
 @click.command(epilog=examples("golden doctor"))
 def doctor() -> None:
     """Tell what this machine has, what each part enables, and what to install for the rest."""
-    from runners.doctor import diagnose
+    from runners.doctor import diagnose, healthy, render
 
     checks = diagnose()
-    for check in checks:
-        click.echo(f"{check.state:8} {check.name}: {check.found}")
-        click.echo(f"         {check.enables}" + (f" {check.advice}" if check.advice else ""))
-    sys.exit(2 if any(check.state == "missing" for check in checks) else 0)
+    click.echo(render(checks))
+    sys.exit(0 if healthy(checks) else 2)

@@ -159,7 +159,7 @@ def test_flipped_bytes(original: Path, tmp_path: Path, mask: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 def test_every_byte_flipped(original: Path, tmp_path: Path) -> None:
     content, path, expected = original.read_bytes(), tmp_path / "flipped.h5", read_vectors(original)
     for place in range(len(content)):
