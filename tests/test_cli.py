@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -223,7 +224,15 @@ def test_no_compiler_is_said_clearly(tmp_path: Path) -> None:
 @needs_compiler
 def test_interrupt_keeps_partial_results_marked_incomplete(kernels: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "golden.cli", "validate", str(kernels), "--out", str(tmp_path)]
-    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell that runs the tests in the background has them ignore interrupts; the child must not inherit that.
+    child = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+    )
     time.sleep(2.0)
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=60)
@@ -257,7 +266,7 @@ def test_list_and_show() -> None:
 
 
 def test_a_closed_pipe_is_no_traceback() -> None:
-    command = f"{sys.executable} -m golden.cli list cases | head -1"
+    command = f"{shlex.quote(sys.executable)} -m golden.cli list cases | head -1"
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.count("\n") == 1 and done.stderr == ""
 
