@@ -231,7 +231,7 @@ def test_interrupt_keeps_partial_results_marked_incomplete(kernels: Path, tmp_pa
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     )
     time.sleep(2.0)
     child.send_signal(signal.SIGINT)
