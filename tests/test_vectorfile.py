@@ -158,6 +158,19 @@ def test_flipped_bytes(original: Path, tmp_path: Path, mask: int) -> None:
     assert noticed > len(places) / 2
 
 
+def test_flipped_bytes_of_attributes(original: Path, tmp_path: Path) -> None:
+    """Attributes are no part of the content digest, so they must be where HDF5 itself keeps a checksum."""
+    content, path, expected = original.read_bytes(), tmp_path / "flipped.h5", read_vectors(original)
+    assert b"GCOL" not in content  # no global heap: it has no checksum
+    for word in (b"smoke", SEED.encode(), b"smoothl1lossgrad", expected.digest.encode()):
+        start = content.index(word)
+        for place in range(start - 8, start + len(word)):
+            damaged = bytearray(content)
+            damaged[place] ^= 1 << place % 8
+            path.write_bytes(damaged)
+            assert refused(path, expected), (word, place)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_every_byte_flipped(original: Path, tmp_path: Path) -> None:
