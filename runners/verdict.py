@@ -180,7 +180,7 @@ class EntryPointVerdict:
                 self._note(f"stress-{problem.kind}", "warning", f"In the stress tier: {problem.message}", case)
             return
         self._failing += 1
-        self._statuses.update({p.kind if p.kind in ("crash", "timeout") else "fail" for p in problems})
+        self._statuses.update({_status_of(p) for p in problems})
         self._failures += problems
 
     def _note(self, kind: str, severity: Severity, message: str, case: Case) -> None:
@@ -226,7 +226,7 @@ class EntryPointVerdict:
         if not self._failing:
             return self._result("pass", "")
         status: Status = "crash" if self._statuses["crash"] else "timeout" if self._statuses["timeout"] else "fail"
-        worst = next(f for f in self._ordered_failures() if status in (f.kind, "fail"))
+        worst = next(f for f in self._ordered_failures() if _status_of(f) == status)
         return self._result(status, f"{self._failing} of {expected} cases fail; {worst.case}: {worst.message}")
 
     def _ordered_failures(self) -> list[Failure]:
@@ -267,6 +267,13 @@ class EntryPointVerdict:
         if outcome.status != "ok":
             return None
         return np.frombuffer(outcome.output, case.fmt.dtype)
+
+
+def _status_of(failure: Failure) -> Status:
+    """Return the status that a failure gives its entry point; cases not run count as what stopped them."""
+    if failure.kind == "timeout" or (failure.kind == "not-run" and "time-out" in failure.message):
+        return "timeout"
+    return "crash" if failure.kind in ("crash", "not-run") else "fail"
 
 
 def _is_evidence(case: Case) -> bool:
