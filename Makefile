@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 KERNELS := build/libkernels.so
 
-.PHONY: report test test-slow vectors lint mutants bench clean
+.PHONY: report test test-slow vectors lint mutants bounds bench clean
 
 # Builds the bundled C kernels, validates them for every platform, and names the reports.
 report: $(VENV)/.installed
@@ -37,6 +37,10 @@ vectors: $(VENV)/.installed
 
 mutants: $(VENV)/.installed
 	$(BIN)/python -m tests.mutants.run --jobs 2
+
+# Sweeps every legal order and searches for its worst inputs: minutes.
+bounds: $(VENV)/.installed
+	$(BIN)/python -m tests.mutants.bounds --out reports/published/bounds.md
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/bench.py

@@ -272,13 +272,14 @@ def make_space(
     if not smooth and reduction not in ("sum", "mean", "none"):
         raise unknown_name("reduction", reduction, ("sum", "mean", "none"))
     varying = _varying(name, names, smooth, fmt, reduction)
+    if name == "random":
+        varying = tuple(n for n in names if n not in (fixed or {}))
     values = dict.fromkeys(names, 1.0) | ({"x2": 0.0} if name == "diff-dy" else {}) | (fixed or {})
     unknown = [n for n in values if n not in names]
     if unknown:
         raise unknown_name("operand", unknown[0], names)
     held = {n: int(fmt.bits(np.array([v], fmt.dtype))[0]) for n, v in values.items() if n not in varying}
     if name == "random":
-        held = {n: bits for n, bits in held.items() if fixed and n in fixed}
         if not smooth and reduction != "mean":
             held.setdefault("total_weight", int(fmt.bits(np.array([1], fmt.dtype))[0]))
         if samples < 1:

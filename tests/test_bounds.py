@@ -1,6 +1,7 @@
 """Derived bounds: no legal order fails, the figures are those of the theory, nothing beyond them passes."""
 
 import math
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass
@@ -18,14 +19,13 @@ from golden.case import Case
 from golden.formats import FORMATS, FP16, FP32, Array, Format, is_power_of_two
 from golden.judge import FAILS, FORMULA, judge
 from golden.operator import Arithmetic, operator
+from tests.mutants.bounds import FIGURES, sweeps
 
 SMOOTH, NLL = operator("smoothl1lossgrad"), operator("nlllossgrad")
 BOTH = pytest.mark.parametrize("fmt", FORMATS.values(), ids=list(FORMATS))
 NAMES = pytest.mark.parametrize("name", [SMOOTH.name, NLL.name])
 FP64 = Format("fp64", "dp", precision=53, emin=-1022, emax=1023, width=64)
 ORDERS = tuple(SMOOTH.orders)
-#: The largest error of an order in ulp, with nothing rounded before it and with x1 - x2 rounded.
-FIGURES = {"formula": (1.5, 3), "product-first": (1.5, 3), "gradient-first": (1.5, 3), "reciprocal": (3, 4)}
 #: The judge widens intervals by 2**-24 ulp.
 WIDENED = 2.0**-23
 
@@ -260,6 +260,19 @@ def test_no_legal_order_fails_in_ten_million(name: str, fmt: Format, capsys: pyt
             print(f"  {how.order} {how.wide.name if how.wide else 'working'} flush={how.flush}: {found}")
     assert min(found.elements for found in merged.values()) >= 10**7
     check(name, merged)
+
+
+@pytest.mark.skipif(not shutil.which("gcc"), reason="the kernels in other orders are built with gcc, which is missing")
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("samples", [200_000, pytest.param(10**8, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+def test_kernels_in_every_order_stay_within_their_bounds(order: str, samples: int) -> None:
+    """Slow: 10**8 points of every fp32 space, and every bit pattern of two fp16 operands."""
+    swept = list(sweeps(order, samples, jobs=0, dtype=None if samples == 10**8 else FP32.name))
+    assert len({(row.space.operator, row.space.dtype) for row in swept}) == (4 if samples == 10**8 else 2)
+    for row in swept:
+        assert row.points >= samples and (row.exhaustive or row.space.fmt is FP32)
+        assert row.outside == 0, (row.what, row.first)
+        assert row.misrounded > 0.02 * row.points or is_power_of_two(float(row.space.scalars.get("beta", 3.0)))
 
 
 # The judge's interval against rationals, and what lies outside

@@ -229,6 +229,16 @@ def test_every_block_of_a_sample_is_another() -> None:
             assert all(again.operands(0)[name].tobytes() != seen[0][name] for name in seen[0])
 
 
+def test_fixed_operands_of_a_sample_stay_fixed() -> None:
+    for operator, reduction, fixed in (("smoothl1lossgrad", "none", "dy"), ("nlllossgrad", "mean", "total_weight")):
+        space = make_space("random", operator, "fp32", reduction=reduction, samples=2000, block=1000, fixed={fixed: 3})
+        for block in (0, 1):
+            operands = space.operands(block)
+            assert operands[fixed].tolist() == [3.0]
+            assert all(len(v) > 1 for k, v in operands.items() if k not in (fixed, "loss_grad"))
+        assert space.share == 2000 / 2.0**64
+
+
 def test_a_hang_and_an_exit_are_reported(tmp_path: Path) -> None:
     library = build(tmp_path, "for (volatile int i = 0;;) (void)i;")
     work, info = open_work("reference:exact", tiny())
