@@ -145,3 +145,19 @@ def test_unknown_and_missing_symbols(session: LibrarySession, tmp_path: Path) ->
     library = build_library(tmp_path / "fp32.so", cflags=["-DGOLDEN_FP32_ONLY"])
     with LibrarySession(library) as smaller, pytest.raises(TargetError, match="has no hp_nlllossgrad_p"):
         hunt(smaller, "hp_nlllossgrad_p")
+
+
+def test_a_crash_is_one_error_and_not_searched_again(tmp_path: Path) -> None:
+    source = tmp_path / "kernel.c"
+    source.write_text(f"""
+#include "{include_dir() / "smoothl1lossgrad.h"}"
+void fp_smoothl1lossgrad_p(float *dy, float *dx1, float *x1, float *x2, int length, float beta)
+{{
+    (void)dy, (void)x1, (void)x2, (void)length, (void)beta;
+    dx1[0] = *(volatile float *)0;
+}}
+""")
+    with LibrarySession(build_library(tmp_path / "kernel.so", sources=[source])) as session:
+        with pytest.raises(TargetError, match="SIGSEGV") as caught:
+            hunt(session, "fp_smoothl1lossgrad_p", rounds=ROUNDS)
+        assert "Validate the library first" in str(caught.value) and caught.value.__context__ is None
