@@ -1,6 +1,8 @@
 """The commands that need only targets: probe, sweep, hunt, doctor. They import what they need when they run."""
 
+import os
 import sys
+import tempfile
 from pathlib import Path
 
 import click
@@ -152,7 +154,8 @@ def hunt(
     from runners.targets import open_target
 
     session, _ = open_target(target, timeout)
-    fails = False
+    fails, scratch = False, tempfile.TemporaryDirectory()
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch.name  # else it leaves a folder where the user is
     try:
         names = symbol or tuple(sorted(session.symbols))
         if not names:
@@ -164,6 +167,7 @@ def hunt(
             click.echo(f"{name}: {found.ulp:.6g} ulp ({verdict}), {found.evaluated} evaluated: {found.file}")
     finally:
         session.close()
+        scratch.cleanup()
     sys.exit(1 if fails else 0)
 
 

@@ -5,7 +5,7 @@ few hundred points at once, because a call computes them for the price of one. H
 (``hypothesis.target``) at the largest error in ulp; as many points again are drawn anywhere, for what no gradient
 leads to. The worst points found are then varied bit by bit, the worst of those again, and so on. The winner is made
 simple, operand by operand, as long as it stays as bad: fewer significant bits, exponents nearer to zero. Nothing but
-the seed, the build and the version of Hypothesis decides.
+the seed, the build and the installed Hypothesis decides.
 """
 
 import hashlib
