@@ -3,12 +3,12 @@
 All work on y = a * b / s, the shape of both operators (:mod:`golden.scaled_product`); ``s`` = 1 gives products.
 """
 
-import math
 from itertools import combinations
 
 import numpy as np
 
 from generators.stream import Stream
+from golden.blocks import BLOCK, blocks
 from golden.formats import Array, Format
 from golden.operator import Arithmetic
 from golden.scaled_product import ORDERS
@@ -23,11 +23,11 @@ def odd_part(value: float) -> int:
 def odd_significands(stream: Stream, fmt: Format, s: float, n: int) -> Array:
     """Return n numbers in [1, 2) whose significands are odd and share no factor with the odd part of s."""
     p, odd = fmt.precision, odd_part(s)
-    found: list[int] = []
+    found = np.empty(0, np.int64)
     while len(found) < n:
-        drawn = (stream.integers(2 * n + 8, 1 << (p - 2), 1 << (p - 1)) * 2 + 1).tolist()
-        found += [g for g in drawn if math.gcd(g, odd) == 1]
-    return fmt.cast(np.array(found[:n], np.float64) * 2.0 ** (1 - p))
+        drawn = stream.integers(2 * n + 8, 1 << (p - 2), 1 << (p - 1)) * 2 + 1
+        found = np.concatenate([found, drawn[np.gcd(drawn, odd) == 1]])
+    return fmt.cast(found[:n].astype(np.float64) * 2.0 ** (1 - p))
 
 
 def near_midpoint_partners(stream: Stream, fmt: Format, s: float, b: Array) -> Array:
@@ -38,35 +38,85 @@ def near_midpoint_partners(stream: Stream, fmt: Format, s: float, b: Array) -> A
     if D * G = M * B * 2**t + r. For each r, D is found modulo B * 2**t by a modular inverse; t makes the sizes
     fit. Equal entries of b get r = ±1, ±2, ... in turn, so that their partners differ.
     """
-    p, odd = fmt.precision, odd_part(s)
-    significands = np.ldexp(np.frexp(np.abs(b.astype(np.float64)))[0], p).astype(np.int64).tolist()
-    turn: dict[int, int] = {}
-    solved: list[int] = []
-    for g, pick in zip(significands, stream.integers(len(b), 0, 1 << 30).tolist(), strict=True):
-        d = None
-        while d is None:
-            turn[g] = turn.get(g, pick & 1) + 1
-            r = turn[g] // 2 * (1 if turn[g] & 1 else -1)
-            d = _solve(p, odd, g, r, pick >> 1)
-        solved.append(d)
-    return fmt.cast(np.array(solved, np.float64) * 2.0 ** (1 - p))
+    p = fmt.precision
+    significands = np.ldexp(np.frexp(np.abs(b.astype(np.float64)))[0], p).astype(np.int64)
+    picks = stream.integers(len(b), 0, 1 << 30)
+    distinct, group = np.unique(significands, return_inverse=True)
+    solver = _Solver(p, odd_part(s), distinct)
+    # Entries of one significand take turns, and a turn without a solution passes to the next r. All significands go on
+    # together, ``at`` being the entry that each has come to; where few are left, many turns are tried at once.
+    order = np.argsort(group, kind="stable")
+    at = np.searchsorted(group[order], np.arange(len(distinct)))
+    end = np.append(at[1:], len(b))
+    turn = picks[order[at]] & 1
+    solved = np.empty(len(b), np.int64)
+    active, width = np.arange(len(distinct)), 1
+    while active.size:
+        entry, rows = order[at[active]], np.arange(len(active))
+        tried = turn[active][:, None] + np.arange(1, width + 1)
+        d = solver.solve(active, tried // 2 * np.where(tried & 1, 1, -1), picks[entry] >> 1)
+        first = np.argmax(d > 0, axis=1)
+        solved[entry] = d[rows, first]
+        done = solved[entry] > 0
+        turn[active] += np.where(done, first + 1, width)
+        at[active] += done
+        width = min(2 * width if done.mean() < 0.5 else -(-width // 2), -(-BLOCK // len(active)))
+        active = active[at[active] < end[active]]
+    return fmt.cast(solved.astype(np.float64) * 2.0 ** (1 - p))
 
 
-def _solve(p: int, odd: int, g: int, r: int, pick: int) -> int | None:
-    """Find D of p bits with D * g = M * odd * 2**t + r, M odd and of p + 1 bits."""
-    # D * g / (odd * 2**t) has p + 1 bits for one of these t; a negative t asks for D * g * 2**-t instead.
-    for t in (p - odd.bit_length(), p - odd.bit_length() - 1):
-        modulus, scaled = odd << max(t, 0), g << max(-t, 0)
-        d = pow(scaled, -1, modulus) * r % modulus if modulus > 1 else 0
-        first = -(-((1 << (p - 1)) - d) // modulus)  # smallest k with d + k * modulus of p bits
-        count = ((1 << p) - 1 - d) // modulus - first + 1
-        if count <= 0:
-            continue
-        d += (first + pick % count) * modulus
-        m = (d * scaled - r) // modulus
-        if m & 1 and m.bit_length() == p + 1:
-            return d
-    return None
+class _Solver:
+    """Finds D of p bits with D * G = M * odd * 2**t + r, M odd and of p + 1 bits, for an array of significands G.
+
+    With p <= 24 every number is below 2**50.
+    """
+
+    def __init__(self, p: int, odd: int, significands: Array) -> None:
+        self._p = p
+        self._moduli = []
+        # D * G / (odd * 2**t) has p + 1 bits for one of these t; a negative t asks for D * G * 2**-t instead.
+        for t in (p - odd.bit_length(), p - odd.bit_length() - 1):
+            modulus, scaled = odd << max(t, 0), significands << max(-t, 0)
+            self._moduli.append((modulus, scaled, inverse(scaled, modulus)))
+
+    def solve(self, which: Array, r: Array, pick: Array) -> Array:
+        """Return D, or 0 where there is none, for the significands at the positions ``which`` and each r of their rows.
+
+        ``pick`` chooses one of several D, for each row.
+        """
+        p, found = self._p, np.zeros(r.shape, np.int64)
+        for modulus, scaled, inverses in reversed(self._moduli):  # so that the first t has the last word
+            d = inverses[which][:, None] * r % modulus
+            first = -((d - (1 << (p - 1))) // modulus)  # smallest k with d + k * modulus of p bits
+            count = ((1 << p) - 1 - d) // modulus - first + 1
+            d += (first + pick[:, None] % np.maximum(count, 1)) * modulus
+            m = (d * scaled[which][:, None] - r) // modulus
+            found = np.where((count > 0) & (m & 1 == 1) & (m >> p == 1), d, found)
+        return found
+
+
+def inverse(values: Array, modulus: int) -> Array:
+    """Return the inverses of int64 values modulo a number below 2**25, to which they must be prime.
+
+    Extended Euclid in float64, exact because all numbers are integers below 2**26, and a quotient that is not an
+    integer is further from one than its rounding (2**-25 against 2**-28).
+    """
+    result = np.zeros(values.shape, np.int64)
+    if modulus == 1:
+        return result
+    for part in blocks(len(values)):
+        b = (values[part] % modulus).astype(np.float64)
+        a, x, y = np.full_like(b, modulus), np.zeros_like(b), np.ones_like(b)
+        found = np.zeros_like(b)
+        with np.errstate(all="ignore"):  # those that have ended go on dividing by zero
+            while True:
+                found = np.where(b == 1, y, found)
+                if not (b > 1).any():
+                    break
+                q = np.floor(a / b)
+                a, b, x, y = b, a - q * b, y, x - q * y
+        result[part] = found.astype(np.int64) % modulus
+    return result
 
 
 def near_midpoints(stream: Stream, fmt: Format, s: float, n: int) -> tuple[Array, Array]:
@@ -87,8 +137,8 @@ def tie_partners(stream: Stream, fmt: Format, a: Array) -> Array:
     Dividing by a power of two keeps the tie. ``a`` may be scaled by any powers of two.
     """
     p, n = fmt.precision, len(a)
-    numerators = [odd_part(v) for v in a.tolist()]
-    integers = np.array(numerators, np.int64)
+    integers = np.ldexp(np.frexp(np.abs(a.astype(np.float64)))[0], p).astype(np.int64)
+    integers //= integers & -integers  # their odd parts
     low, high = -(-(1 << p) // integers), ((1 << (p + 1)) - 1) // integers
     b = low + stream.integers(n, 0, 1 << 30) % (high - low + 1)
     b = np.where(b % 2 == 1, b, np.where(b + 1 <= high, b + 1, b - 1))
@@ -111,16 +161,29 @@ def distinguishing(
     be shorter than n, and empty where no order can be told from another (s = 1).
     """
     m, divisor = Arithmetic(fmt), np.asarray(s, fmt.dtype)
-    results = {name: fmt.bits(order(m, a, b, divisor)) for name, order in ORDERS.items()}
+    results = {name: np.empty(len(a), fmt.bits_dtype) for name in ORDERS}
     wanted = pairs or list(combinations(ORDERS, 2))
-    chosen: dict[int, None] = {}
-    share = n // len(wanted)
-    for limit in (share, n):
-        for first, second in wanted:
-            differ = np.flatnonzero(results[first] != results[second])[:limit]
-            chosen.update(dict.fromkeys(differ.tolist()))
-    index = np.array(sorted(list(chosen)[:n]), np.int64)
+    share, stop, chosen = n // len(wanted), 0, np.empty(0, np.int64)
+    while stop < len(a):
+        # As few of the candidates as decide: those behind them change nothing.
+        start, stop = stop, min(len(a), max(2 * stop, 4 * n, BLOCK))
+        for part in blocks(stop - start):
+            at = slice(start + part.start, start + part.stop)
+            for name, order in ORDERS.items():
+                results[name][at] = fmt.bits(order(m, a[at], b[at], divisor))
+        differ = [np.flatnonzero(results[x][:stop] != results[y][:stop]) for x, y in wanted]
+        shares = [found[:share] for found in differ]
+        chosen = _distinct(np.concatenate([*shares, *(found[:n] for found in differ)]))[:n]
+        if all(len(found) == share for found in shares) and len(_distinct(np.concatenate([*shares, differ[0]]))) >= n:
+            break
+    index = np.sort(chosen)
     return a[index], b[index]
+
+
+def _distinct(values: Array) -> Array:
+    """Return the distinct values in the order of their first appearance."""
+    first: Array = np.sort(np.unique(values, return_index=True)[1])
+    return values[first]
 
 
 def distinguishing_partners(stream: Stream, fmt: Format, s: float, b: Array, candidates: Array) -> Array:

@@ -5,6 +5,7 @@ from fractions import Fraction
 import numpy as np
 
 from generators.stream import Stream
+from golden.blocks import blocks
 from golden.formats import Array, Format
 
 
@@ -16,16 +17,28 @@ def uniform_bits(stream: Stream, fmt: Format, n: int, limit: int | None = None) 
     if limit is not None:
         return log_uniform(stream, fmt, n, -limit, limit)
     largest = fmt.exponent_mask - 1  # bit pattern of the largest finite number
-    bits = stream.integers(n, 0, largest + 1).astype(fmt.bits_dtype)
-    signs = (stream.integers(n, 0, 2) << (fmt.width - 1)).astype(fmt.bits_dtype)
-    return fmt.from_bits(bits | signs)
+    patterns, signs = stream.ahead(n), stream.ahead(n)
+    result = np.empty(n, fmt.bits_dtype)
+    for at in blocks(n):
+        size = at.stop - at.start
+        result[at] = patterns.integers(size, 0, largest + 1) | signs.integers(size, 0, 2) << (fmt.width - 1)
+    return fmt.from_bits(result)
 
 
 def log_uniform(stream: Stream, fmt: Format, n: int, low: int, high: int, signed: bool = True) -> Array:
     """Sample magnitudes in [2**low, 2**high) with uniform exponents and uniform significands."""
-    significand = 1 + stream.integers(n, 0, 1 << (fmt.precision - 1)) * 2.0 ** (1 - fmt.precision)
-    magnitude = np.ldexp(significand, stream.integers(n, low, high))
-    return fmt.cast(magnitude * stream.signs(n) if signed else magnitude)
+    significands, exponents = stream.ahead(n), stream.ahead(n)
+    signs = stream.ahead(n) if signed else None
+    result = np.empty(n, fmt.dtype)
+    for at in blocks(n):
+        size = at.stop - at.start
+        # Put together as the bits of a float64: no arithmetic, and the only rounding is the cast's.
+        bits = significands.integers(size, 0, 1 << (fmt.precision - 1)) << (53 - fmt.precision)
+        bits |= exponents.integers(size, low, high) + 1023 << 52
+        if signs is not None:
+            bits |= signs.integers(size, 0, 2) << 63
+        result[at] = fmt.cast(bits.view(np.float64))
+    return result
 
 
 def normal(stream: Stream, fmt: Format, n: int, scale: float = 1.0) -> Array:

@@ -4,6 +4,7 @@ NumPy guarantees the raw output of its bit generators, but not the distributions
 ``random_raw`` is used, and everything else is made here of integer operations and exact float64 operations.
 """
 
+import copy
 import hashlib
 from collections.abc import Sequence
 
@@ -19,11 +20,29 @@ class Stream:
     """A random stream that belongs to one name (a case's id): adding a case leaves every other one's data alone."""
 
     def __init__(self, name: str) -> None:
-        key = int.from_bytes(hashlib.sha256(f"{SEED} {name}".encode()).digest()[:16], "little")
-        self._bits = np.random.Philox(key=key)
+        self._key = int.from_bytes(hashlib.sha256(f"{SEED} {name}".encode()).digest()[:16], "little")
+        self._seek(0)
+
+    def _seek(self, position: int) -> None:
+        """Go on with the word at ``position``: Philox counts, and makes four words of each count."""
+        self._position = position
+        self._bits = np.random.Philox(key=self._key)
+        self._bits.advance(position // 4)
+        self._bits.random_raw(position % 4)
+
+    def ahead(self, n: int) -> "Stream":
+        """Return a stream of its own over the next n words, which this one skips.
+
+        What draws several long arrays one after the other can so make them side by side, block by block.
+        """
+        part = copy.copy(self)
+        part._seek(self._position)
+        self._seek(self._position + n)
+        return part
 
     def words(self, n: int) -> Array:
         """Return n uniform 64-bit words (uint64)."""
+        self._position += n
         return self._bits.random_raw(n) if n else np.empty(0, np.uint64)
 
     def integers(self, n: int, low: int, high: int) -> Array:

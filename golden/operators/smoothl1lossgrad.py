@@ -21,6 +21,7 @@ import numpy as np
 
 from golden import exact as ex
 from golden import scaled_product
+from golden.blocks import blocks
 from golden.formats import FP16, Array, Exact, Format
 from golden.operator import (
     Arithmetic,
@@ -96,13 +97,15 @@ class SmoothL1LossGrad(Operator):
         of the division, and one direct cast to fp16 rounds correctly. fp32: see
         :func:`golden.rounding.round_quotient_of_three`.
         """
-        beta = float(scalars["beta"])
-        with np.errstate(invalid="ignore"):
-            dy, x1, x2 = (operands[name].astype(np.float64) for name in ("dy", "x1", "x2"))
-            q = _clamp(x1 - x2, beta) * dy / beta
-        if fmt is FP16:
-            return golden_values(fmt, fmt.cast(q), q)
-        return golden_values(fmt, round_quotient_of_three(x1, x2, dy, beta, fmt, q), q)
+        beta, n = float(scalars["beta"]), len(operands["dy"])
+        golden = Golden(np.empty(n, fmt.dtype), np.empty(n, np.float32))
+        for at in blocks(n):
+            with np.errstate(invalid="ignore"):
+                dy, x1, x2 = (operands[name][at].astype(np.float64) for name in ("dy", "x1", "x2"))
+                q = _clamp(x1 - x2, beta) * dy / beta
+            value = fmt.cast(q) if fmt is FP16 else round_quotient_of_three(x1, x2, dy, beta, fmt, q)
+            golden.value[at], golden.residual[at] = golden_values(fmt, value, q)
+        return golden
 
     def slack(self, fmt: Format, scalars: Scalars, operands: Operands, index: Array, flush: bool) -> Slack:
         """Return the slack of dx1[index]; derivation at the top of this file."""
