@@ -1,17 +1,13 @@
-"""Hard cases by construction: products and quotients next to a rounding midpoint, on it, or order-distinguishing.
+"""Hard cases by construction: products and quotients next to a rounding midpoint, or on it.
 
 All work on y = a * b / s, the shape of both operators (:mod:`golden.scaled_product`); ``s`` = 1 gives products.
 """
-
-from itertools import combinations
 
 import numpy as np
 
 from generators.stream import Stream
 from golden.blocks import BLOCK, blocks
 from golden.formats import Array, Format
-from golden.operator import Arithmetic
-from golden.scaled_product import ORDERS
 
 
 def odd_part(value: float) -> int:
@@ -125,16 +121,17 @@ def near_midpoints(stream: Stream, fmt: Format, s: float, n: int) -> tuple[Array
     return near_midpoint_partners(stream, fmt, s, b), b
 
 
-def short_significands(stream: Stream, fmt: Format, n: int) -> Array:
-    """Return n odd integers of 2 to p - 2 bits: factors that leave room for a partner to make a tie."""
-    half = np.left_shift(1, stream.integers(n, 1, fmt.precision - 2))
+def short_significands(stream: Stream, fmt: Format, n: int, least: int = 2) -> Array:
+    """Return n odd integers of ``least`` to p - 2 bits: factors that leave room for a partner to make a tie."""
+    half = np.left_shift(1, stream.integers(n, least - 1, fmt.precision - 2))
     return fmt.cast((half + stream.integers(n, 0, 1 << 30) % half | 1).astype(np.float64))
 
 
 def tie_partners(stream: Stream, fmt: Format, a: Array) -> Array:
     """Return b in [1, 2) for each a of :func:`short_significands`: a*b is exactly a midpoint, odd of p + 1 bits.
 
-    Dividing by a power of two keeps the tie. ``a`` may be scaled by any powers of two.
+    Dividing by a power of two keeps the tie. ``a`` may be scaled by any powers of two. An a of k bits has partners of
+    at most p + 2 - k bits.
     """
     p, n = fmt.precision, len(a)
     integers = np.ldexp(np.frexp(np.abs(a.astype(np.float64)))[0], p).astype(np.int64)
@@ -149,54 +146,3 @@ def ties(stream: Stream, fmt: Format, n: int) -> tuple[Array, Array]:
     """Return n pairs (a, b), a an odd integer and b in [1, 2), whose product is exactly a midpoint."""
     a = short_significands(stream, fmt, n)
     return a, tie_partners(stream, fmt, a)
-
-
-def distinguishing(
-    fmt: Format, s: float, a: Array, b: Array, n: int, pairs: list[tuple[str, str]] | None = None
-) -> tuple[Array, Array]:
-    """Select up to n of the candidate factors (a, b) on which legal evaluation orders give different bits.
-
-    ``pairs`` names the orders to tell apart (default: every pair of :data:`golden.scaled_product.ORDERS`), and
-    gets equal shares as far as the candidates allow, the rest being filled with any that differ. The result may
-    be shorter than n, and empty where no order can be told from another (s = 1).
-    """
-    m, divisor = Arithmetic(fmt), np.asarray(s, fmt.dtype)
-    results = {name: np.empty(len(a), fmt.bits_dtype) for name in ORDERS}
-    wanted = pairs or list(combinations(ORDERS, 2))
-    share, stop, chosen = n // len(wanted), 0, np.empty(0, np.int64)
-    while stop < len(a):
-        # As few of the candidates as decide: those behind them change nothing.
-        start, stop = stop, min(len(a), max(2 * stop, 4 * n, BLOCK))
-        for part in blocks(stop - start):
-            at = slice(start + part.start, start + part.stop)
-            for name, order in ORDERS.items():
-                results[name][at] = fmt.bits(order(m, a[at], b[at], divisor))
-        differ = [np.flatnonzero(results[x][:stop] != results[y][:stop]) for x, y in wanted]
-        shares = [found[:share] for found in differ]
-        chosen = _distinct(np.concatenate([*shares, *(found[:n] for found in differ)]))[:n]
-        if all(len(found) == share for found in shares) and len(_distinct(np.concatenate([*shares, differ[0]]))) >= n:
-            break
-    index = np.sort(chosen)
-    return a[index], b[index]
-
-
-def _distinct(values: Array) -> Array:
-    """Return the distinct values in the order of their first appearance."""
-    first: Array = np.sort(np.unique(values, return_index=True)[1])
-    return values[first]
-
-
-def distinguishing_partners(stream: Stream, fmt: Format, s: float, b: Array, candidates: Array) -> Array:
-    """Choose for each b one of its candidates (rows of ``candidates`` [len(b), k]) that tells orders apart.
-
-    Entry i looks for the i-th pair of orders first (in turn), then for any pair; where no candidate does,
-    its first one is returned.
-    """
-    m, divisor = Arithmetic(fmt), np.asarray(s, fmt.dtype)
-    wide = np.broadcast_to(b[:, None], candidates.shape)
-    results = {name: fmt.bits(order(m, candidates, wide, divisor)) for name, order in ORDERS.items()}
-    differ = np.stack([results[x] != results[y] for x, y in combinations(ORDERS, 2)])
-    own = differ[np.arange(len(b)) % len(differ), np.arange(len(b))]
-    score = 2 * own + differ.any(axis=0)
-    chosen: Array = candidates[np.arange(len(b)), np.argmax(score, axis=1)]
-    return chosen

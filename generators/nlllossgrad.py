@@ -1,16 +1,18 @@
 """Cases of NLLLossGrad: shapes and partitions, labels and weights, and the numbers of its product and quotient."""
 
 from collections.abc import Callable, Iterator
+from itertools import combinations, cycle, islice
 from typing import NamedTuple
 
 import numpy as np
 
-from generators import hard, realistic, samplers
+from generators import extremal, hard, realistic, samplers
 from generators.stream import Stream
 from generators.suite import make_case
 from golden.case import Case, Tier
-from golden.formats import FP16, Array, Format
+from golden.formats import FP16, Array, Format, is_power_of_two
 from golden.operators.nlllossgrad import OPERATOR
+from golden.scaled_product import ORDERS
 
 REDUCTIONS = ("sum", "mean", "none")
 #: fp32 operands of the required tier stay within 2**±60; fp16 uses everything it has.
@@ -144,8 +146,18 @@ def _hard_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
 
 
 def _short_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
-    short = hard.short_significands(stream, fmt, n).astype(np.float64)
+    short = hard.short_significands(stream, fmt, n, _tie_bits(fmt, total)).astype(np.float64)
     return fmt.cast(np.ldexp(short * stream.signs(n), -np.frexp(short)[1]))
+
+
+def _tie_bits(fmt: Format, total: float) -> int:
+    """Return how many bits gradients need to have ties with weights a * total, a * total being exact.
+
+    A tie is a * g of p + 1 bits; a gradient of k bits has partners of at most p + 2 - k, and those times a total of t
+    bits have at most p + 2 - k + t, which must not exceed p.
+    """
+    bits = hard.odd_part(total).bit_length()
+    return bits + 2 if bits > 1 else 2
 
 
 def _small_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
@@ -197,12 +209,25 @@ def _hard_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
 
 
 def _tie_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
-    return hard.tie_partners(stream, fmt, g)
+    return fmt.cast(hard.tie_partners(stream, fmt, g).astype(np.float64) * abs(total) / 4)
+
+
+def _distinguishing_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
+    pairs = islice(cycle(combinations(ORDERS, 2)), n)
+    return np.concatenate([extremal.telling_apart(stream, fmt, abs(total), *pair, 1)[1] for pair in pairs])
 
 
 def _distinguishing_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
-    candidates = samplers.log_uniform(stream, fmt, 64 * len(g), -3, 0, signed=False).reshape(len(g), 64)
-    return hard.distinguishing_partners(stream, fmt, total, g, candidates)
+    return extremal.telling_partners(stream, fmt, abs(total), g)
+
+
+def _worst_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
+    orders = islice(cycle(ORDERS), n)
+    return np.concatenate([extremal.worst_products(stream, fmt, abs(total), order, 1)[1] for order in orders])
+
+
+def _worst_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
+    return extremal.worst_partners(stream, fmt, abs(total), g)
 
 
 def _small_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
@@ -239,8 +264,9 @@ CLASSES: dict[str, _Class] = {
     "hard-to-round": _Class(_hard_gradients, _hard_weights, ("rounding", "narrow-arithmetic")),
     "ties": _Class(_short_gradients, _tie_weights, ("rounding",)),
     "order-distinguishing": _Class(
-        _log_gradients, _distinguishing_weights, ("evaluation-order",), reductions=("mean",)
+        _distinguishing_gradients, _distinguishing_weights, ("evaluation-order",), reductions=("mean",)
     ),
+    "maximal-error": _Class(_worst_gradients, _worst_weights, ("rounding", "evaluation-order"), reductions=("mean",)),
     # Subnormal results of fp32 need operands below 2**-60.
     "subnormal-results": _Class(_small_gradients, _small_weights, ("underflow",), stress=("fp32",)),
     "subnormal-quotients": _Class(_low_gradients, _low_weights, ("underflow",), reductions=("mean",)),
@@ -255,6 +281,8 @@ CLASSES: dict[str, _Class] = {
 
 #: Classes that exist for :data:`LARGE_TOTAL` only.
 UNDERFLOWING = ("subnormal-quotients",)
+#: Classes that need a divisor that rounds.
+DIVIDING = ("order-distinguishing", "maximal-error")
 
 
 def _number_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
@@ -264,18 +292,45 @@ def _number_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
         for klass, spec in CLASSES.items():
             if reduction not in spec.reductions or (klass in UNDERFLOWING) != (total == LARGE_TOTAL):
                 continue
+            if not has_inputs(fmt, klass, fmt.typed(total)):
+                continue
             tier: Tier = "stress" if {reduction, fmt.name} & set(spec.stress) else "required"
             for n in sizes:
-                # One gradient serves a whole call of sum and mean, so these get several calls.
-                for part in range(1 if reduction == "none" else 3):
-                    path = f"{reduction}/{klass}/" + (f"total={total:g}/" if reduction == "mean" else "")
-                    path += f"n={n}" + ("" if reduction == "none" else f"/g={part}")
-                    stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
-                    g = spec.gradients(stream, fmt, fmt.typed(total), n if reduction == "none" else 1)
+                path = f"{reduction}/{klass}/" + (f"total={total:g}/" if reduction == "mean" else "") + f"n={n}"
+                for named, g in _upstreams(fmt, path, spec, reduction, fmt.typed(total), n):
+                    stream = Stream(f"{OPERATOR.name}/{fmt.name}/{named}")
                     w = spec.weights(stream, fmt, fmt.typed(total), np.resize(g, n))
-                    yield _build_numbers(fmt, tier, klass, spec.flags, path, reduction, g, w, total, stream)
+                    yield _build_numbers(fmt, tier, klass, spec.flags, named, reduction, g, w, total, stream)
         if total != LARGE_TOTAL:
             yield from _special_cases(fmt, reduction, total)
+
+
+def has_inputs(fmt: Format, klass: str, total: float) -> bool:
+    """Tell whether a class has inputs for a total: powers of two divide exactly, and long totals have no ties."""
+    if klass in DIVIDING:
+        return not is_power_of_two(total)
+    return klass != "ties" or _tie_bits(fmt, total) <= fmt.precision - 2
+
+
+def _upstreams(
+    fmt: Format, path: str, spec: _Class, reduction: str, total: float, n: int
+) -> Iterator[tuple[str, Array]]:
+    """Yield (path, gradients) of a class: one gradient a sample for none; sum and mean get three calls of one each.
+
+    Such a call is named by the bits of its gradient.
+    """
+    stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}/gradients")
+    if reduction == "none":
+        yield path, spec.gradients(stream, fmt, total, n)
+        return
+    drawn = spec.gradients(stream, fmt, total, 6)
+    _, first = np.unique(fmt.bits(drawn), return_index=True)
+    for g in drawn[np.sort(first)[:3]]:
+        yield f"{path}/{_bits_name(fmt, g)}", g.reshape(1)
+
+
+def _bits_name(fmt: Format, g: Array) -> str:
+    return f"g=0x{int(fmt.bits(g.reshape(1))[0]):0{fmt.width // 4}x}"
 
 
 def _special_cases(fmt: Format, reduction: str, total: float) -> Iterator[Case]:
@@ -289,7 +344,7 @@ def _special_cases(fmt: Format, reduction: str, total: float) -> Iterator[Case]:
         prefix = f"{reduction}/special-values" + (f"/total={divisor:g}" if reduction == "mean" else "")
         for g in values:
             w = values[_well_conditioned(fmt, g, values)]
-            path = f"{prefix}/g=0x{int(fmt.bits(g.reshape(1))[0]):0{fmt.width // 4}x}"
+            path = f"{prefix}/{_bits_name(fmt, g)}"
             stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
             upstream = np.resize(g, len(w) if reduction == "none" else 1)
             yield _build_numbers(

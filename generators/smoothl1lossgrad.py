@@ -3,16 +3,18 @@
 import math
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
-from generators import hard, realistic, samplers
+from generators import extremal, hard, realistic, samplers
 from generators.stream import Stream
 from generators.suite import make_case
 from golden.case import Case, Tier
 from golden.formats import FP16, Array, Format, is_power_of_two
 from golden.operators.smoothl1lossgrad import OPERATOR
+from golden.scaled_product import ORDERS
 
 REQUIRED_BETAS = (0.1, 0.25, 1 / 3, 0.5, 0.7, 1.0)
 STRESS_BETAS = (2.0**-14, 1e-3, 10.0, 100.0)
@@ -112,14 +114,45 @@ def ties(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
 
 
 def order_distinguishing(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
-    """Triples on which legal evaluation orders give different bits; fewer or none where beta is a power of two."""
-    m, e = 40 * n + 512, _beta_exponent(beta)
-    if is_power_of_two(beta) and e - 11 >= fmt.emin:
-        # Dividing is exact, and the smallest product, 2**(e - 8) * 2**-3, is normal: no two orders differ.
-        return Triples(*np.empty((3, 0), fmt.dtype))
-    d = samplers.log_uniform(stream, fmt, m, max(e - 8, fmt.emin), e)
-    d, dy = hard.distinguishing(fmt, beta, d, samplers.log_uniform(stream, fmt, m, -3, 4), n)
+    """Triples on which each pair of legal evaluation orders in turn gives different bits; none for powers of two."""
+    if is_power_of_two(beta):
+        return Triples(*(np.empty(0, fmt.dtype) for _ in range(3)))
+    pairs = list(combinations(ORDERS, 2))
+    parts = [
+        extremal.telling_apart(stream, fmt, beta, *pair, size)
+        for pair, size in zip(pairs, _shares(n, len(pairs)), strict=True)
+    ]
+    d, dy = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    d, dy = (fmt.cast(v.astype(np.float64) * stream.signs(n)) for v in (d, dy))
     return Triples(dy, d, np.zeros_like(d))
+
+
+def maximal_error(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """The largest errors of each legal order, with an exact difference and with one that rounds.
+
+    Where beta is a power of two only the difference rounds. Empty where a quarter of beta is subnormal: scaling is not
+    free there.
+    """
+    exact = () if is_power_of_two(beta) else (False,)
+    kinds = [(order, rounded) for order in ORDERS for rounded in (*exact, True)]
+    if beta / 4 < fmt.smallest_normal:
+        return Triples(*(np.empty(0, fmt.dtype) for _ in range(3)))
+    parts: list[Triples] = []
+    for (order, rounded), size in zip(kinds, _shares(min(n, 8 * extremal.CLIMBERS), len(kinds)), strict=True):
+        if rounded:
+            x1, x2, dy = extremal.worst_differences(stream, fmt, beta, order, size)
+        else:
+            x1, dy = extremal.worst_products(stream, fmt, beta, order, size)
+            x2 = np.zeros_like(x1)
+        parts.append(Triples(dy, x1, x2))
+    dy, x1, x2 = (np.resize(np.concatenate(columns), n).astype(np.float64) for columns in zip(*parts, strict=True))
+    signs = stream.signs(n)
+    return Triples(*(fmt.cast(v) for v in (dy * stream.signs(n), x1 * signs, x2 * signs)))
+
+
+def _shares(n: int, parts: int) -> list[int]:
+    """Divide n as evenly as can be."""
+    return [n // parts + (k < n % parts) for k in range(parts)]
 
 
 def subnormal_results(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
@@ -208,6 +241,7 @@ CLASSES: dict[str, _Class] = {
     "hard-to-round": _Class(hard_to_round, ("rounding", "narrow-arithmetic")),
     "ties": _Class(ties, ("rounding",)),
     "order-distinguishing": _Class(order_distinguishing, ("evaluation-order",)),
+    "maximal-error": _Class(maximal_error, ("rounding", "evaluation-order")),
     "subnormal-results": _Class(subnormal_results, ("underflow",)),
     "subnormal-operands": _Class(subnormal_operands, ("underflow",), stress_in=("fp32",)),
     "tiny-diff-large-dy": _Class(tiny_diff_large_dy, ("underflow", "rounding")),
@@ -257,7 +291,7 @@ def _case(fmt: Format, klass: str, beta: float, n: int | None, spec: _Class) -> 
     path = f"{beta_name(beta)}/{klass}" + ("" if n is None else f"/n={n}")
     triples = spec.sampler(Stream(f"{OPERATOR.name}/{fmt.name}/{path}"), fmt, typed, n or 0)
     if len(triples.dy) == 0:
-        return  # the class is empty at this beta: see order_distinguishing
+        return  # the class is empty at this beta, and says why
     tier: Tier = "stress" if beta in STRESS_BETAS or fmt.name in spec.stress_in else "required"
     yield _build(fmt, tier, klass, spec.flags, path, typed, triples)
 

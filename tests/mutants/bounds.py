@@ -130,7 +130,7 @@ def worst(order: str, fmt: Format, rounded: bool) -> Worst:
     edge = 2 - np.arange(1, 41) * 2.0 ** (1 - fmt.precision)
     best = Worst(order, fmt.name, rounded, 0.0, "")
     for s in np.concatenate([significands, edge]).tolist():
-        found: tuple[Array, ...] = (worst_differences if rounded else worst_products)(stream, fmt, s, order, 1)
+        found: tuple[Array, ...] = (worst_differences if rounded else worst_products)(stream, fmt, s, order, 1, 1024)
         first, *_, last = found
         ulp = float(error(fmt, s, order, last, first, found[1] if rounded else None)[0])
         if ulp > best.ulp:
