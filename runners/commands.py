@@ -92,8 +92,9 @@ def sweep(
     timeout: float,
 ) -> None:
     """Judge a whole input space: every pair of fp16 numbers, every value of an fp32 operand, or a counted sample."""
+    from golden.sweepfile import write_sweep
     from runners.spaces import make_space
-    from runners.sweep import open_work, write_sweep
+    from runners.sweep import open_work
     from runners.sweep import sweep as run
 
     values = {}

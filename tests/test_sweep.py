@@ -10,11 +10,12 @@ import pytest
 
 from golden.errors import TargetError, UsageError
 from golden.formats import FP16
+from golden.sweepfile import SweepResult, read_sweep, write_sweep
 from runners import sweep as sweeping
 from runners.build import build_library
 from runners.evaluate import Evaluator, Work
 from runners.spaces import SPACES, Axis, Space, make_space
-from runners.sweep import Progress, SweepResult, open_work, read_sweep, sweep, write_sweep
+from runners.sweep import Progress, open_work, sweep
 
 #: The bundled kernel with something added after each hp_smoothl1lossgrad_p call.
 _WRAPPER = """

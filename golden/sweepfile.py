@@ -1,0 +1,64 @@
+"""Schema of ``sweep.json``: what a sweep over a whole input space found. Written atomically, like ``results.json``."""
+
+from pathlib import Path
+
+import msgspec
+
+from golden import __version__
+from golden.errors import UsageError
+from golden.results import Element, Library, Number, Tally, write_atomically
+
+SCHEMA = "golden-sweep/1"
+
+
+class SweepResult(msgspec.Struct, kw_only=True):
+    """What a sweep found; the file ``sweep.json``. All but ``seconds`` to ``jobs`` is independent of how it was run.
+
+    ``exhaustive``: every bit pattern of the varying operands was computed, so the maximum is an upper bound;
+    otherwise it is a lower one. ``share``: share of their combinations that were.
+    """
+
+    schema: str = SCHEMA
+    golden: str = __version__
+    target: str
+    library: Library
+    symbol: str
+    operator: str
+    dtype: str
+    space: str
+    parameters: dict[str, Number | str | int]
+    flush: bool
+    points: int
+    total_points: int
+    share: float
+    exhaustive: bool
+    bound_exceeded: int
+    tally: Tally
+    first_failure: Element | None = None
+    findings: list[str] = []
+    seconds: float
+    kernel_seconds: float
+    rate: float  #: points a second
+    judge: str  #: "native" or "numpy"
+    jobs: int
+    complete: bool = False
+
+
+def write_sweep(path: Path, result: SweepResult) -> None:
+    """Write ``sweep.json``, whole or not at all; raises :class:`UsageError` if that fails."""
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
+
+
+def read_sweep(path: Path) -> SweepResult:
+    """Read ``sweep.json``; raises :class:`UsageError` that names the file and the defect."""
+    try:
+        result = msgspec.json.decode(path.read_bytes(), type=SweepResult)
+    except OSError as error:
+        raise UsageError(f"Cannot read sweep file {path}: {error.strerror}.") from error
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"{path} is not a whole sweep file ({error}). Sweep again.") from error
+    if result.schema != SCHEMA:
+        raise UsageError(f"{path} has schema {result.schema!r}; this version reads {SCHEMA!r}. Sweep again.")
+    if not result.complete:
+        raise UsageError(f"{path} is of an incomplete sweep (no 'complete: true' footer). Resume it with --resume.")
+    return result
