@@ -142,6 +142,8 @@ class Operator(ABC):
     formula: str
     parameters: tuple[Parameter, ...]
     dtypes: tuple[str, ...] = ("fp16", "fp32")
+    #: What :meth:`coordinate` returns, as text for people; empty where the operator has none.
+    coordinate_name: str = ""
     #: Legal evaluation orders by name; the first is the documented one.
     orders: Mapping[str, Evaluate]
 
@@ -178,6 +180,13 @@ class Operator(ABC):
 
         Elements with equal rows must have equal bits, wherever they are. ``inputs`` is unsigned, two-dimensional.
         """
+
+    def coordinate(self, scalars: Scalars, operands: Operands, index: Array) -> Array:
+        """Return where in the input space the output elements ``index`` lie: one float64 each.
+
+        Reports show the error against it, so it should be what decides how the operator computes.
+        """
+        raise NotImplementedError(f"{self.name} names no coordinate")
 
     def untouched(self, scalars: Scalars) -> tuple[str, ...]:
         """Return the input operands that these scalars give no reason to touch."""

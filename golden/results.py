@@ -66,6 +66,65 @@ class Tally(msgspec.Struct):
     histogram: dict[str, int] = {}  #: upper bin edge in ulp -> elements
 
 
+class Binade(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Errors of the measured elements whose coordinate x has 2**exponent <= |x| < 2**(exponent + 1)."""
+
+    exponent: int
+    negative: bool = False  #: x < 0; never in a landscape that is not ``signed``
+    elements: int = 0  #: with a distance: a NaN in the place of a number is counted in ``failures`` alone
+    misrounded: int = 0
+    failures: int = 0
+    max_ulp: float = 0.0
+    mean_ulp: float = 0.0
+
+
+class Landscape(msgspec.Struct, frozen=True):
+    """Where the error lives: the measured elements by the binade of one coordinate, from low to high.
+
+    ``axis``: ``result`` (the magnitude of the exact value), or the operator's own coordinate, such as
+    ``diff / beta``. The outermost binades hold what lies beyond them too (:mod:`golden.landscape`).
+    """
+
+    axis: str
+    signed: bool
+    binades: list[Binade]
+
+
+class Contract(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How often one contract was checked on an entry point, and in how many cases it was broken.
+
+    ``name``: one of :data:`CONTRACTS`. ``checked`` counts in the unit that stands there. ``broken`` counts cases in
+    which it was broken, or could not be excluded as the cause where several things were varied at once.
+    ``observable``: False where the way of running cannot see it; nothing was checked then.
+    """
+
+    name: str
+    checked: int = 0
+    broken: int = 0
+    observable: bool = True
+
+
+#: The contracts beside the numbers: name -> what is counted. What each demands is in docs/reading-the-report.md.
+CONTRACTS: dict[str, Literal["invocations", "cases"]] = {
+    "returns": "invocations",
+    "outside-access": "invocations",
+    "outside-write": "invocations",
+    "inputs-unchanged": "invocations",
+    "untouched-operands": "invocations",
+    "fp-environment": "invocations",
+    "processes": "invocations",
+    "output-written": "cases",
+    "small-sizes": "cases",
+    "core-mask": "invocations",
+    "placement": "invocations",
+    "output-fill": "invocations",
+    "unread-operands": "invocations",
+    "repetition": "invocations",
+    "position": "cases",
+    "storage": "cases",
+}
+
+
 class Failure(msgspec.Struct, frozen=True):
     """One case that failed on one entry point, with its first bad element where there is one."""
 
@@ -100,6 +159,9 @@ class EntryPointResult(msgspec.Struct):
     expected_failures: int = 0  #: failing cases that the user's --xfail file names; they do not decide
     evidence: int = 0  #: cases whose results are not all zero or one constant
     failing: list[Failure] = []  #: at most golden.judge.KEPT_FAILURES, one of every (class, kind) first
+    worst: list[Element] = []  #: the worst element of each of the worst golden.tally.KEPT_WORST cases, worst first
+    landscapes: list[Landscape] = []  #: where the error lives, over the required tier
+    contracts: list[Contract] = []  #: what was checked beside the numbers, over all tiers
 
 
 class Finding(msgspec.Struct, frozen=True):

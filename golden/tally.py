@@ -1,14 +1,20 @@
 """Accumulates judged cases into the statistics of a report row; merging is plain addition."""
 
+from bisect import insort
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from golden.case import Case
 from golden.formats import Array
 from golden.judge import CORRECT, FAILS, Judged, Kind, element, grade_name
-from golden.results import Element, Tally
+from golden.landscape import Bins, Share, all_bins, bins_of
+from golden.results import Element, Landscape, Tally
+
+#: The worst cases that are kept, each with its worst element.
+KEPT_WORST = 10
 
 #: Histogram bins: 1/32 ulp wide up to 4 ulp, then one an octave up to 2**200 ulp.
 _FINE, _FINE_LIMIT, _OCTAVES = 32, 4, 198
@@ -50,12 +56,23 @@ def _upper_edge(bin_index: int) -> float:
     return float(_FINE_LIMIT * 2 ** (bin_index - _FINE_BINS + 1))
 
 
+class _Baseline(NamedTuple):
+    """A case whose outputs all have golden's bits: its statistics, and which elements are measured."""
+
+    errors: _Errors
+    measured: Array
+    shares: list[Share]
+
+
 @lru_cache(maxsize=65536)
-def _baseline(case_id: str, golden_id: int, case: "_ByIdentity") -> tuple[_Errors, Array]:
-    """Statistics of a case whose outputs all have golden's bits, and which elements are measured."""
+def _baseline(case_id: str, golden_id: int, case: "_ByIdentity") -> _Baseline:
     value, residual = case.case.golden
     measured = np.isfinite(value) & ~np.isnan(residual) & ((value != 0) | (residual != 0))
-    return _errors(-residual[measured].astype(np.float64)), measured
+    errors = -residual[measured].astype(np.float64)
+    landscapes = all_bins(case.case)
+    places = bins_of(case.case, landscapes, np.flatnonzero(measured))
+    shares = [bins.share(at, np.abs(errors)) for bins, at in zip(landscapes, places, strict=True)]
+    return _Baseline(_errors(errors), measured, shares)
 
 
 @dataclass(frozen=True)
@@ -72,27 +89,37 @@ class _ByIdentity:
 
 
 class Accumulator:
-    """Collects judged cases; :meth:`tally` gives the row."""
+    """Collects judged cases; :meth:`tally` gives the row.
 
-    def __init__(self) -> None:
+    ``detailed``: also keep the worst cases and the landscapes, for the row of a whole entry point.
+    """
+
+    def __init__(self, detailed: bool = False) -> None:
         self.cases = self.elements = self.failures = self.misrounded = 0
         self.kinds = np.zeros(len(Kind), np.int64)
         self.grade = CORRECT
         self.errors = _Errors()
         self.worst: Element | None = None
         self.largest = 0.0
+        self._detailed = detailed
+        self._landscapes: list[Bins] = []
+        self._worst: list[tuple[float, int, Element]] = []  #: worst first: (-error, number of the case, element)
 
     def add(self, case: Case, output: Array, judged: Judged) -> None:
         """Add one judged output array of a case."""
-        baseline, measured = _baseline(case.id, id(case.golden.value), _ByIdentity(case))
+        baseline = _baseline(case.id, id(case.golden.value), _ByIdentity(case))
         self.cases += 1
         self.elements += output.size
-        self.errors.add(baseline)
-        self.largest = max(self.largest, baseline.largest)
+        self.errors.add(baseline.errors)
+        self.largest = max(self.largest, baseline.errors.largest)
+        if self._detailed:
+            self._landscapes = self._landscapes or all_bins(case)
+            for bins, share in zip(self._landscapes, baseline.shares, strict=True):
+                bins.add(share)
         if judged.at.size == 0:
             return
         # Take golden's own contribution of the differing elements out, and put what was got in.
-        replaced = measured[judged.at]
+        replaced = baseline.measured[judged.at]
         was = -case.golden.residual[judged.at][replaced].astype(np.float64)
         self.errors.add(_errors(was), -1)
         numeric = np.flatnonzero(replaced & ~np.isnan(judged.signed))
@@ -106,6 +133,38 @@ class Accumulator:
             position = int(numeric[np.argmax(np.abs(judged.signed[numeric]))])
             self.worst = element(case, output, judged, position)
             self.largest = max(self.largest, now.largest)
+        if self._detailed:
+            self._locate(case, judged, np.flatnonzero(replaced), np.abs(was))
+            self._rank(case, output, judged)
+
+    def _locate(self, case: Case, judged: Judged, replaced: Array, was: Array) -> None:
+        """Move the differing measured elements (positions ``replaced``) in the landscapes to what was got."""
+        places = bins_of(case, self._landscapes, judged.at[replaced])
+        now, grade = np.abs(judged.signed[replaced]), judged.grade[replaced]
+        numeric = ~np.isnan(now)
+        for bins, at in zip(self._landscapes, places, strict=True):
+            bins.add(bins.share(at, was), -1)
+            bins.add(bins.share(at[numeric], now[numeric]))
+            bins.count(at[grade != CORRECT], at[grade == FAILS])
+
+    def _rank(self, case: Case, output: Array, judged: Judged) -> None:
+        """Keep the case's worst element if it is among the worst: failures without a distance, then by error."""
+        error = np.abs(judged.signed)
+        error = np.where(np.isnan(error), np.where(judged.grade == FAILS, np.inf, 0.0), error)
+        position = int(np.argmax(error))
+        if error[position] == 0 or (len(self._worst) == KEPT_WORST and -error[position] >= self._worst[-1][0]):
+            return
+        # The number keeps the earlier of two equal cases first, and elements out of the comparison.
+        insort(self._worst, (-float(error[position]), self.cases, element(case, output, judged, position)))
+        del self._worst[KEPT_WORST:]
+
+    def worst_cases(self) -> list[Element]:
+        """Return the worst element of each of the worst cases, worst first."""
+        return [found for _, _, found in self._worst]
+
+    def landscapes(self) -> list[Landscape]:
+        """Return where the error lives."""
+        return [bins.landscape() for bins in self._landscapes]
 
     def tally(self) -> Tally:
         """Return the statistics as they are stored."""

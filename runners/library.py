@@ -1,5 +1,6 @@
 """Shared libraries as targets: called through ctypes in a worker process that may die at any time."""
 
+import platform
 import signal
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
@@ -29,6 +30,7 @@ from runners.protocol import (
     Started,
     Trouble,
 )
+from runners.worker import FloatingPoint
 
 HalfAbi = Literal["float16", "uint16"]
 
@@ -123,6 +125,11 @@ class LibrarySession:
     Raises :class:`UsageError` for an unreadable path and :class:`TargetError` for a library that cannot be
     loaded.
     """
+
+    #: The worker knows the floating-point environment of some processors only.
+    unobservable: frozenset[str] = (
+        frozenset() if platform.machine() in FloatingPoint.FIELDS else frozenset({"fp-environment"})
+    )
 
     def __init__(
         self,

@@ -119,6 +119,8 @@ class Session(Protocol):
     symbols: frozenset[str]
     #: What loading the target did that it should not.
     load_findings: list[Finding]
+    #: Contracts (:data:`golden.results.CONTRACTS`) that this way of running cannot see broken.
+    unobservable: frozenset[str]
 
     def submit(self, call: Call) -> None:
         """Queue a call; calls run in order while the caller does other work."""

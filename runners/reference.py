@@ -8,6 +8,7 @@ import numpy as np
 from golden.errors import unknown_name
 from golden.formats import FP32, Array, Format
 from golden.operator import REDUCTION_ENUMS, Arithmetic, Operands, Operator, Pointer, Scalars, entry_points
+from golden.results import CONTRACTS
 from runners.protocol import Call, Finding, Outcome, PointerArgument
 
 
@@ -42,7 +43,13 @@ MODELS: dict[str, Model] = {
 
 
 class ReferenceSession:
-    """A model behind the session interface (:class:`runners.protocol.Session`); nothing can go wrong in it."""
+    """A model behind the session interface (:class:`runners.protocol.Session`); nothing can go wrong in it.
+
+    It is evaluated once a case, without memory of its own: nothing but its numbers, and how they depend on
+    position and length, is there to be seen.
+    """
+
+    unobservable = frozenset(CONTRACTS) - {"position", "small-sizes"}
 
     def __init__(self, name: str) -> None:
         if name not in MODELS:

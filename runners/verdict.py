@@ -12,6 +12,7 @@ from golden.operator import EntryPoint
 from golden.profile import Profile
 from golden.results import EntryPointResult, Failure, Finding, Severity, Status
 from golden.tally import Accumulator
+from runners.contracts import Contracts
 from runners.positions import Positions, comparable_bits
 from runners.probe import OrderShares
 from runners.protocol import POISONS, Invocation, Outcome
@@ -35,7 +36,14 @@ FAILING = {
 class EntryPointVerdict:
     """Collects what is found about one entry point, case by case."""
 
-    def __init__(self, entry: EntryPoint, profile: Profile, strict: bool, xfail: Xfail) -> None:
+    def __init__(
+        self,
+        entry: EntryPoint,
+        profile: Profile,
+        strict: bool,
+        xfail: Xfail,
+        unobservable: frozenset[str] = frozenset(),
+    ) -> None:
         self.entry = entry
         self.orders = OrderShares()
         self._profile = profile
@@ -45,7 +53,7 @@ class EntryPointVerdict:
         self._evidence = 0
         self._required: dict[str, Accumulator] = {}
         self._stress: dict[str, Accumulator] = {}
-        self._overall = Accumulator()
+        self._overall = Accumulator(detailed=True)
         self._classes: dict[str, Counter[str]] = {}
         self._failures: list[Failure] = []
         self._failing = 0
@@ -54,6 +62,7 @@ class EntryPointVerdict:
         self._findings: dict[tuple[str, str], tuple[Finding, set[str]]] = {}
         self._refused = ""
         self._positions = Positions()
+        self._checks = Contracts(entry, unobservable)
 
     def add(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> None:
         """Judge the outcomes of one case, one an invocation of its plan."""
@@ -62,11 +71,13 @@ class EntryPointVerdict:
         row["cases"] += 1
         problems = self._contracts(case, plan, outcomes)
         outputs = [self._array(case, o) for o in outcomes]
+        self._checks.add(case, plan, outcomes, outputs)
         first = outputs[0]
         judged = None if first is None else judge(case, first, self._profile.may_flush)
         if first is not None and judged is not None:
             problems += self._value_failures(case, first, judged)
             problems += self._compare(case, plan, outputs)
+        self._checks.problems(case, problems)
         if problems and self._xfail.expects(self.entry.symbol, case.id):
             self._expected += 1
             return
@@ -85,7 +96,11 @@ class EntryPointVerdict:
             self._overall.add(case, output, judged)
         if case.klass == "order-distinguishing":
             self.orders.add(case, output)
-        if "position" in case.flags and (where := self._positions.differing(case, output)) is not None:
+        if "position" in case.flags:
+            where = self._positions.differing(case, output)
+            self._checks.compared("position", case, where is None)
+            if where is None:
+                return
             text = f"Element {where} has other bits than another element with the same inputs, within bounds or not."
             self._note("position-dependent", "warning", text, case)
 
@@ -189,9 +204,11 @@ class EntryPointVerdict:
         first = Finding(kind, self.entry.symbol, severity, message, case.id)
         self._findings.setdefault(key, (first, set()))[1].add(case.id)
 
-    def storage_differs(self, case: Case) -> None:
-        """Note that the private entry point gave other bits than the shared one."""
-        self._note("storage-dependent", "warning", "_s and _p give different bits for the same case.", case)
+    def storage_compared(self, case: Case, equal: bool) -> None:
+        """Take in whether the private entry point gave the bits of the shared one."""
+        self._checks.compared("storage", case, equal)
+        if not equal:
+            self._note("storage-dependent", "warning", "_s and _p give different bits for the same case.", case)
 
     def refuse(self, kind: str, message: str) -> None:
         """Fail without running: one sentence instead of thousands of failures."""
@@ -261,6 +278,9 @@ class EntryPointVerdict:
             expected_failures=self._expected,
             evidence=self._evidence,
             failing=self._ordered_failures()[:KEPT_FAILURES],
+            worst=self._overall.worst_cases(),
+            landscapes=self._overall.landscapes(),
+            contracts=self._checks.result() if self._cases else [],
         )
 
     def _array(self, case: Case, outcome: Outcome) -> Array | None:

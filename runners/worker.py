@@ -42,7 +42,7 @@ class FloatingPoint:
 
     _NEAREST = ("to nearest", "downward", "upward", "toward zero")
     #: Machine -> (word's offset in fenv_t, format, first bit, bits, name, names of the values).
-    _FIELDS: ClassVar[dict[str, list[tuple[int, str, int, int, str, tuple[str, ...]]]]] = {
+    FIELDS: ClassVar[dict[str, list[tuple[int, str, int, int, str, tuple[str, ...]]]]] = {
         "x86_64": [
             (28, "<I", 13, 2, "rounding mode", _NEAREST),
             (28, "<I", 15, 1, "flush-to-zero", ("off", "on")),
@@ -68,7 +68,7 @@ class FloatingPoint:
         except OSError:
             libm = ctypes.CDLL(None)
         self._get, self._set = libm.fegetenv, libm.fesetenv
-        self._fields = self._FIELDS.get(platform.machine(), [])
+        self._fields = self.FIELDS.get(platform.machine(), [])
         self._now = ctypes.create_string_buffer(128)
         self.keep()
 

@@ -51,6 +51,7 @@ class NLLLossGrad(Operator):
     title = "NLLLossGrad"
     summary = "gradient of the negative log likelihood loss with respect to the logits"
     formula = "j == labels[i]: none -g[i]*w, sum -g[0]*w, mean -g[0]*(w/total_weight); else 0"
+    coordinate_name = "weight / total_weight (weight, unless mean)"
     parameters = (
         Pointer("logits", Role.UNREAD),
         Pointer("loss_grad", Role.INPUT),
@@ -129,6 +130,13 @@ class NLLLossGrad(Operator):
             product = np.abs(g * w)
             least = np.minimum(np.minimum(np.abs(g), np.abs(w)), product)
         return Slack(none, none, (least < fmt.smallest_normal) & (product != 0) & flush)
+
+    def coordinate(self, scalars: Scalars, operands: Operands, index: Array) -> Array:
+        """Return weight / total_weight of each element's sample for mean, its weight otherwise."""
+        with np.errstate(all="ignore"):
+            weight = _picked(operands)[index // int(scalars["class_num"])].astype(np.float64)
+            mean = scalars["reduction_type"] == "mean"
+            return np.asarray(weight / float(operands["total_weight"][0]) if mean else weight)
 
     def element_inputs(self, fmt: Format, scalars: Scalars, operands: Operands) -> tuple[Array, Array]:
         """Return the bits of (gradient, weight) of the elements on a label; total_weight is the same for all."""

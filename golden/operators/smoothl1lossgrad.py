@@ -56,6 +56,7 @@ class SmoothL1LossGrad(Operator):
     title = "SmoothL1LossGrad"
     summary = "gradient of the smooth L1 loss with respect to the prediction"
     formula = "diff = x1 - x2; dx1 = diff > beta: dy; diff < -beta: -dy; else (diff / beta) * dy"
+    coordinate_name = "diff / beta"
     parameters = (
         Pointer("dy", Role.INPUT),
         Pointer("dx1", Role.OUTPUT),
@@ -126,6 +127,12 @@ class SmoothL1LossGrad(Operator):
             bounds = scaled_product.slack(fmt, _clamp(diff, beta), dy, beta, before, flush, moved)
             documented = np.where(saturated, 0.0, bounds.formula)
         return Slack(documented, bounds.legal, bounds.flush)
+
+    def coordinate(self, scalars: Scalars, operands: Operands, index: Array) -> Array:
+        """Return (x1 - x2) / beta: the branches meet at -1 and 1, differences cancel towards 0."""
+        with np.errstate(all="ignore"):
+            x1, x2 = (operands[name][index].astype(np.float64) for name in ("x1", "x2"))
+            return np.asarray((x1 - x2) / float(scalars["beta"]))
 
     def element_inputs(self, fmt: Format, scalars: Scalars, operands: Operands) -> tuple[Array, Array]:
         """Return the bits of (dy, x1, x2) of every element; beta is the same for all."""

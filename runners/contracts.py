@@ -1,0 +1,135 @@
+"""Counts what was checked beside the numbers: how often each contract, and in how many cases it was broken."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from golden.case import Case
+from golden.formats import Array
+from golden.operator import EntryPoint, Operator, Role
+from golden.results import CONTRACTS, Contract, Failure
+from runners.positions import comparable_bits
+from runners.protocol import Invocation, Outcome
+
+#: Which findings and failures break which contract.
+_BROKEN_BY = {
+    "crash": "returns",
+    "timeout": "returns",
+    "guard": "outside-access",
+    "output-underrun": "outside-write",
+    "output-overrun": "outside-write",
+    "input-written": "inputs-unchanged",
+    "touched": "untouched-operands",
+    "fp-environment": "fp-environment",
+    "forked": "processes",
+    "left-process": "processes",
+    "unwritten": "output-written",
+}
+#: Memory is watched during a call that crashes too; what a call leaves behind is looked at when it has returned.
+_WATCHED = ("outside-access", "outside-write", "inputs-unchanged")
+#: Contracts that an invocation checks by being compared with the first: what must not change a bit.
+_VARIED = ("core-mask", "placement", "output-fill", "unread-operands")
+
+
+class Contracts:
+    """The contracts of one entry point; ``unobservable``: those that its session cannot see."""
+
+    def __init__(self, entry: EntryPoint, unobservable: frozenset[str]) -> None:
+        applies = {
+            "core-mask": entry.has_core_mask,
+            "unread-operands": any(p.role is Role.UNREAD for p in entry.operator.pointers),
+            "untouched-operands": type(entry.operator).untouched is not Operator.untouched,
+            "storage": entry.storage == "private",  # which is judged after the shared one
+        }
+        self._names = [name for name in CONTRACTS if applies.get(name, True)]
+        self._unobservable = unobservable
+        self._checked: Counter[str] = Counter()
+        self._broken: dict[str, set[str]] = {name: set() for name in CONTRACTS}
+
+    def add(
+        self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome], outputs: Sequence[Array | None]
+    ) -> None:
+        """Count what the invocations of a case have checked, and what the runner found broken."""
+        for invocation, outcome in zip(plan, outcomes, strict=True):
+            self._count(invocation, outcome)
+            self._break(case, (finding.kind for finding in outcome.findings))
+        returned = [i for i, o in zip(plan, outcomes, strict=True) if o.status == "ok"]
+        self._checked["output-written"] += len({i.poison for i in returned}) == 2
+        self._checked["small-sizes"] += case.golden.value.size <= 1
+        if outputs[0] is not None:
+            self._compare(case, plan, outputs)
+
+    def problems(self, case: Case, problems: Sequence[Failure]) -> None:
+        """Take in why a case fails."""
+        self._break(case, (problem.kind for problem in problems))
+        if problems and case.golden.value.size <= 1:
+            self._broken["small-sizes"].add(case.id)
+
+    def compared(self, name: str, case: Case, equal: bool) -> None:
+        """Count a comparison that was made elsewhere."""
+        self._checked[name] += 1
+        if not equal:
+            self._broken[name].add(case.id)
+
+    def result(self) -> list[Contract]:
+        """Return every contract that this entry point can break."""
+        return [
+            Contract(name, observable=False)
+            if name in self._unobservable
+            else Contract(name, self._checked[name], len(self._broken[name]))
+            for name in self._names
+        ]
+
+    def _count(self, invocation: Invocation, outcome: Outcome) -> None:
+        if outcome.status == "not-run":
+            return
+        self._checked.update(("returns", "processes"))
+        if outcome.status in ("ok", "crash"):
+            self._checked.update(_WATCHED)
+            self._checked["untouched-operands"] += bool(invocation.unreadable)
+        if outcome.status == "ok":
+            self._checked["fp-environment"] += 1
+
+    def _break(self, case: Case, kinds: Iterable[str]) -> None:
+        for kind in kinds:
+            if kind in _BROKEN_BY:
+                self._broken[_BROKEN_BY[kind]].add(case.id)
+
+    def _compare(self, case: Case, plan: Sequence[Invocation], outputs: Sequence[Array | None]) -> None:
+        """Count comparisons with the first invocation by what was varied, and blame what cannot be excluded.
+
+        Most invocations vary several things at once. Where bits differ, the cause is among the things varied in
+        every invocation with other bits and in none with the same; where that leaves nothing, any of them.
+        """
+        first, judged = plan[0], outputs[0]
+        assert judged is not None
+        reference = None
+        same: set[str] = set()
+        differing: list[set[str]] = []
+        for invocation, output in zip(plan[1:], outputs[1:], strict=True):
+            if output is None:
+                continue
+            varied = {name for name, other in _differences(first, invocation).items() if other} or {"repetition"}
+            self._checked.update(varied)
+            equal = output.tobytes() == judged.tobytes()
+            if not equal:
+                reference = comparable_bits(case.fmt, judged) if reference is None else reference
+                equal = bool((comparable_bits(case.fmt, output) == reference).all())
+            if equal:
+                same |= varied
+            else:
+                differing.append(varied)
+        if differing:
+            blamed = set.intersection(*differing) - same or set.union(*differing) - same or set.union(*differing)
+            for name in blamed:
+                self._broken[name].add(case.id)
+
+
+def _differences(first: Invocation, other: Invocation) -> Mapping[str, bool]:
+    where = ("placement", "offset", "skew")
+    changed = (
+        first.core_mask != other.core_mask,
+        any(getattr(first, name) != getattr(other, name) for name in where),
+        first.poison != other.poison,
+        first.unread != other.unread,
+    )
+    return dict(zip(_VARIED, changed, strict=True))
