@@ -49,11 +49,17 @@ class Contracts:
         self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome], outputs: Sequence[Array | None]
     ) -> None:
         """Count what the invocations of a case have checked, and what the runner found broken."""
-        for invocation, outcome in zip(plan, outcomes, strict=True):
-            self._count(invocation, outcome)
+        status = Counter(outcome.status for outcome in outcomes)
+        for name in ("returns", "processes"):
+            self._checked[name] += len(outcomes) - status["not-run"]
+        for name in _WATCHED:
+            self._checked[name] += status["ok"] + status["crash"]
+        self._checked["fp-environment"] += status["ok"]
+        pairs = list(zip(plan, outcomes, strict=True))
+        self._checked["untouched-operands"] += sum(bool(i.unreadable) and o.status in ("ok", "crash") for i, o in pairs)
+        self._checked["output-written"] += len({i.poison for i, o in pairs if o.status == "ok"}) == 2
+        for outcome in outcomes:
             self._break(case, (finding.kind for finding in outcome.findings))
-        returned = [i for i, o in zip(plan, outcomes, strict=True) if o.status == "ok"]
-        self._checked["output-written"] += len({i.poison for i in returned}) == 2
         self._checked["small-sizes"] += case.golden.value.size <= 1
         if outputs[0] is not None:
             self._compare(case, plan, outputs)
@@ -78,16 +84,6 @@ class Contracts:
             else Contract(name, self._checked[name], len(self._broken[name]))
             for name in self._names
         ]
-
-    def _count(self, invocation: Invocation, outcome: Outcome) -> None:
-        if outcome.status == "not-run":
-            return
-        self._checked.update(("returns", "processes"))
-        if outcome.status in ("ok", "crash"):
-            self._checked.update(_WATCHED)
-            self._checked["untouched-operands"] += bool(invocation.unreadable)
-        if outcome.status == "ok":
-            self._checked["fp-environment"] += 1
 
     def _break(self, case: Case, kinds: Iterable[str]) -> None:
         for kind in kinds:
