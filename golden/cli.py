@@ -15,6 +15,7 @@ from runners.commands import doctor, hunt, probe, sweep
 
 if TYPE_CHECKING:
     from golden.results import Results
+    from reports import Lang
 
 EXIT_CODES = """\b
 Exit codes:
@@ -26,6 +27,9 @@ Exit codes:
   130  interrupted
 """
 INTERNAL_ERROR = 70
+_lang = click.option(
+    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Language of md and html."
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXIT_CODES)
@@ -129,14 +133,15 @@ def generate(suite: str, operators: tuple[str, ...], dtypes: tuple[str, ...], ou
     show_default=True,
     help="Seconds a kernel call may take.",
 )
-def validate(target: str, vectors: Path | None, out: Path, **options: Any) -> None:
+@_lang
+def validate(target: str, vectors: Path | None, out: Path, lang: "Lang", **options: Any) -> None:
     """Judge a build and write its report.
 
     TARGET is a shared library, or reference:MODEL for a simulated one (see 'golden list models').
     """
     _check_folder(out)
     results = _validate(target, vectors, **options)
-    _write_reports(out, results)
+    _write_reports(out, results, lang)
     if not results.complete:
         click.echo(f"interrupted: {results.reason} Partial results: {out / 'results.json'}", err=True)
         sys.exit(130)
@@ -152,25 +157,40 @@ def validate(target: str, vectors: Path | None, out: Path, **options: Any) -> No
     epilog=examples(
         "golden report out/results.json",
         "golden report gcc/results.json clang/results.json --format html --out matrix.html",
+        "golden report out/results.json out/sweep.json --format html --lang zh --out report.zh.html",
     )
 )
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["md", "html", "csv", "latex", "json"]),
+    type=click.Choice(["md", "html", "csv", "latex", "json", "badge"]),
     default="md",
     show_default=True,
 )
+@_lang
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File [default: standard output].")
-def report(results: tuple[Path, ...], kind: str, out: Path | None) -> None:
-    """Render one or several results files; several give one cross-platform report."""
-    from golden.results import read_results, write_atomically
-    from reports import FORMATS
+def report(results: tuple[Path, ...], kind: str, lang: "Lang", out: Path | None) -> None:
+    """Render one or several results files; several give one cross-platform report.
+
+    RESULTS may include sweep files (sweep.json): exhaustive maxima stand beside sampled ones.
+    """
+    from golden.results import write_atomically
+    from golden.sweepfile import read_results_and_sweeps
+    from reports import FORMATS, TRANSLATED, speaking
     from reports.badge import render_badge
 
     end_quietly_on_closed_pipe()
-    text = {**FORMATS, "badge": render_badge}[kind]([read_results(path) for path in results])
+    if lang != "en" and kind not in TRANSLATED:
+        raise UsageError(f"--lang {lang} is for {' and '.join(TRANSLATED)}; {kind} is in English. Leave --lang out.")
+    runs, sweeps = read_results_and_sweeps(results)
+    if kind == "badge":
+        if not runs:
+            raise UsageError("A badge tells a verdict, and sweep files have none. Give a results file too.")
+        text = render_badge(runs)
+    else:
+        with speaking(lang):
+            text = FORMATS[kind](runs, sweeps)
     if out is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:
@@ -325,14 +345,15 @@ def _check_folder(out: Path) -> None:
         raise UsageError(f"Cannot write into {out}: {error.strerror}. Choose another folder with --out.") from error
 
 
-def _write_reports(out: Path, results: "Results") -> None:
+def _write_reports(out: Path, results: "Results", lang: "Lang") -> None:
     from golden.results import write_atomically, write_results
-    from reports import FORMATS, render_junit
+    from reports import FORMATS, render_junit, speaking
 
     write_results(out / "results.json", results)
     if results.complete:
-        write_atomically(out / "report.md", FORMATS["md"]([results]).encode())
-        write_atomically(out / "report.html", FORMATS["html"]([results]).encode())
+        with speaking(lang):
+            write_atomically(out / "report.md", FORMATS["md"]([results]).encode())
+            write_atomically(out / "report.html", FORMATS["html"]([results]).encode())
         write_atomically(out / "junit.xml", render_junit(results).encode())
 
 

@@ -1,12 +1,13 @@
 """Schema of ``sweep.json``: what a sweep over a whole input space found. Written atomically, like ``results.json``."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from golden import __version__
 from golden.errors import UsageError
-from golden.results import Element, Library, Number, Tally, write_atomically
+from golden.results import Element, Library, Number, Results, Tally, read_results, write_atomically
 
 SCHEMA = "golden-sweep/1"
 
@@ -62,3 +63,24 @@ def read_sweep(path: Path) -> SweepResult:
     if not result.complete:
         raise UsageError(f"{path} is of an incomplete sweep (no 'complete: true' footer). Resume it with --resume.")
     return result
+
+
+class _Head(msgspec.Struct):
+    """What tells the files apart."""
+
+    schema: str = ""
+
+
+def read_results_and_sweeps(paths: Iterable[Path]) -> tuple[list[Results], list[SweepResult]]:
+    """Read results and sweep files, told apart by their schema; raises :class:`UsageError` as their readers do."""
+    runs, sweeps = [], []
+    for path in paths:
+        try:
+            swept = msgspec.json.decode(path.read_bytes(), type=_Head).schema.startswith("golden-sweep/")
+        except (OSError, msgspec.MsgspecError):
+            swept = False  # the reader of results files says what is wrong
+        if swept:
+            sweeps.append(read_sweep(path))
+        else:
+            runs.append(read_results(path))
+    return runs, sweeps

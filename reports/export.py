@@ -3,10 +3,13 @@
 import csv
 import io
 import re
+from collections.abc import Sequence
 
 import msgspec
 
 from golden.results import EntryPointResult, Results, Tally
+from golden.sweepfile import SweepResult
+from reports import sweeps as sweeping
 from reports import tables, text
 from reports.summary import COUNTS, labels, ranked
 from reports.tables import Table
@@ -39,6 +42,9 @@ CSV_HEADER = (
     "worst_index",
     "worst_expected_bits",
     "worst_got_bits",
+    "space",
+    "points",
+    "share",
 )
 
 _LATEX = {
@@ -63,14 +69,17 @@ _LATEX = {
 }
 
 
-def render_json(runs: list[Results]) -> str:
-    """Return all runs, best first, in one document; each is a whole results file."""
-    document = {"schema": REPORT_SCHEMA, "results": ranked(runs)}
+def render_json(runs: Sequence[Results], sweeps: Sequence[SweepResult] = ()) -> str:
+    """Return all runs, best first, and all sweeps in one document; each is a whole file."""
+    document = {"schema": REPORT_SCHEMA, "results": ranked(runs), "sweeps": sweeping.ordered(sweeps)}
     return msgspec.json.format(msgspec.json.encode(document), indent=1).decode() + "\n"
 
 
-def render_csv(runs: list[Results]) -> str:
-    """Return one row for each build, entry point, tier and group; one without group where nothing ran."""
+def render_csv(runs: Sequence[Results], sweeps: Sequence[SweepResult] = ()) -> str:
+    """Return one row for each build, entry point, tier and group; one without group where nothing ran.
+
+    Sweeps follow with the tier ``sweep``: no platform and no verdict are theirs.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(CSV_HEADER)
@@ -94,8 +103,20 @@ def render_csv(runs: list[Results]) -> str:
                 entry.status,
             )
             for row in _tiers(entry):
-                writer.writerow([_field(value) for value in (*head, *row)])
+                writer.writerow([_field(value) for value in (*head, *row, "", "", "")])
+    for sweep in sweeping.ordered(sweeps):
+        writer.writerow([_field(value) for value in _sweep(sweep)])
     return out.getvalue()
+
+
+def _sweep(sweep: SweepResult) -> tuple[str | int | float, ...]:
+    library = sweep.library
+    build = (text.build_label(sweep), "", "", library.sha256, library.compiler, library.machine, sweep.golden, "")
+    storage = "shared" if sweep.symbol.endswith("_s") else "private"
+    what = (sweep.symbol, sweep.operator, sweep.dtype, storage, "false", "", "sweep", sweeping.group(sweep))
+    _, *numbers = _tally(sweep.tally, lower_bound=not sweep.exhaustive)
+    space = (sweeping.space(sweep), sweep.points, sweep.share)
+    return (*build, *what, sweeping.grade(sweep), *numbers, *space)
 
 
 def _tiers(entry: EntryPointResult) -> list[tuple[str | int | float, ...]]:
@@ -105,11 +126,11 @@ def _tiers(entry: EntryPointResult) -> list[tuple[str | int | float, ...]]:
     return rows or [("required", "", *_tally(Tally()))]
 
 
-def _tally(tally: Tally) -> tuple[str | int | float, ...]:
+def _tally(tally: Tally, lower_bound: bool = True) -> tuple[str | int | float, ...]:
     worst = tally.worst
     where = (worst.case, worst.index, worst.expected.bits, worst.got.bits) if worst else ("", "", "", "")
     errors = tuple(getattr(tally, name) if tally.measured else "" for name in _ERRORS)
-    return (tally.grade, *(getattr(tally, name) for name in COUNTS), *errors, "true", *where)
+    return (tally.grade, *(getattr(tally, name) for name in COUNTS), *errors, str(lower_bound).lower(), *where)
 
 
 def _field(value: str | int | float) -> str | int | float:
@@ -125,13 +146,14 @@ def latex_escape(words: str) -> str:
     return re.sub(r'[\\{}$&#_%~^<>"|≥≤–−]', lambda m: _LATEX[m[0]], text.visible(words))
 
 
-def render_latex(runs: list[Results]) -> str:
+def render_latex(runs: Sequence[Results], sweeps: Sequence[SweepResult] = ()) -> str:
     r"""Return plain ``tabular`` environments to ``\input`` into a paper; no package is needed."""
     ordered = ranked(runs)
     lines = [f"% {text.ULP_DEFINITION}", f"% {text.LOWER_BOUND}", ""]
     if len(ordered) > 1:
         lines += _tabular(tables.ranking(ordered))
-    lines += _tabular(tables.matrix_table(ordered))
+    lines += _tabular(tables.matrix_table(ordered, sweeps))
+    lines += _tabular(tables.sweeps(sweeps))
     for run, label in zip(ordered, labels(ordered), strict=True):
         title = f"{label} {text.verdict(run)} {run.platform.name}"
         lines += [rf"\paragraph{{{latex_escape(title)}}} {latex_escape(text.stand_in(run))}", ""]

@@ -2,31 +2,55 @@
 
 import html
 import re
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
 from golden.results import EntryPointResult, Number, Results
+from golden.sweepfile import SweepResult
 from reports import tables, text
-from reports.summary import Problem, facts, labels, problems, ranked
+from reports.messages import language, tr
+from reports.summary import Problem, facts, labels, problems, ranked, reason
 from reports.tables import Table
 
 #: Failing cases listed for one entry point; ``report.html`` and ``results.json`` have more.
 _FAILING_SHOWN = 20
+#: ``$GITHUB_STEP_SUMMARY`` takes 1 MiB and drops a longer document whole.
+_LIMIT = 1_000_000
 
 
-def render_markdown(runs: list[Results]) -> str:
-    """Return one Markdown document; several runs are compared first, best first, then told one by one."""
+def render_markdown(runs: Sequence[Results], sweeps: Sequence[SweepResult] = ()) -> str:
+    """Return one Markdown document; several runs are compared first, best first, then told one by one.
+
+    It has at most 1,000,000 bytes: where that is not enough the sections of the last runs are left out, and it says so.
+    """
     ordered = ranked(runs)
-    if len(ordered) == 1:
-        lines = _run(ordered[0], text.build_label(ordered[0]), "#")
+    sections = [_run(run, label, "##") for run, label in zip(ordered, labels(ordered), strict=True)]
+    for shown in range(len(ordered), -1, -1):
+        document = "\n".join(_document(ordered, sweeps, sections[:shown])) + "\n"
+        if len(document.encode()) <= _LIMIT:
+            break
+    return document
+
+
+def _document(ordered: list[Results], sweeps: Sequence[SweepResult], sections: list[list[str]]) -> list[str]:
+    compared = _table(tables.sweeps(sweeps), "##") if sweeps else []
+    if sweeps or len(ordered) > 1:
+        compared = _table(tables.matrix_table(ordered, sweeps), "##") + compared
+    left_out = len(ordered) - len(sections)
+    if len(ordered) == 1 and not left_out:
+        lines = _run(ordered[0], text.build_label(ordered[0]), "#") + compared
     else:
-        lines = [f"# Accuracy of {len(ordered)} builds", "", text.LOWER_BOUND, ""]
-        lines += _table(tables.ranking(ordered), "##") + _table(tables.matrix_table(ordered), "##")
-        for run, label in zip(ordered, labels(ordered), strict=True):
-            lines += _run(run, label, "##")
-    lines += ["---", "", text.ULP_DEFINITION, "", text.LOWER_BOUND, "", "Grades, best first:", ""]
-    lines += [f"- **{grade}**: {meaning}." for grade, meaning in text.GRADE_MEANINGS.items()]
-    return "\n".join(lines) + "\n"
+        lines = [f"# {tables.title(ordered, sweeps)}", "", tr(text.LOWER_BOUND), ""]
+        lines += _table(tables.ranking(ordered), "##") + compared
+        lines += [line for section in sections for line in section]
+    if left_out:
+        lines += [
+            tr("The sections of {count} are left out here: see the HTML report.", count=text.plural(left_out, "build")),
+            "",
+        ]
+    lines += ["---", "", tr(text.ULP_DEFINITION), "", tr(text.LOWER_BOUND), "", tr("Grades, best first:"), ""]
+    return lines + [f"- **{grade}**: {tr(meaning)}" + tr(".") for grade, meaning in text.GRADE_MEANINGS.items()]
 
 
 def code(name: str) -> str:
@@ -49,26 +73,28 @@ def plain(words: str) -> str:
 def _run(run: Results, label: str, level: str) -> list[str]:
     """Return the whole report of one run with headings from ``level`` on."""
     below = level + "#"
-    mark = "CONFORMS" if run.verdict == "conforms" else "FAILS"
+    mark = tr("CONFORMS") if run.verdict == "conforms" else tr("FAILS")
     lines = [
         f"{level} {code(label)} {text.verdict(run)} {plain(run.platform.name)}",
         "",
-        f"**{mark}**: {plain(run.reason)}",
+        f"**{mark}**{tr(': ')}{plain(reason(run))}",
+        *([] if language() == "en" else ["", f"> {plain(run.reason)}"]),
         "",
-        f"- Platform: {code(run.platform.name)}",
-        f"- Target: {code(run.target)}",
+        f"- {tr('Platform')}{tr(': ')}{code(run.platform.name)}",
+        f"- {tr('Target')}{tr(': ')}{code(run.target)}",
         f"- {plain(text.stand_in(run))}",
         "",
     ]
     if found := problems(run):
-        lines += [f"{below} Who fails and why", ""]
+        lines += [f"{below} {tr('Who fails and why')}", ""]
         for problem in found:
             lines += _problem(problem)
         lines += [""]
-    lines += [f"{below} What was judged", ""]
-    lines += [f"- {plain(f.name)}: {code(f.value) if f.code else plain(f.value)}" for f in facts(run)]
-    lines += ["", text.ULP_DEFINITION, text.LOWER_BOUND, ""]
+    lines += [f"{below} {tr('What was judged')}", ""]
+    lines += [f"- {plain(f.name)}{tr(': ')}{code(f.value) if f.code else plain(f.value)}" for f in facts(run)]
+    lines += ["", tr(text.ULP_DEFINITION), tr(text.LOWER_BOUND), ""]
     lines += _table(tables.entry_points(run), below)
+    lines += _table(tables.all_contracts(run), below)
     for entry in run.entry_points:
         lines += _entry(entry, below)
     lines += _table(tables.findings(run), below) + _table(tables.evaluation_orders(run), below)
@@ -76,19 +102,21 @@ def _run(run: Results, label: str, level: str) -> list[str]:
 
 
 def _problem(problem: Problem) -> list[str]:
-    names = ", ".join(map(code, problem.symbols)) or "The build"
-    lines = [f"- **{names}** {plain(problem.summary)}."]
+    names = ", ".join(map(code, problem.symbols)) or tr("The build")
+    lines = [f"- **{names}** {plain(problem.summary)}{tr('.')}"]
     if failure := problem.failure:
-        message = plain(failure.message).rstrip(".")
-        lines += [f"  Class {code(failure.klass)}, case {code(failure.case)}: {message}."]
+        place = tr("Class {klass}, case {case}", klass=code(failure.klass), case=code(failure.case))
+        lines += [f"  {place}{tr(': ')}{plain(failure.message).rstrip('.')}{tr('.')}"]
         if first := failure.first:
             inputs = ", ".join(f"{plain(name)} = {_number(value)}" for name, value in first.inputs.items())
-            outcome = f"expected {_number(first.expected)}, got {_number(first.got)}"
-            lines += [f"  Element {first.index}: {inputs};", f"  {outcome}: {plain(text.error(first))}."]
+            outcome = tr("expected {expected}, got {got}", expected=_number(first.expected), got=_number(first.got))
+            lines += [f"  {tr('Element {index}', index=first.index)}{tr(': ')}{inputs}{tr('; ').rstrip()}"]
+            lines += [f"  {outcome}{tr(': ')}{plain(text.error(first))}{tr('.')}"]
         if failure.case and problem.symbols:
-            lines += [f"  Show it: {code(text.repro_command('results.json', failure.case, problem.symbols[0]))}"]
+            command = text.repro_command("results.json", failure.case, problem.symbols[0])
+            lines += [f"  {tr('Show it')}{tr(': ')}{code(command)}"]
     if problem.also:
-        lines += [f"  Also: {plain(', '.join(problem.also))}."]
+        lines += [f"  {tr('Also')}{tr(': ')}{plain(', '.join(problem.also))}{tr('.')}"]
     return lines
 
 
@@ -109,7 +137,7 @@ def _entry(entry: EntryPointResult, level: str) -> list[str]:
     parts += _table(tables.worst(entry), below)
     parts += _table(tables.failing_cases(entry, _FAILING_SHOWN), below)
     parts += _table(tables.classes(entry), below)
-    parts += _table(tables.groups(entry.stress, tables.STRESS_TITLE), below)
+    parts += _table(tables.groups(entry.stress, tables.stress_title()), below)
     parts += _table(tables.special_values(entry.stress), below)
     return [f"{level} {code(entry.symbol)}", "", *parts] if parts else []
 
@@ -124,13 +152,14 @@ def _table(table: Table, level: str) -> list[str]:
     align = ["right" if i in table.numeric else "left" for i in range(len(table.header))]
     header = [plain(name) for name in table.header]
     body = tabulate(rows, header, tablefmt="github", colalign=align, disable_numparse=True)
-    return [f"{level} {plain(table.title)}", "", *body.splitlines(), ""]
+    note = [plain(table.note), ""] if table.note else []
+    return [f"{level} {plain(table.title)}", "", *body.splitlines(), "", *note]
 
 
 def _profile(run: Results, level: str) -> list[str]:
-    lines = [f"{level} Platform profile {code(run.platform.name)}", ""]
-    stated = ("Stated by the vendor's pages", run.platform.stated)
-    assumed = ("Assumed by the profile, stated nowhere", run.platform.assumed)
+    lines = [f"{level} {tr('Platform profile')} {code(run.platform.name)}", ""]
+    stated = (tr("Stated by the vendor’s pages"), run.platform.stated)
+    assumed = (tr("Assumed by the profile, stated nowhere"), run.platform.assumed)
     for name, sentences in (stated, assumed):
-        lines += [f"{name}:", "", *(f"- {plain(sentence)}" for sentence in sentences or ["nothing"]), ""]
+        lines += [f"{name}{tr(':')}", "", *(f"- {plain(sentence)}" for sentence in sentences or [tr("nothing")]), ""]
     return lines

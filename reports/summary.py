@@ -1,6 +1,6 @@
 """What a run comes to: order of builds, sums over groups, who fails and why, header facts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -8,6 +8,7 @@ import msgspec
 
 from golden.results import GRADES, EntryPointResult, Failure, Results, Tally
 from reports import text
+from reports.messages import language, tr
 
 #: The counts of a tally; they add up.
 COUNTS = (
@@ -59,7 +60,7 @@ class Shares:
         return self.correct + self.legal + self.failing
 
 
-def ranked(runs: list[Results]) -> list[Results]:
+def ranked(runs: Sequence[Results]) -> list[Results]:
     """Order builds: those that conform, then by failing entry points, failing cases, and name."""
     return sorted(
         runs,
@@ -74,7 +75,7 @@ def ranked(runs: list[Results]) -> list[Results]:
     )
 
 
-def labels(runs: list[Results]) -> list[str]:
+def labels(runs: Sequence[Results]) -> list[str]:
     """Return a name for each build; those that share file name and platform are told apart by digest."""
     names = [(run.platform.name, text.build_label(run)) for run in runs]
     result = []
@@ -147,51 +148,81 @@ def problems(run: Results) -> list[Problem]:
     for finding in run.findings:
         if finding.severity == "failure" and not any(finding.symbol in p.symbols for p in found.values()):
             symbols = [finding.symbol] if finding.symbol else []
-            summary = f"{text.words(finding.kind)}: {finding.message}"
+            summary = f"{text.words(finding.kind)}: {finding.message.rstrip('.')}"
             found[id(finding)] = Problem(symbols, "fail", True, summary)
     return list(found.values())
 
 
 def _summary(entry: EntryPointResult) -> str:
-    optional = "" if entry.required else " (not required by this platform)"
+    optional = "" if entry.required else tr(" (not required by this platform)")
     if entry.status == "missing":
-        return f"missing: the library does not export it{optional}"
+        return tr("missing: the library does not export it") + optional
     if entry.failures and entry.status == "fail":
-        return f"{count_of(entry.failures, entry.cases)} fail{optional}"
+        return tr("{count} fail", count=count_of(entry.failures, entry.cases)) + optional
     return f"{text.words(entry.status)}{optional}" + (f": {entry.detail.rstrip('.')}" if entry.detail else "")
 
 
 def count_of(part: int, whole: int) -> str:
     """Write ``3 of 40 cases``."""
-    return f"{text.count(part)} of {text.plural(whole, 'case')}"
+    return tr("{part} of {whole}", part=text.count(part), whole=text.plural(whole, "case"))
+
+
+def reason(run: Results) -> str:
+    """Return the verdict in one sentence: the run's own, or in another language what its entry points come to."""
+    if language() == "en":
+        return run.reason
+    bad, required = failing_entry_points(run), [e for e in run.entry_points if e.required]
+    if not any(e.cases for e in required):
+        return tr("Nothing was run for {platform}.", platform=run.platform.name)
+    told = {"platform": run.platform.name, "required": len(required), "bad": len(bad)}
+    if not bad:
+        if run.verdict == "conforms":
+            return tr("All {required} entry points judged for {platform} pass.", **told)
+        return tr("The build does not conform to {platform}.", **told)
+    names = tr(", ").join(f"{e.symbol} ({text.label(e.status)})" for e in bad)
+    return tr("{bad} of {required} entry points that {platform} requires do not pass: {names}.", names=names, **told)
 
 
 def facts(run: Results) -> list[Fact]:
     """Return the header: everything that is needed to know what the numbers belong to."""
     library, host, platform, probe = run.library, run.host, run.platform, run.probe
     lines = [
-        Fact("Target", run.target, code=True),
-        Fact("Library", library.path if library.path != run.target else "", code=True),
+        Fact(tr("Target"), run.target, code=True),
+        Fact(tr("Library"), library.path if library.path != run.target else "", code=True),
         Fact("SHA-256", library.sha256, code=True),
-        Fact("Compiler", library.compiler),
-        Fact("Built for", library.machine, code=True),
+        Fact(tr("Compiler"), library.compiler),
+        Fact(tr("Built for"), library.machine, code=True),
         Fact(
-            "Platform profile",
-            f"{platform.name}: {text.plural(platform.cores, 'core')}, {', '.join(platform.dtypes)}, "
-            f"subnormals {platform.subnormals}, half is {platform.half}",
+            tr("Platform profile"),
+            tr(
+                "{name}: {cores}, {dtypes}, subnormals {subnormals}, half is {half}",
+                name=platform.name,
+                cores=text.plural(platform.cores, "core"),
+                dtypes=", ".join(platform.dtypes),
+                subnormals=platform.subnormals,
+                half=platform.half,
+            ),
         ),
         Fact(
-            "Host (judged on, not the platform)",
+            tr("Host (judged on, not the platform)"),
             f"{host.machine}, {host.system}, Python {host.python}, NumPy {host.numpy}",
         ),
-        Fact("Vectors", f"suite {run.vectors.suite}, {text.plural(run.vectors.cases, 'case')}"),
-        *(Fact(f"Digest of {name}", d, code=True) for name, d in sorted(run.vectors.digests.items())),
-        Fact("Options", ", ".join(f"{k}={v}" for k, v in sorted(run.options.items())) or "defaults"),
         Fact(
-            "Found by probing",
-            f"half passed as {probe.half_abi}; reduction numbers {probe.reduction_enum}; subnormals {probe.subnormals}",
+            tr("Vectors"),
+            tr("suite {suite}, {cases}", suite=run.vectors.suite, cases=text.plural(run.vectors.cases, "case")),
         ),
-        Fact("golden version", run.golden),
-        Fact("Run time", f"{run.seconds:.1f} s"),
+        *(Fact(tr("Digest of {file}", file=name), d, code=True) for name, d in sorted(run.vectors.digests.items())),
+        Fact(tr("Options"), ", ".join(f"{k}={v}" for k, v in sorted(run.options.items())) or tr("defaults")),
+        Fact(
+            tr("Found by probing"),
+            tr(
+                "half passed as {abi}; reduction numbers {numbers}; subnormals {subnormals}",
+                abi=probe.half_abi,
+                numbers=probe.reduction_enum,
+                subnormals=probe.subnormals,
+            ),
+        ),
+        Fact(tr("golden version"), run.golden),
+        Fact(tr("Run time"), f"{run.seconds:.1f} s"),
     ]
     return [fact for fact in lines if fact.value]

@@ -2,26 +2,33 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from golden.results import Element, EntryPointResult, Results, Tally
+from golden.results import CONTRACTS, GRADES, Contract, Element, EntryPointResult, Results, Tally
+from golden.sweepfile import SweepResult
+from reports import sweeps as sweeping
 from reports import text
-from reports.summary import failing_entry_points, labels, merged, ranked
+from reports.messages import tr
+from reports.summary import failing_entry_points, labels, merged, ranked, reason
 
-#: How many worst elements a report shows for one entry point.
+#: How many worst cases a report shows for one entry point.
 WORST_SHOWN = 10
-_ERROR_HEADER = ("Max ulp", "Mean ulp", "p99.9 ulp", "Bias ulp")
-STRESS_TITLE = "Stress tier (outside documented or realistic ranges; does not decide unless strict)"
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of plain text. The first column names the row; ``code`` and ``numeric`` are column numbers."""
+    """A table of plain text. The first column names the row; ``code`` and ``numeric`` are column numbers.
+
+    ``foreign``: columns of sentences that come from results and stay in their language.
+    """
 
     title: str
     header: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
     code: frozenset[int] = frozenset()
     numeric: frozenset[int] = frozenset()
+    foreign: frozenset[int] = frozenset()
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,19 +43,37 @@ class Cell:
         return f"{self.max_ulp} {self.word}" if self.max_ulp else self.word
 
 
+class RowKey(NamedTuple):
+    """What a row of the matrix is about; ``space``: the sweep's, empty for the sampled vectors."""
+
+    operator: str
+    dtype: str
+    group: str
+    space: str = ""
+
+
 @dataclass(frozen=True)
 class Matrix:
-    """Accuracy of several builds. ``rows``: (operator, dtype, group) with one cell a build."""
+    """Accuracy of several builds: (platform, build) a column, one cell a column in each row."""
 
-    columns: list[tuple[str, str]]  #: (platform, build)
-    rows: list[tuple[tuple[str, str, str], list[Cell | None]]]
+    columns: list[tuple[str, str]]
+    rows: list[tuple[RowKey, list[Cell | None]]]
 
-    def sections(self) -> dict[tuple[str, str], list[tuple[str, list[Cell | None]]]]:
+    def sections(self) -> dict[tuple[str, str], list[tuple[RowKey, list[Cell | None]]]]:
         """Return the rows by (operator, dtype)."""
-        found: dict[tuple[str, str], list[tuple[str, list[Cell | None]]]] = {}
-        for (operator, dtype, group), cells in self.rows:
-            found.setdefault((operator, dtype), []).append((group, cells))
+        found: dict[tuple[str, str], list[tuple[RowKey, list[Cell | None]]]] = {}
+        for key, cells in self.rows:
+            found.setdefault((key.operator, key.dtype), []).append((key, cells))
         return found
+
+
+def _error_header() -> tuple[str, ...]:
+    return tr("Max ulp"), tr("Mean ulp"), tr("p99.9 ulp"), tr("Bias ulp")
+
+
+def stress_title() -> str:
+    """Return the title of tables of the stress tier."""
+    return tr("Stress tier (outside documented or realistic ranges; does not decide unless strict)")
 
 
 def entry_points(run: Results) -> Table:
@@ -56,10 +81,10 @@ def entry_points(run: Results) -> Table:
     rows = []
     for entry in run.entry_points:
         total = merged(entry.groups.values())
-        status = entry.status if entry.required else f"{entry.status} (not required)"
+        status = text.label(entry.status) + ("" if entry.required else tr(" (not required)"))
         rows.append((entry.symbol, status, entry.grade, text.count(entry.cases), *_statistics(entry, total)))
-    header = ("Entry point", "Status", "Grade", "Cases", "Elements", "Misrounded", *_ERROR_HEADER)
-    return Table("Entry points", header, rows, frozenset({0}), frozenset(range(3, 10)))
+    names = (tr("Entry point"), tr("Status"), tr("Grade"), tr("Cases"), tr("Elements"), tr("Misrounded"))
+    return Table(tr("Entry points"), (*names, *_error_header()), rows, frozenset({0}), frozenset(range(3, 10)))
 
 
 def _statistics(entry: EntryPointResult, total: Tally) -> tuple[str, ...]:
@@ -80,9 +105,10 @@ def _moments(tally: Tally) -> tuple[str, str, str]:
     return text.mean(tally.mean_ulp), text.ulp(p999), text.signed(tally.bias_ulp)
 
 
-def groups(tallies: dict[str, Tally], title: str = "By reduction or beta") -> Table:
+def groups(tallies: dict[str, Tally], title: str = "") -> Table:
     """Return one row a group: counts, error statistics, grade."""
-    header = ("Group", "Cases", "Elements", "Misrounded", "Failing", *_ERROR_HEADER, "Grade")
+    counts = (tr("Group"), tr("Cases"), tr("Elements"), tr("Misrounded"), tr("Failing"))
+    header = (*counts, *_error_header(), tr("Grade"))
     rows = [
         (
             name,
@@ -96,51 +122,95 @@ def groups(tallies: dict[str, Tally], title: str = "By reduction or beta") -> Ta
         )
         for name, t in tallies.items()
     ]
-    return Table(title, header, rows, frozenset({0}), frozenset(range(1, 9)))
+    return Table(title or tr("By reduction or beta"), header, rows, frozenset({0}), frozenset(range(1, 9)))
 
 
 def special_values(tallies: dict[str, Tally]) -> Table:
     """Return the counts of mismatched NaN, infinity and zero; without rows when there is none."""
-    header = ("Group", "NaN", "Infinity", "Overflow", "Zero", "Sign of zero (conforms)")
+    header = (tr("Group"), "NaN", tr("Infinity"), tr("Overflow"), tr("Zero"), tr("Sign of zero (conforms)"))
     rows = [
         (name, *map(text.count, numbers))
         for name, t in tallies.items()
         if any(numbers := (t.nan, t.infinity, t.overflow, t.zero, t.zero_sign))
     ]
-    title = "Mismatched NaN, infinity and zero (counted apart)"
+    title = tr("Mismatched NaN, infinity and zero (counted apart)")
     return Table(title, header, rows, frozenset({0}), frozenset(range(1, 6)))
 
 
 def worst_elements(entry: EntryPointResult) -> list[Element]:
-    """Return the worst elements known: mismatches that are no distances first, then by error."""
-    known = [f.first for f in entry.failing if f.first] + [t.worst for t in entry.groups.values() if t.worst]
-    unique = {(e.case, e.index): e for e in known if e.ulp or e.expected.bits != e.got.bits}
-    return sorted(unique.values(), key=lambda e: (e.ulp != 0, -e.ulp, e.case, e.index))[:WORST_SHOWN]
+    """Return the worst element of each of the worst cases: mismatches that are no distances first, then by error."""
+    known = entry.worst + [f.first for f in entry.failing if f.first]
+    known += [t.worst for t in entry.groups.values() if t.worst]
+    worst: dict[str, Element] = {}
+    for e in sorted(known, key=lambda e: (e.ulp != 0, -e.ulp, e.case, e.index)):
+        if e.ulp or e.expected.bits != e.got.bits:
+            worst.setdefault(e.case, e)
+    return list(worst.values())[:WORST_SHOWN]
 
 
 def worst(entry: EntryPointResult) -> Table:
-    """Return the worst elements with what went in, what was expected and what came out."""
+    """Return the worst cases with what went in, what was expected and what came out."""
     rows = [
         (
             f"{e.case} [{e.index}]",
             text.ulp(e.ulp) if e.ulp else text.words(e.kind),
             text.ulp(e.bound),
-            "; ".join(f"{name} = {text.number(value)}" for name, value in e.inputs.items()),
             text.number(e.expected),
             text.number(e.got),
+            "; ".join(f"{name} = {text.number(value)}" for name, value in e.inputs.items()),
         )
         for e in worst_elements(entry)
     ]
-    header = ("Case [element]", "Error (ulp)", "Legal (ulp)", "Inputs", "Expected", "Got")
-    return Table("Worst inputs", header, rows, frozenset({0, 3, 4, 5}), frozenset({1, 2}))
+    header = (tr("Case [element]"), tr("Error (ulp)"), tr("Legal (ulp)"), tr("Expected"), tr("Got"), tr("Inputs"))
+    return Table(tr("Worst cases"), header, rows, frozenset({0, 3, 4, 5}), frozenset({1, 2}))
+
+
+def contracts(entry: EntryPointResult) -> Table:
+    """Return the contracts beside the numbers: how often each was checked, in how many cases it was broken."""
+    return _contracts([entry])
+
+
+def all_contracts(run: Results) -> Table:
+    """Return the contracts over all entry points of a run, with those that break them."""
+    return _contracts(run.entry_points, symbols=True)
+
+
+def _contracts(entries: Sequence[EntryPointResult], symbols: bool = False) -> Table:
+    rows = []
+    for name in CONTRACTS:
+        found = [(e.symbol, c) for e in entries for c in e.contracts if c.name == name]
+        if not found:
+            continue
+        broken = sum(c.broken for _, c in found)
+        by = ", ".join(s for s, c in found if c.broken) or text.NONE
+        row = [
+            name,
+            tr(text.CONTRACT_MEANINGS[name]),
+            _checked(name, [c for _, c in found]),
+            text.plural(broken, "case") if broken else "0",
+            tr("decides") if name in text.DECIDING else tr("remark"),
+        ]
+        rows.append((*row, by) if symbols else tuple(row))
+    names = (tr("Contract"), tr("Demands"), tr("Checked"), tr("Broken in"), tr("When broken"))
+    header = (*names, tr("By")) if symbols else names
+    note = tr(text.CONTRACTS_COUNTED)
+    return Table(tr("Contracts checked"), header, rows, frozenset({0, 5}), frozenset({2, 3}), note=note)
+
+
+def _checked(name: str, found: Sequence[Contract]) -> str:
+    if not any(c.observable for c in found):
+        return tr("not observable by this runner")
+    checked = sum(c.checked for c in found)
+    unit = "invocation" if CONTRACTS[name] == "invocations" else "case"
+    return text.plural(checked, unit) if checked else tr("not checked by these vectors")
 
 
 def classes(entry: EntryPointResult) -> Table:
     """Return the classes of cases with counts, failing classes first."""
     ordered = sorted(entry.classes.items(), key=lambda item: (-item[1].get("failures", 0), item[0]))
     rows = [(name, text.count(n.get("cases", 0)), text.count(n.get("failures", 0))) for name, n in ordered]
-    header = ("Class", "Cases", "Failing cases")
-    return Table("Classes of cases", header, rows, frozenset({0}), frozenset({1, 2}))
+    header = (tr("Class"), tr("Cases"), tr("Failing cases"))
+    return Table(tr("Classes of cases"), header, rows, frozenset({0}), frozenset({1, 2}))
 
 
 def failing_cases(entry: EntryPointResult, limit: int) -> Table:
@@ -148,11 +218,11 @@ def failing_cases(entry: EntryPointResult, limit: int) -> Table:
     rows = [
         (f.case, f.klass, f.tier, text.words(f.kind), text.count(f.elements), f.message) for f in entry.failing[:limit]
     ]
-    title = "Failing cases"
+    title = tr("Failing cases")
     if entry.failures > len(rows) > 0:
-        title += f" ({len(rows)} of {text.count(entry.failures)} shown)"
-    header = ("Case", "Class", "Tier", "Kind", "Bad elements", "Message")
-    return Table(title, header, rows, frozenset({0, 1}), frozenset({4}))
+        title += tr(" ({shown} of {all} shown)", shown=len(rows), all=text.count(entry.failures))
+    header = (tr("Case"), tr("Class"), tr("Tier"), tr("Kind"), tr("Bad elements"), tr("Message"))
+    return Table(title, header, rows, frozenset({0, 1}), frozenset({4}), frozenset({5}))
 
 
 def findings(run: Results, symbol: str | None = None) -> Table:
@@ -160,37 +230,68 @@ def findings(run: Results, symbol: str | None = None) -> Table:
     order = ("failure", "warning", "info")
     chosen = [f for f in run.findings if symbol is None or f.symbol == symbol]
     rows = [
-        (text.words(f.kind), f.severity, f.symbol or text.NONE, f.case or text.NONE, f.message)
+        (text.words(f.kind), tr(text.SEVERITIES[f.severity]), f.symbol or text.NONE, f.case or text.NONE, f.message)
         for f in sorted(chosen, key=lambda f: order.index(f.severity))
     ]
-    header = ("Finding", "Severity", "Entry point", "Case", "Message")
-    return Table("Findings", header, rows, frozenset({2, 3}))
+    header = (tr("Finding"), tr("Severity"), tr("Entry point"), tr("Case"), tr("Message"))
+    return Table(tr("Findings"), header, rows, frozenset({2, 3}), foreign=frozenset({4}))
 
 
 def evaluation_orders(run: Results) -> Table:
     """Return which order of evaluation each entry point was found to use."""
     rows = sorted(run.probe.evaluation_order.items())
-    return Table("Order of evaluation, as found", ("Entry point", "Order"), rows, frozenset({0, 1}))
+    return Table(tr("Order of evaluation, as found"), (tr("Entry point"), tr("Order")), rows, frozenset({0, 1}))
 
 
-def matrix(runs: list[Results]) -> Matrix:
-    """Return the accuracy of all builds side by side; of shared and private storage the worse counts."""
-    ordered = ranked(runs)
-    names: dict[tuple[str, str, str], None] = {}
+def matrix(runs: Sequence[Results], sweeps: Sequence[SweepResult] = ()) -> Matrix:
+    """Return the accuracy of all builds side by side; of shared and private storage the worse counts.
+
+    Sweeps stand in the columns of their builds, each space in a row of its own beneath the sampled vectors' row;
+    a build that was swept only has a column of its own.
+    """
+    ordered, swept = ranked(runs), sweeping.ordered(sweeps)
+    judged = {sweeping.build_key(run) for run in ordered}
+    alone = {sweeping.build_key(s): text.build_label(s) for s in swept if sweeping.build_key(s) not in judged}
+    names: dict[RowKey, None] = {}
     for run in ordered:
         for entry in run.entry_points:
-            names.update({(entry.operator, entry.dtype, group): None for group in entry.groups})
+            names.update({RowKey(entry.operator, entry.dtype, group): None for group in entry.groups})
     measured = {name[:2] for name in names}
     for run in ordered:
         for entry in run.entry_points:
             if (entry.operator, entry.dtype) not in measured:
-                names[entry.operator, entry.dtype, text.NONE] = None
-    first = list(dict.fromkeys(name[:2] for name in names))
-    keys = sorted(names, key=lambda name: first.index(name[:2]))  # stable: groups keep their order
-    return Matrix(
-        [(r.platform.name, label) for r, label in zip(ordered, labels(ordered), strict=True)],
-        [(key, [_cell(run, *key) for run in ordered]) for key in keys],
-    )
+                names[RowKey(entry.operator, entry.dtype, text.NONE)] = None
+    names.update({_sweep_key(s): None for s in swept})
+    sections, groups = list(dict.fromkeys(n[:2] for n in names)), list(dict.fromkeys(n[:3] for n in names))
+    # Stable: groups keep their order, and sampled rows come before those of sweeps.
+    keys = sorted(names, key=lambda n: (sections.index(n[:2]), groups.index(n[:3]), n.space != ""))
+    columns = [(r.platform.name, label) for r, label in zip(ordered, labels(ordered), strict=True)]
+    columns += [(tr("sweep only"), _told_apart(label, key, alone)) for key, label in alone.items()]
+    rows = []
+    for key in keys:
+        if key.space:
+            mine = [s for s in swept if _sweep_key(s) == key]
+            builds = [*map(sweeping.build_key, ordered), *alone]
+            rows.append((key, [_sweep_cell([s for s in mine if sweeping.build_key(s) == b]) for b in builds]))
+        else:
+            rows.append((key, [*(_cell(run, *key[:3]) for run in ordered), *(None for _ in alone)]))
+    return Matrix(columns, rows)
+
+
+def _sweep_key(sweep: SweepResult) -> RowKey:
+    place = f"{sweeping.space(sweep)}: {sweeping.extent(sweep)}"
+    return RowKey(sweep.operator, sweep.dtype, sweeping.group(sweep), place)
+
+
+def _told_apart(label: str, key: str, all_labels: dict[str, str]) -> str:
+    return label if list(all_labels.values()).count(label) == 1 else f"{label} ({key[:8]})"
+
+
+def _sweep_cell(sweeps: Sequence[SweepResult]) -> Cell | None:
+    if not sweeps:
+        return None
+    worst = max(sweeps, key=lambda s: (GRADES.index(sweeping.grade(s)), s.tally.max_ulp))
+    return Cell(sweeping.maximum(worst), sweeping.grade(worst), sweeping.grade(worst))
 
 
 def _cell(run: Results, operator: str, dtype: str, group: str) -> Cell | None:
@@ -200,31 +301,68 @@ def _cell(run: Results, operator: str, dtype: str, group: str) -> Cell | None:
     maximum = text.at_least(total.max_ulp, total.measured) if total.measured else ""
     absent = [e.status for e in entries if e.required and e.status in ("missing", "crash", "timeout")]
     if absent:
-        return Cell(maximum, "fails", absent[0])
+        return Cell(maximum, "fails", text.label(absent[0]))
     return Cell(maximum, total.grade, total.grade) if tallies else None
 
 
-def matrix_table(runs: list[Results]) -> Table:
+def matrix_table(runs: Sequence[Results], sweeps: Sequence[SweepResult] = ()) -> Table:
     """Return the accuracy matrix as a plain table."""
-    grid = matrix(runs)
-    header = ("Operator", "dtype", "Group", *(f"{platform} / {build}" for platform, build in grid.columns))
-    rows = [(*key, *(str(cell) if cell else text.NONE for cell in cells)) for key, cells in grid.rows]
-    return Table("Accuracy matrix (max ulp and grade)", header, rows, frozenset({0, 2}))
+    grid = matrix(runs, sweeps)
+    builds = [f"{platform} / {build}" for platform, build in grid.columns]
+    names = (tr("Operator"), tr("dtype"), tr("Group"))
+    rows = [(key, tuple(str(cell) if cell else text.NONE for cell in cells)) for key, cells in grid.rows]
+    title = tr("Accuracy matrix (max ulp and grade)")
+    if not sweeps:
+        return Table(title, (*names, *builds), [(*key[:3], *cells) for key, cells in rows], frozenset({0, 2}))
+    told = [(*key[:3], key.space or tr("sampled vectors"), *cells) for key, cells in rows]
+    return Table(title, (*names, tr("Inputs"), *builds), told, frozenset({0, 2}))
 
 
-def ranking(runs: list[Results]) -> Table:
+def sweeps(found: Sequence[SweepResult]) -> Table:
+    """Return one row a sweep: what was computed, and what came of it."""
+    rows = [
+        (
+            text.build_label(s),
+            s.symbol,
+            sweeping.group(s),
+            sweeping.space(s),
+            sweeping.extent(s),
+            text.misrounded(s.tally.misrounded, s.tally.measured),
+            sweeping.maximum(s),
+            *_moments(s.tally),
+            text.count(s.bound_exceeded),
+            sweeping.grade(s),
+        )
+        for s in sweeping.ordered(found)
+    ]
+    names = (tr("Build"), tr("Entry point"), tr("Group"), tr("Space"), tr("Computed"), tr("Misrounded"))
+    header = (*names, *_error_header(), tr("Outside every bound"), tr("Grade"))
+    note = tr(text.UPPER_BOUND)
+    return Table(
+        tr("Sweeps over whole input spaces"), header, rows, frozenset({0, 1, 2, 3}), frozenset(range(5, 11)), note=note
+    )
+
+
+def ranking(runs: Sequence[Results]) -> Table:
     """Return one row a build, fewest failures first."""
     ordered = ranked(runs)
     rows = [
         (
             label,
             r.platform.name,
-            r.verdict,
-            f"{len(failing_entry_points(r))} of {sum(e.required for e in r.entry_points)}",
+            tr("conforms") if r.verdict == "conforms" else tr("fails"),
+            tr("{part} of {whole}", part=len(failing_entry_points(r)), whole=sum(e.required for e in r.entry_points)),
             text.count(sum(e.failures for e in r.entry_points)),
-            r.reason,
+            reason(r),
         )
         for r, label in zip(ordered, labels(ordered), strict=True)
     ]
-    header = ("Build", "Platform", "Verdict", "Failing entry points", "Failing cases", "Reason")
-    return Table("Builds, fewest failures first", header, rows, frozenset({0}), frozenset({3, 4}))
+    header = (tr("Build"), tr("Platform"), tr("Verdict"), tr("Failing entry points"), tr("Failing cases"), tr("Reason"))
+    return Table(tr("Builds, fewest failures first"), header, rows, frozenset({0}), frozenset({3, 4}))
+
+
+def title(runs: Sequence[Results], sweeps: Sequence[SweepResult]) -> str:
+    """Return the title of a report on several files."""
+    if runs:
+        return tr("Accuracy of {builds}", builds=text.plural(len(runs), "build"))
+    return tr("Accuracy over {spaces}", spaces=text.plural(len(sweeps), "input space"))

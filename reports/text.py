@@ -7,6 +7,8 @@ import unicodedata
 
 from golden.judge import KINDS
 from golden.results import Element, Number, Results
+from golden.sweepfile import SweepResult
+from reports.messages import language, tr
 
 #: The definition printed wherever an error in ulp is printed.
 ULP_DEFINITION = (
@@ -17,6 +19,43 @@ LOWER_BOUND = (
     "The vectors are a sample of all inputs, so every maximum is a lower bound of the true maximum "
     "(marked ≥): other inputs may be worse."
 )
+UPPER_BOUND = (
+    "A sweep computes every input of a space, so its maximum is the true one for that space (marked ≤); "
+    "inputs outside the space may be worse."
+)
+LANDSCAPE = (
+    "Bars: the largest error in a binade; the mark in each: the mean. Below the thin line at 0.5 ulp every result "
+    "is the correctly rounded one."
+)
+CONTRACTS_COUNTED = (
+    "An invocation is one execution of a case; most cases are executed several times, with something that must not "
+    "matter changed each time. Where several things were changed at once, a case counts as broken for each of them "
+    "that cannot be excluded as the cause."
+)
+#: What each contract of golden.results.CONTRACTS demands.
+CONTRACT_MEANINGS = {
+    "returns": "every call returns: no crash, no hang",
+    "outside-access": "nothing beside the operands is read or written (inaccessible pages on both sides)",
+    "outside-write": "no byte beside the output is written",
+    "inputs-unchanged": "no input is written",
+    "untouched-operands": "operands that the reduction has no use for are not touched (they are inaccessible)",
+    "fp-environment": "rounding mode, flush bits and traps are as they were before the call",
+    "processes": "no process is started or left behind",
+    "output-written": "every output element is written (held against two different fillings)",
+    "small-sizes": "outputs of no element and of one element",
+    "core-mask": "same bits with every core mask",
+    "placement": "same bits wherever the operands lie: side of the guard page, alignment, offset against each other",
+    "output-fill": "same bits whatever the output held before",
+    "unread-operands": "same bits whatever operands hold that are passed for their size only",
+    "repetition": "same bits when the same call is repeated",
+    "position": "same bits for the same inputs at every position",
+    "storage": "same bits from shared and private storage",
+}
+#: Contracts that decide the verdict; other bits within every bound are a remark.
+DECIDING = (
+    *("returns", "outside-access", "outside-write", "inputs-unchanged", "fp-environment", "processes"),
+    *("output-written", "small-sizes"),
+)
 #: Grades with their meaning, best first.
 GRADE_MEANINGS = {
     "correctly-rounded": "every element is the exact value rounded once to nearest, ties to even",
@@ -25,11 +64,30 @@ GRADE_MEANINGS = {
     "legal": "every element is within the bound derived for the widest legal order of evaluation",
     "fails": "some element is outside every legal bound, or a contract is broken, or it did not run",
 }
+EXECUTED_ELSEWHERE = (
+    "The kernels were executed by a command: on which machine is not known here, and whoever made the run "
+    "answers for it. The outputs were judged on {host} and held to the profile of {profile}."
+)
+DUMPED_ELSEWHERE = (
+    "The kernels were executed elsewhere, and their outputs dumped: on which machine is not known here, and whoever "
+    "made the run answers for it. The outputs were judged on {host} and held to the profile of {profile}."
+)
 #: What stands where there is no number.
 NONE = "–"
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-_FAILURE_WORDS = {"pass": "passes", "fail": "fails", "timeout": "timed out", "crash": "crashed"}
+STORAGES = {"shared": "shared", "private": "private"}
+SEVERITIES = {"failure": "failure", "warning": "warning", "info": "info"}
+#: What happened to an entry point or a case, as a predicate.
+STATUS_WORDS = {
+    "pass": "passes",
+    "fail": "fails",
+    "timeout": "timed out",
+    "crash": "crashed",
+    "missing": "is missing",
+}
+#: The same as a label.
+STATUS_LABELS = {"pass": "pass", "fail": "fail", "timeout": "timeout", "crash": "crash", "missing": "missing"}
 
 
 def visible(text: str) -> str:
@@ -50,7 +108,12 @@ def _escaped(character: str) -> str:
 
 def words(name: str) -> str:
     """Write an identifier (a kind, a status) as words."""
-    return _FAILURE_WORDS.get(name, name.replace("_", " "))
+    return tr(STATUS_WORDS[name]) if name in STATUS_WORDS else name.replace("_", " ")
+
+
+def label(status: str) -> str:
+    """Write a status as the label of a row."""
+    return tr(STATUS_LABELS[status]) if status in STATUS_LABELS else status
 
 
 def count(number: int) -> str:
@@ -59,8 +122,10 @@ def count(number: int) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """Write a count with its noun."""
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+    """Write a count with its noun, an English one whose plural ends in s; the catalogue has it as ``{n} noun``."""
+    if language() == "en":
+        return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+    return tr("{n} " + noun, n=count(number))
 
 
 def percent(part: int, whole: int) -> str:
@@ -103,6 +168,11 @@ def at_least(value: float, measured: int) -> str:
     return f"≥ {ulp(value)}" if measured else NONE
 
 
+def at_most(value: float, measured: int) -> str:
+    """Write a maximum over a whole space, or a dash where nothing was measured."""
+    return f"≤ {ulp(value)}" if measured else NONE
+
+
 def number(value: Number | int | str) -> str:
     """Write a number as hex-float with bits and decimal, anything else as itself."""
     return f"{value.hex} ({value.bits}, {value.decimal})" if isinstance(value, Number) else str(value)
@@ -110,9 +180,10 @@ def number(value: Number | int | str) -> str:
 
 def error(element: Element) -> str:
     """Write how far an element is off, and what kind of mismatch it is where it is not just a distance."""
-    distance = f"{ulp(element.ulp)} ulp off, legal up to {ulp(element.bound)} ulp" if element.ulp else ""
-    kind = "" if element.kind == "value" else KINDS.get(element.kind, words(element.kind))
-    return "; ".join(filter(None, (kind, distance))) or "bits differ"
+    off = tr("{ulp} ulp off, legal up to {bound} ulp", ulp=ulp(element.ulp), bound=ulp(element.bound))
+    kind = tr(KINDS[element.kind]) if element.kind in KINDS else words(element.kind)
+    told = filter(None, ("" if element.kind == "value" else kind, off if element.ulp else ""))
+    return tr("; ").join(told) or tr("bits differ")
 
 
 def repro_command(results: str, case: str, symbol: str) -> str:
@@ -120,15 +191,15 @@ def repro_command(results: str, case: str, symbol: str) -> str:
     return shlex.join(["golden", "repro", results, case, "--symbol", symbol])
 
 
-def build_label(results: Results) -> str:
+def build_label(judged: Results | SweepResult) -> str:
     """Return the short name of what was judged: a file name, or the target as it was given."""
-    name = re.split(r"[/\\]", results.library.path)[-1]
-    return visible(name or results.target or "unnamed target")
+    name = re.split(r"[/\\]", judged.library.path)[-1]
+    return visible(name or judged.target or tr("unnamed target"))
 
 
 def verdict(results: Results) -> str:
     """Return the verdict as part of a sentence."""
-    return "conforms to" if results.verdict == "conforms" else "fails on"
+    return tr("conforms to") if results.verdict == "conforms" else tr("fails on")
 
 
 def stand_in(results: Results) -> str:
@@ -136,14 +207,18 @@ def stand_in(results: Results) -> str:
     kind = results.target.partition(":")[0]
     profile = results.platform.name
     host = f"{results.host.machine} ({results.host.system})"
-    not_dsp = f", held to the profile of {profile}; it is not a measurement of that DSP" if profile != "host" else ""
+    not_dsp = (
+        tr(", held to the profile of {profile}; it is not a measurement of that DSP", profile=profile)
+        if profile != "host"
+        else ""
+    )
     if kind == "reference":
-        return f"This is a NumPy model and no compiled kernel, executed on {host}{not_dsp}."
-    if kind in ("exec", "dump"):
-        how = "by a command" if kind == "exec" else "elsewhere, and their outputs dumped"
-        return (
-            f"The kernels were executed {how}: on which machine is not known here, and whoever made the run "
-            f"answers for it. The outputs were judged on {host} and held to the profile of {profile}."
-        )
-    machine = f"a build for {results.library.machine}" if results.library.machine else "a host build"
-    return f"This is {machine} executed on {host}{not_dsp}."
+        told = tr("This is a NumPy model and no compiled kernel, executed on {host}", host=host)
+    elif kind in ("exec", "dump"):
+        return tr(EXECUTED_ELSEWHERE if kind == "exec" else DUMPED_ELSEWHERE, host=host, profile=profile)
+    elif results.library.machine:
+        machine = results.library.machine
+        told = tr("This is a build for {machine} executed on {host}", machine=machine, host=host)
+    else:
+        told = tr("This is a host build executed on {host}", host=host)
+    return told + not_dsp + tr(".")

@@ -15,13 +15,18 @@
       row.hidden = !match;
       if (match && entries.indexOf(row) >= 0) { shown += 1; }
     });
-    form.querySelector("output").textContent = shown + " of " + entries.length + " entry points";
+    form.querySelector("output").textContent = form.getAttribute("data-count")
+      .replace("{shown}", shown).replace("{all}", entries.length);
   }
 
   forms.forEach(function (form) {
     form.hidden = false;
     form.addEventListener("submit", function (event) { event.preventDefault(); });
     form.addEventListener("input", function () { apply(form); });
+    form.querySelector("[data-unfold]").addEventListener("click", function () {
+      var open = entries.some(function (row) { return !row.hidden && !row.open; });
+      entries.forEach(function (row) { if (!row.hidden) { row.open = open; } });
+    });
     apply(form);
   });
 

@@ -1,0 +1,3 @@
+"""What reports say, in Chinese: the English sentence is the key (see :mod:`reports.messages`)."""
+
+ZH: dict[str, str] = {}
