@@ -103,7 +103,8 @@ def _run(run: Results, label: str, level: str) -> list[str]:
 
 def _problem(problem: Problem) -> list[str]:
     names = ", ".join(map(code, problem.symbols)) or tr("The build")
-    lines = [f"- **{names}** {plain(problem.summary)}{tr('.')}"]
+    detail = tr(": ") + plain(problem.detail) if problem.detail else ""
+    lines = [f"- **{names}** {plain(problem.summary)}{detail}{tr('.')}"]
     if failure := problem.failure:
         place = tr("Class {klass}, case {case}", klass=code(failure.klass), case=code(failure.case))
         lines += [f"  {place}{tr(': ')}{plain(failure.message).rstrip('.')}{tr('.')}"]

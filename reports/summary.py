@@ -42,6 +42,7 @@ class Problem:
     status: str
     required: bool
     summary: str
+    detail: str = ""  #: what the run says about it, in its words
     failure: Failure | None = None
     also: list[str] = field(default_factory=list)  #: other (class, kind) pairs that fail
 
@@ -137,9 +138,9 @@ def problems(run: Results) -> list[Problem]:
         if entry.status == "pass" or (entry.status == "missing" and not entry.required):
             continue
         first = next((f for f in entry.failing if f.first), next(iter(entry.failing), None))
-        summary = _summary(entry)
-        key = (entry.status, entry.required, summary, msgspec.json.encode(first))
-        problem = found.setdefault(key, Problem([], entry.status, entry.required, summary, first))
+        summary, detail = _summary(entry)
+        key = (entry.status, entry.required, summary, detail, msgspec.json.encode(first))
+        problem = found.setdefault(key, Problem([], entry.status, entry.required, summary, detail, first))
         problem.symbols.append(entry.symbol)
         pairs = {f"{f.klass} ({text.words(f.kind)})": None for f in entry.failing if f is not first}
         if first:
@@ -148,18 +149,18 @@ def problems(run: Results) -> list[Problem]:
     for finding in run.findings:
         if finding.severity == "failure" and not any(finding.symbol in p.symbols for p in found.values()):
             symbols = [finding.symbol] if finding.symbol else []
-            summary = f"{text.words(finding.kind)}: {finding.message.rstrip('.')}"
-            found[id(finding)] = Problem(symbols, "fail", True, summary)
+            found[id(finding)] = Problem(symbols, "fail", True, text.words(finding.kind), finding.message.rstrip("."))
     return list(found.values())
 
 
-def _summary(entry: EntryPointResult) -> str:
+def _summary(entry: EntryPointResult) -> tuple[str, str]:
+    """Return why an entry point does not pass, and the run's own words where those say more."""
     optional = "" if entry.required else tr(" (not required by this platform)")
     if entry.status == "missing":
-        return tr("missing: the library does not export it") + optional
+        return tr("missing: the library does not export it") + optional, ""
     if entry.failures and entry.status == "fail":
-        return tr("{count} fail", count=count_of(entry.failures, entry.cases)) + optional
-    return f"{text.words(entry.status)}{optional}" + (f": {entry.detail.rstrip('.')}" if entry.detail else "")
+        return tr("{count} fail", count=count_of(entry.failures, entry.cases)) + optional, ""
+    return text.words(entry.status) + optional, entry.detail.rstrip(".")
 
 
 def count_of(part: int, whole: int) -> str:

@@ -2,12 +2,15 @@
 
 from golden.results import (
     SCHEMA,
+    Binade,
+    Contract,
     Element,
     EntryPointResult,
     Failure,
     Finding,
     Grade,
     Host,
+    Landscape,
     Library,
     Number,
     Platform,
@@ -17,6 +20,7 @@ from golden.results import (
     Tally,
     Vectors,
 )
+from golden.sweepfile import SweepResult
 
 #: Text of others at its worst: markup, delimiters, control and bidirectional characters.
 HOSTILE = "<script>alert('x')</script>\"&amp;|`}{$\\#_%~^\x1b[31m\x00\u202etxt.so]]>"
@@ -60,6 +64,58 @@ def element(kind: str = "value", ulp: float = 3072.0, case: str = BAD_CASE) -> E
         "beta": Number("0x1p-1", "0x3800", "0.5"),
     }
     return Element(case, "kink", 7, inputs, WANTED, NAN if kind == "nan" else GOT, kind, ulp, 1.5)
+
+
+def landscapes(failures: int = 0) -> list[Landscape]:
+    """Return plausible landscapes; the failures are where the difference is about beta."""
+    result = [Binade(e, False, 900 - 10 * abs(e), 5 * (e > -9), 0, 0.5 + (e > -9) * 0.23, 0.25) for e in range(-14, 9)]
+    own = [
+        Binade(e, negative, 700, 9 * (e < 0), failures * (e == 0), 3072.0 if failures and e == 0 else 0.6, 0.2)
+        for negative, exponents in ((True, range(3, -8, -1)), (False, range(-7, 4)))
+        for e in exponents
+    ]
+    return [Landscape("result", False, result), Landscape("diff / beta", True, own)]
+
+
+def contracts(broken: int = 0) -> list[Contract]:
+    """Return contracts: one broken or not, one that was not checked, one that cannot be seen."""
+    return [
+        Contract("returns", 8295),
+        Contract("outside-access", observable=False),
+        Contract("outside-write", 8295, broken),
+        Contract("output-written", 866),
+        Contract("core-mask", 5134),
+        Contract("position", 0),
+    ]
+
+
+def sweep(exhaustive: bool = True, **other: object) -> SweepResult:
+    """Return a sweep of the conforming build."""
+    points = 1 << 32 if exhaustive else 1000
+    values = {
+        "golden": "0.1.0",
+        "target": "build/libops.so",
+        "library": Library("build/libops.so", "9f2c" * 16, "GCC: (Debian 12.2.0-14) 12.2.0", "EM_X86_64"),
+        "symbol": "hp_smoothl1lossgrad_p",
+        "operator": "smoothl1lossgrad",
+        "dtype": "fp16",
+        "space": "diff-dy" if exhaustive else "random",
+        "parameters": {"beta": Number("0x1p-1", "0x3800", "0.5"), "x2": Number("0x0p+0", "0x0000", "0.0")},
+        "flush": False,
+        "points": points,
+        "total_points": points,
+        "share": 1.0 if exhaustive else 1e-6,
+        "exhaustive": exhaustive,
+        "bound_exceeded": 0,
+        "tally": tally(elements=points, cases=1, measured=points - 4096, max_ulp=0.75),
+        "seconds": 22.5,
+        "kernel_seconds": 20.0,
+        "rate": 1.9e8,
+        "judge": "native",
+        "jobs": 2,
+        "complete": True,
+    }
+    return SweepResult(**(values | other))  # type: ignore[arg-type]
 
 
 def tally(grade: Grade = "faithful", elements: int = 120_000, **other: object) -> Tally:
@@ -118,6 +174,9 @@ def entry(symbol: str, status: Status = "pass", grade: Grade = "faithful", **oth
         "groups": groups,
         "stress": {"beta=10": tally("legal", 2000, max_ulp=4096.0)} if ran else {},
         "classes": {name: {"cases": 26, "failures": 0} for name in CLASSES} if ran else {},
+        "landscapes": landscapes() if ran else [],
+        "contracts": contracts() if ran else [],
+        "worst": [t.worst for t in groups.values() if t.worst][:1],
     }
     return EntryPointResult(**(values | other))  # type: ignore[arg-type]
 
@@ -144,6 +203,7 @@ def failing_entry(symbol: str, first: Element | None = None, kind: str = "value"
         histogram=tally().histogram | {"4096": 900},
     )
     result.grade = "fails"
+    result.landscapes, result.contracts = landscapes(failures=900), contracts(broken=1)
     result.max_ulp = max(t.max_ulp for t in result.groups.values())
     result.misrounded = sum(t.misrounded for t in result.groups.values())
     return result
