@@ -73,7 +73,10 @@ class Bins:
         used = np.flatnonzero((self._elements > 0) | (self._failures > 0)).tolist()
         found = [self._binade(k) for k in used]
         return Landscape(
-            self._axis, self._signed, sorted(found, key=lambda b: (-1, -b.exponent) if b.negative else (1, b.exponent))
+            self._axis,
+            self._signed,
+            self._limit,
+            sorted(found, key=lambda b: (-1, -b.exponent) if b.negative else (1, b.exponent)),
         )
 
     def _binade(self, k: int) -> Binade:

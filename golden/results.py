@@ -82,11 +82,12 @@ class Landscape(msgspec.Struct, frozen=True):
     """Where the error lives: the measured elements by the binade of one coordinate, from low to high.
 
     ``axis``: ``result`` (the magnitude of the exact value), or the operator's own coordinate, such as
-    ``diff / beta``. The outermost binades hold what lies beyond them too (:mod:`golden.landscape`).
+    ``diff / beta``. The binades ``limit`` and ``-limit`` hold what lies further out, or nearer to zero, too.
     """
 
     axis: str
     signed: bool
+    limit: int
     binades: list[Binade]
 
 

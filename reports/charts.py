@@ -172,7 +172,7 @@ def landscape(found: Landscape) -> Plot | None:
             width=max(round(width - 0.4, 1), 0.6),
             height=round(max(base - top, 0.6), 1),
             mean=up(b.mean_ulp),
-            label=_told(b),
+            label=_told(b, found.limit),
         )
         for b, place in zip(found.binades, places, strict=True)
     ]
@@ -201,9 +201,16 @@ def _places(found: Landscape) -> tuple[list[float], float]:
     return places, at + 1
 
 
-def _told(b: Binade) -> str:
+def _told(b: Binade, limit: int) -> str:
     """Say what a binade holds."""
-    where = f"{_binade(b.exponent, b.negative)} … {_binade(b.exponent + 1, b.negative)}: "
+    beyond, near = _binade(b.exponent, b.negative), _binade(b.exponent + 1, b.negative)
+    where = (
+        f"{beyond} … {'−' if b.negative else ''}∞: "
+        if b.exponent == limit
+        else f"0 … {near}: "
+        if b.exponent == -limit
+        else f"{beyond} … {near}: "
+    )
     told = [text.plural(b.elements, "element")]
     if b.elements:
         told += [tr("max {max}, mean {mean} ulp", max=text.ulp(b.max_ulp), mean=text.mean(b.mean_ulp))]

@@ -74,7 +74,7 @@ def landscapes(failures: int = 0) -> list[Landscape]:
         for negative, exponents in ((True, range(3, -8, -1)), (False, range(-7, 4)))
         for e in exponents
     ]
-    return [Landscape("result", False, result), Landscape("diff / beta", True, own)]
+    return [Landscape("result", False, 160, result), Landscape("diff / beta", True, 3, own)]
 
 
 def contracts(broken: int = 0) -> list[Contract]:
