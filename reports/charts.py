@@ -168,7 +168,7 @@ def landscape(found: Landscape) -> Plot | None:
             name="failing" if b.failures else "legal" if b.misrounded else "correct",
             x=round(_LEFT + width * place, 1),
             # Without a distance (a NaN) there is no height: failures reach to the top then.
-            y=(top := up(b.max_ulp if b.elements else highest)),
+            y=(top := up(b.max_ulp) if b.elements else float(_TOP)),
             width=max(round(width - 0.4, 1), 0.6),
             height=round(max(base - top, 0.6), 1),
             mean=up(b.mean_ulp),

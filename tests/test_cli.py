@@ -276,3 +276,34 @@ def test_help_has_examples_and_exit_codes() -> None:
         text = golden(command, "--help").stdout
         assert "Examples:" in text and f"golden {command}" in text
     assert "Exit codes:" in golden("validate", "--help").stdout
+
+
+def test_sweeps_and_results_in_one_report_and_in_chinese(tmp_path: Path) -> None:
+    snapshots = Path(__file__).parent / "snapshots"
+    files = (snapshots / "good.json", snapshots / "exhaustive.json")
+    english, chinese = golden("report", *files), golden("report", *files, "--lang", "zh")
+    assert english.returncode == chinese.returncode == 0
+    assert "≤ 1.24927 formula" in english.stdout and "≤ 1.24927 formula" in chinese.stdout
+    assert "Accuracy matrix" in english.stdout and "精度矩阵" in chinese.stdout
+    refused = golden("report", *files, "--lang", "zh", "--format", "csv")
+    assert refused.returncode == 2 and "Leave --lang out" in refused.stderr
+    assert golden("report", *files, "--format", "badge").stdout.startswith("<svg")
+    alone = golden("report", files[1], "--format", "badge")
+    assert alone.returncode == 2 and "Give a results file too" in alone.stderr
+    cut = tmp_path / "sweep.json"
+    cut.write_text(files[1].read_text().replace('"complete": true', '"complete": false'))
+    refused = golden("report", cut)
+    assert refused.returncode == 2 and "incomplete sweep" in refused.stderr
+    out = tmp_path / "zh"
+    done = golden(
+        "validate",
+        "reference:formula",
+        "--vectors",
+        ROOT / "vectors/smoke/nlllossgrad-fp16.h5",
+        "--lang",
+        "zh",
+        "--out",
+        out,
+    )
+    assert done.returncode == 0
+    assert '<html lang="zh-CN">' in (out / "report.html").read_text(encoding="utf-8")
