@@ -2,84 +2,106 @@
 
 import os
 import sys
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.shell_completion import get_completion_class
 
 from golden import __version__
-from golden.errors import GoldenError, UsageError, VectorError
-from golden.terminal import end_quietly_on_closed_pipe, examples, progress_bar
-from runners.commands import doctor, hunt, probe, sweep
+from golden.config import find_config, read_config
+from golden.errors import UsageError, VectorError
+from golden.options import (
+    OneOf,
+    as_json,
+    choices,
+    complete_failing,
+    complete_operator,
+    complete_platform,
+    half_abi,
+    platform_option,
+    quiet,
+    sources,
+    suite_option,
+    timeout,
+    vectors_option,
+)
+from golden.terminal import EXIT_CODES, console, end_quietly_on_closed_pipe, examples, exit_codes, progress_bar, run
+from runners.commands import build, complete_target, doctor, hunt, list_, print_json, probe, show, sweep
 
 if TYPE_CHECKING:
     from golden.results import Results
     from reports import Lang
 
-EXIT_CODES = """\b
-Exit codes:
-  0  the build conforms, or the command did what was asked
-  1  the build does not conform
-  2  wrong usage: an option, a path, a name
-  3  the target cannot be loaded, or lacks everything asked for
-  4  vectors are damaged or stale
-  130  interrupted
-"""
-INTERNAL_ERROR = 70
 _lang = click.option(
-    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Language of md and html."
+    "--lang", type=OneOf(["en", "zh"]), default="en", show_default=True, help="Language of md and html."
 )
+#: What click looks for in the environment when a shell asks for completions.
+_COMPLETE = "_GOLDEN_COMPLETE"
+#: Options that say what validate prints and where, not what it does.
+_OUTPUT = ("out", "quiet", "json", "lang")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EXIT_CODES)
+@click.group(
+    "golden",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=exit_codes(*EXIT_CODES),
+)
 @click.version_option(__version__, prog_name="golden")
-def cli() -> None:
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Options from this file [default: golden.toml, or [tool.golden] of pyproject.toml, here or above].",
+)
+@click.option("--no-config", is_flag=True, help="Options from no file.")
+@click.pass_context
+def cli(context: click.Context, config: Path | None, no_config: bool) -> None:
     """Hold a compiled build of the DSP operator kernels against the page: results, accuracy, memory safety.
 
     Start with 'golden build -o kernels.so' and 'golden validate kernels.so'.
     """
+    if config and no_config:
+        raise UsageError("--config and --no-config exclude each other.")
+    if config is None and not no_config:
+        with suppress(FileNotFoundError):  # whoever works in a folder that was removed has no configuration
+            config = find_config(Path.cwd())
+    if config is not None:
+        context.obj = read_config(config, cli.commands)
+        context.default_map = context.obj.defaults
 
 
 @cli.command(
-    epilog=examples(
-        "golden build -o kernels.so",
-        "golden build -o fast.so --cc clang --cflags '-O3 -march=native'",
-        "golden build -o integer.so --cflags -DGOLDEN_HALF_UINT16",
-    )
+    short_help="Write the golden vectors of a suite.",
+    epilog=examples("golden generate --suite core", "golden generate --suite full --operator nlllossgrad --out big"),
 )
 @click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("build/libkernels.so"),
+    "--suite",
+    default="core",
     show_default=True,
-    help="Where the library goes.",
+    help="smoke, core or full.",
+    shell_complete=choices(lambda: ("smoke", "core", "full")),
 )
-@click.option("--cc", help="C compiler [default: $CC, then cc, gcc, clang].")
-@click.option("--cflags", default="", help="Flags for the compiler, after the default ones; as one argument.")
-def build(output: Path, cc: str | None, cflags: str) -> None:
-    """Compile the bundled C kernels into a shared library for this machine."""
-    import shlex
-
-    from runners.build import build_library
-
-    try:
-        flags = shlex.split(cflags)
-    except ValueError as error:
-        raise UsageError(f"--cflags cannot be read: {error}.") from error
-    click.echo(build_library(output, cc, flags))
-
-
-@cli.command(
-    epilog=examples("golden generate --suite core", "golden generate --suite full --operator nlllossgrad --out big")
+@click.option(
+    "--operator",
+    "operators",
+    multiple=True,
+    help="Only this operator (may be repeated).",
+    shell_complete=complete_operator,
 )
-@click.option("--suite", default="core", show_default=True, help="smoke, core or full.")
-@click.option("--operator", "operators", multiple=True, help="Only this operator (may be repeated).")
-@click.option("--dtype", "dtypes", multiple=True, help="Only this dtype (may be repeated).")
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    type=OneOf(["fp16", "fp32"]),
+    help="Only this dtype (may be repeated).",
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder [default: vectors/SUITE].")
 @click.option("--jobs", type=click.IntRange(1), default=os.cpu_count() or 1, help="Processes [default: all cores].")
-def generate(suite: str, operators: tuple[str, ...], dtypes: tuple[str, ...], out: Path | None, jobs: int) -> None:
+@quiet
+def generate(
+    suite: str, operators: tuple[str, ...], dtypes: tuple[str, ...], out: Path | None, jobs: int, quiet: bool
+) -> None:
     """Write the golden vectors of a suite, with a manifest of their digests."""
     from generators.suite import generate as generate_suite
 
@@ -90,25 +112,26 @@ def generate(suite: str, operators: tuple[str, ...], dtypes: tuple[str, ...], ou
         list(operators),
         list(dtypes),
         jobs,
-        done=lambda w: click.echo(f"{w.path}: {w.cases} cases, {w.elements} elements", err=True),
+        done=lambda w: None if quiet else click.echo(f"{w.path}: {w.cases} cases, {w.elements} elements", err=True),
     )
-    click.echo(f"{folder}: {sum(w.cases for w in written)} cases in {len(written)} files")
+    if not quiet:
+        click.echo(f"{folder}: {sum(w.cases for w in written)} cases in {len(written)} files")
 
 
 @cli.command(
+    short_help="Judge a build and write its report.",
     epilog=examples(
         "golden validate kernels.so",
         "golden validate libvendor.so --platform MT7004 --out results/mt7004",
         "golden validate reference:product-first",
         "golden validate kernels.so --vectors vectors/smoke/smoothl1lossgrad-fp16.h5",
     )
-    + "\n\n"
-    + EXIT_CODES
+    + exit_codes(0, 1, 2, 3, 4, 130, c0="the build conforms"),
 )
-@click.argument("target")
-@click.option("--platform", default="host", show_default=True, help="FT78NE, MT7004, host, or a profile's path.")
-@click.option("--suite", default="core", show_default=True, help="smoke, core or full.")
-@click.option("--vectors", type=click.Path(path_type=Path), help="A vector file, or a folder with a manifest, instead.")
+@click.argument("target", shell_complete=complete_target)
+@platform_option("FT78NE, MT7004, host, or a profile's path.")
+@suite_option("smoke, core or full.")
+@vectors_option("A vector file, or a folder with a manifest, instead.")
 @click.option("--xfail", type=click.Path(path_type=Path), help="Expected failures: lines 'SYMBOL CASE  # reason'.")
 @click.option("--strict", is_flag=True, help="Let the stress tier decide too.")
 @click.option(
@@ -118,55 +141,71 @@ def generate(suite: str, operators: tuple[str, ...], dtypes: tuple[str, ...], ou
     show_default=True,
     help="Folder for results.json, report.md, report.html and junit.xml.",
 )
-@click.option("--half-abi", type=click.Choice(["auto", "float16", "uint16"]), default="auto", show_default=True)
+@half_abi
 @click.option(
     "--reduction-enum",
-    type=click.Choice(["sum-mean-none", "none-sum-mean", "auto"]),
+    type=OneOf(["sum-mean-none", "none-sum-mean", "auto"]),
     default="sum-mean-none",
     show_default=True,
     help="What the numbers 0, 1, 2 mean.",
 )
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0.0, min_open=True),
-    default=10.0,
-    show_default=True,
-    help="Seconds a kernel call may take.",
-)
+@timeout
 @_lang
-def validate(target: str, vectors: Path | None, out: Path, lang: "Lang", **options: Any) -> None:
+@quiet
+@as_json
+@click.pass_context
+def validate(
+    context: click.Context,
+    /,
+    target: str,
+    vectors: Path | None,
+    out: Path,
+    lang: "Lang",
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Judge a build and write its report.
 
     TARGET is a shared library, or reference:MODEL for a simulated one (see 'golden list models').
     """
+    from reports.terminal import print_summary, summary_document
+
     _check_folder(out)
-    results = _validate(target, vectors, **options)
-    _write_reports(out, results, lang)
+    results = _validate(target, vectors, shown=not quiet, **options)
+    hidden = (*_OUTPUT, "suite") if vectors else _OUTPUT
+    results.option_sources = {name: source for name, source in sources(context).items() if name not in hidden}
+    files = _write_reports(out, results, lang)
     if not results.complete:
         click.echo(f"interrupted: {results.reason} Partial results: {out / 'results.json'}", err=True)
         sys.exit(130)
     try:
-        _print_summary(results, out)
-        click.echo(f"report: {out / 'report.html'}")
+        if as_json:
+            print_json(summary_document(results, files))
+        elif not quiet:
+            print_summary(results, out, console())
+            click.echo(f"report: {files['html']}")
     except BrokenPipeError:  # whoever read the summary had enough of it; the exit code is still the verdict
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0 if results.verdict == "conforms" else 1)
 
 
 @cli.command(
+    short_help="Render one or several results files.",
     epilog=examples(
         "golden report out/results.json",
         "golden report gcc/results.json clang/results.json --format html --out matrix.html",
         "golden report out/results.json out/sweep.json --format html --lang zh --out report.zh.html",
-    )
+    ),
 )
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["md", "html", "csv", "latex", "json", "badge"]),
+    type=OneOf(["md", "html", "csv", "latex", "json", "badge"]),
     default="md",
     show_default=True,
+    help="What is written; badge is an SVG for a README.",
 )
 @_lang
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File [default: standard output].")
@@ -199,62 +238,31 @@ def report(results: tuple[Path, ...], kind: str, lang: "Lang", out: Path | None)
         click.echo(out)
 
 
-@cli.command("list", epilog=examples("golden list", "golden list cases kink", "golden list classes"))
-@click.argument(
-    "what",
-    type=click.Choice(["all", "operators", "platforms", "suites", "models", "classes", "flags", "cases"]),
-    default="all",
-)
-@click.argument("pattern", default="")
-@click.option("--suite", default="core", show_default=True, help="Suite whose cases and classes are listed.")
-@click.option("--vectors", type=click.Path(path_type=Path), help="A vector file or folder instead.")
-def list_(what: str, pattern: str, suite: str, vectors: Path | None) -> None:
-    """List what there is: operators, platforms, suites, reference models, classes, flags, cases.
-
-    PATTERN selects cases and classes whose id contains it.
-    """
-    from runners import catalogue
-
-    end_quietly_on_closed_pipe()
-    if what in ("cases", "classes"):
-        files = _read_vectors(suite, vectors)
-        lines = catalogue.cases(files, pattern) if what == "cases" else catalogue.classes(files, pattern)
-    else:
-        lines = catalogue.overview(what)
-    for line in lines:
-        click.echo(line)
-
-
-@cli.command(epilog=examples("golden show smoothl1lossgrad/fp16/beta=0.5/kink/n=31 --element 3"))
-@click.argument("case")
-@click.option("--suite", default="core", show_default=True, help="Suite that has the case.")
-@click.option("--vectors", type=click.Path(path_type=Path), help="A vector file or folder instead.")
-@click.option("--element", type=click.IntRange(0), help="Only this output element, in full.")
-@click.option("--limit", type=click.IntRange(1), default=8, show_default=True, help="Elements shown.")
-def show(case: str, suite: str, vectors: Path | None, element: int | None, limit: int) -> None:
-    """Show a case: operands, exact value, golden, and what each legal order gives."""
-    from runners import catalogue
-
-    end_quietly_on_closed_pipe()
-    found = catalogue.find(_read_vectors(suite, vectors), case)
-    for line in catalogue.describe(found, element, limit):
-        click.echo(line)
-
-
 @cli.command(
+    short_help="Compare two runs: better, worse, other bits.",
     epilog=examples(
         "golden diff before/results.json after/results.json --format md",
         "golden diff old.so new.so --platform MT7004",
     )
+    + exit_codes(0, 1, 2, 3, 4, 130, c0="nothing is worse", c1="something is worse"),
 )
-@click.argument("before")
-@click.argument("after")
-@click.option("--format", "kind", type=click.Choice(["text", "md", "json"]), default="text", show_default=True)
-@click.option("--platform", default="host", show_default=True, help="For builds: what they are held to.")
-@click.option("--suite", default="core", show_default=True, help="For builds: smoke, core or full.")
-@click.option("--vectors", type=click.Path(path_type=Path), help="For builds: a vector file or folder instead.")
-def diff(before: str, after: str, kind: str, **options: Any) -> None:
-    """Compare two runs: what got better, worse, or has other bits. Exit code 1 if anything is worse.
+@click.argument("before", shell_complete=complete_target)
+@click.argument("after", shell_complete=complete_target)
+@click.option(
+    "--format",
+    "kind",
+    type=OneOf(["text", "md", "json"]),
+    default="text",
+    show_default=True,
+    help="What is printed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@platform_option("For builds: what they are held to.")
+@suite_option("For builds: smoke, core or full.")
+@vectors_option("For builds: a vector file or folder instead.")
+@quiet
+def diff(before: str, after: str, kind: str, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Compare two runs: what got better, worse, or has other bits.
 
     BEFORE and AFTER are results files (.json), or builds, which are validated first.
     """
@@ -262,24 +270,31 @@ def diff(before: str, after: str, kind: str, **options: Any) -> None:
     from reports.diff import DIFF_FORMATS, bits, compare
 
     end_quietly_on_closed_pipe()
+    options["shown"] = not quiet
     runs = [read_results(Path(w)) if w.endswith(".json") else _validate(w, **options) for w in (before, after)]
     if not all(run.complete for run in runs):
         raise KeyboardInterrupt
     found = compare(*runs)
-    click.echo(DIFF_FORMATS[kind](found), nl=False)
-    if kind == "text":
+    if as_json or not quiet:
+        click.echo(DIFF_FORMATS["json" if as_json else kind](found), nl=False)
+    if kind == "text" and not (as_json or quiet):
         click.echo(bits(*runs))
     sys.exit(1 if found.outcome == "worse" else 0)
 
 
-@cli.command(epilog=examples("golden repro out/results.json smoothl1lossgrad/fp32/beta=0.1/kink/n=31 -o repro.c"))
+@cli.command(
+    short_help="Write one C file that shows a failure.",
+    epilog=examples("golden repro out/results.json smoothl1lossgrad/fp32/beta=0.1/kink/n=31 -o repro.c")
+    + exit_codes(0, 2, 4),
+)
 @click.argument("results", type=click.Path(path_type=Path))
-@click.argument("case")
+@click.argument("case", shell_complete=complete_failing)
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File [default: stdout].")
 @click.option("--symbol", help="Entry point [default: the first on which the case fails].")
-@click.option("--platform", help="Profile of the run, if it is a file of yours.")
+@click.option("--platform", help="Profile of the run, if it is a file of yours.", shell_complete=complete_platform)
 def repro(results: Path, case: str, output: Path | None, symbol: str | None, platform: str | None) -> None:
     """Write one C file that shows a failure with the vendor's header and library alone."""
+    from golden.manifest import open_vectors
     from golden.operator import entry_points
     from golden.profile import load_profile
     from golden.results import read_results, write_atomically
@@ -289,7 +304,7 @@ def repro(results: Path, case: str, output: Path | None, symbol: str | None, pla
 
     run = read_results(results)
     vectors = Path(run.vectors.suite)
-    files = _read_vectors(run.vectors.suite, vectors if vectors.exists() else None)
+    files = open_vectors(run.vectors.suite, vectors if vectors.exists() else None)
     found = catalogue.find(files, case)
     file = next(f for f in files if any(c is found for c in f.cases))
     if run.vectors.digests.get(file.path.name) != file.digest:
@@ -304,32 +319,42 @@ def repro(results: Path, case: str, output: Path | None, symbol: str | None, pla
         click.echo(output)
 
 
-for command in (probe, sweep, hunt, doctor):
+@cli.command(
+    short_help="Print the script that completes golden in a shell.",
+    epilog=examples(
+        'eval "$(golden completion bash)"    # in ~/.bashrc',
+        'eval "$(golden completion zsh)"     # in ~/.zshrc',
+        "golden completion fish | source     # in ~/.config/fish/config.fish",
+    ),
+)
+@click.argument("shell", metavar="SHELL", type=OneOf(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the script that lets a shell complete commands, options, suites, platforms, operators and cases."""
+    found = get_completion_class(shell)
+    assert found is not None
+    click.echo(found(cli, {}, "golden", _COMPLETE).source())
+
+
+for command in (build, list_, show, probe, sweep, hunt, doctor):
     cli.add_command(command)
 
 
-def _read_vectors(suite: str, vectors: Path | None) -> Any:
-    from golden.manifest import read_suite, suite_folder
-    from golden.vectorfile import read_vectors
-
-    if vectors is not None and not vectors.is_dir():
-        return [read_vectors(vectors)]
-    return read_suite(vectors or suite_folder(suite))
-
-
-def _validate(target: str, vectors: Path | None, platform: str, suite: str, **options: Any) -> "Results":
+def _validate(
+    target: str, vectors: Path | None, platform: str, suite: str, *, shown: bool, **options: Any
+) -> "Results":
+    from golden.manifest import open_vectors
     from golden.profile import load_profile
     from runners.targets import open_target
     from runners.validate import Settings
-    from runners.validate import validate as run
+    from runners.validate import validate as judge
 
     profile = load_profile(platform)
-    files = _read_vectors(suite, vectors)
+    files = open_vectors(suite, vectors)
     settings = Settings(profile, str(vectors) if vectors else suite, **options)
     session, library = open_target(target, settings.timeout)
     try:
-        with progress_bar() as show_step:
-            return run(target, session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total))
+        with progress_bar(shown) as show_step:
+            return judge(target, session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total))
     finally:
         session.close()
 
@@ -345,79 +370,28 @@ def _check_folder(out: Path) -> None:
         raise UsageError(f"Cannot write into {out}: {error.strerror}. Choose another folder with --out.") from error
 
 
-def _write_reports(out: Path, results: "Results", lang: "Lang") -> None:
+def _write_reports(out: Path, results: "Results", lang: "Lang") -> dict[str, str]:
+    """Write results and, if they are complete, reports; return the path of each kind."""
     from golden.results import write_atomically, write_results
     from reports import FORMATS, render_junit, speaking
 
-    write_results(out / "results.json", results)
+    files = {"results": out / "results.json"}
+    write_results(files["results"], results)
     if results.complete:
         with speaking(lang):
-            write_atomically(out / "report.md", FORMATS["md"]([results]).encode())
-            write_atomically(out / "report.html", FORMATS["html"]([results]).encode())
-        write_atomically(out / "junit.xml", render_junit(results).encode())
-
-
-def _print_summary(results: "Results", folder: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from reports.text import repro_command
-
-    console = Console(highlight=False, soft_wrap=False)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("entry point", no_wrap=True)
-    for name in ("status", "grade"):
-        table.add_column(name, overflow="fold")
-    for name in ("cases", "failing", "max ulp"):
-        table.add_column(name, justify="right")
-    for e in results.entry_points:
-        row = (e.symbol, e.status, e.grade if e.cases else "-", str(e.cases), str(e.failures))
-        table.add_row(*row, f"{e.max_ulp:.4g}" if e.cases else "-")
-    console.print(table)
-    for e in results.entry_points:
-        if e.status not in ("pass", "missing"):
-            console.print(f"{e.symbol}: {e.detail}", markup=False)
-            if case := next((f.case for f in e.failing if f.case and f.kind != "not-run"), ""):
-                command = repro_command(str(folder / "results.json"), case, e.symbol)
-                console.print(f"  {command}", markup=False, soft_wrap=True)
-    warnings = [f for f in results.findings if not f.kind.startswith("stress-")]
-    for finding in warnings[:10]:
-        console.print(f"{finding.severity}: {finding.symbol or 'build'}: {finding.message}", markup=False)
-    if len(warnings) > 10:
-        console.print(f"and {len(warnings) - 10} more findings in the report", markup=False)
-    console.print(f"{results.verdict}: {results.reason}", markup=False)
+            for kind, name, render in (
+                ("md", "report.md", FORMATS["md"]),
+                ("html", "report.html", FORMATS["html"]),
+                ("junit", "junit.xml", lambda runs: render_junit(runs[0])),
+            ):
+                files[kind] = out / name
+                write_atomically(files[kind], render([results]).encode())
+    return {kind: str(path) for kind, path in files.items()}
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit; every expected error is one sentence on stderr."""
-    sys.exit(_run(lambda: cli.main(args=arguments, prog_name="golden", standalone_mode=False)))
-
-
-def _run(command: Callable[[], Any]) -> int:
-    try:
-        result = command()
-        sys.stdout.flush()
-        return result if isinstance(result, int) else 0
-    except GoldenError as error:
-        click.echo(f"golden: {error}", err=True)
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return UsageError.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("golden: interrupted", err=True)
-        return 130
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
-    except Exception as error:
-        if os.environ.get("GOLDEN_TRACEBACK"):
-            raise
-        click.echo(
-            f"golden: internal error ({type(error).__name__}: {error}). This is a defect of golden: "
-            "please report it with the output of the same command under GOLDEN_TRACEBACK=1.",
-            err=True,
-        )
-        return INTERNAL_ERROR
+    sys.exit(run(cli, arguments))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+#: Names that an error lists in full where none is like the one that was given.
+_LISTED = 20
+
 
 class GoldenError(Exception):
     """Base of all expected errors; ``str(error)`` is one complete sentence for the user."""
@@ -22,11 +25,22 @@ class TargetError(GoldenError):
     exit_code = 3
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is most like another, upper or lower case aside; "" where none is."""
+    folded = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), folded, 1, cutoff=0.5)
+    return folded[near[0]] if near else ""
+
+
 def unknown_name(what: str, name: str, known: Iterable[str]) -> UsageError:
     """Return the error for a name that does not exist, with the nearest one that does."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, 1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}."
+    if near := nearest(name, names):
+        hint = f"did you mean {near!r}?"
+    elif len(names) <= _LISTED:
+        hint = f"known are {', '.join(names)}."
+    else:
+        hint = f"none of the {len(names)} there are is like it: see 'golden list {what}s'."
     return UsageError(f"There is no {what} named {name!r}; {hint}")
 
 

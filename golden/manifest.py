@@ -5,10 +5,11 @@ from pathlib import Path
 import msgspec
 
 from golden.errors import UsageError, VectorError, unknown_name
+from golden.names import MANIFEST, suites
 from golden.results import write_atomically
 from golden.vectorfile import VectorFile, read_vectors
 
-NAME = "manifest.json"
+NAME = MANIFEST
 SCHEMA = "golden-manifest/1"
 
 
@@ -59,11 +60,18 @@ def suite_folder(suite: str) -> Path:
 
     Raises :class:`UsageError` for one that is not.
     """
-    here = Path(__file__).resolve().parent
-    installed = here / "data" / "vectors"
-    folder = installed if installed.is_dir() else here.parent / "vectors"
-    if not (folder / suite).is_dir():
-        present = [path.name for path in folder.glob("*") if path.is_dir()]
+    present = suites()
+    if suite not in present:
         error = unknown_name("suite", suite, present)
-        raise UsageError(f"{error} Generate it with 'golden generate --suite {suite}', or name it with --vectors.")
-    return folder / suite
+        raise UsageError(f"{error} 'golden generate' makes more; a folder is named with --vectors.")
+    return present[suite]
+
+
+def open_vectors(suite: str, vectors: Path | None = None) -> list[VectorFile]:
+    """Read a suite by name, or instead of it a folder with a manifest, or a single vector file.
+
+    Raises what :func:`read_suite`, :func:`suite_folder` and :func:`golden.vectorfile.read_vectors` raise.
+    """
+    if vectors is not None and not vectors.is_dir():
+        return [read_vectors(vectors)]
+    return read_suite(vectors or suite_folder(suite))

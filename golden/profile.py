@@ -6,11 +6,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from golden.errors import UsageError
+from golden.errors import UsageError, unknown_name
 from golden.formats import FORMATS
+from golden.names import platforms
 from golden.operator import EntryPoint, entry_points
-
-_SHIPPED = Path(__file__).resolve().parent / "platforms"
 
 
 class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,7 +63,7 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def shipped() -> list[str]:
     """Return the names of the profiles that ship."""
-    return sorted(path.stem for path in _SHIPPED.glob("*.toml"))
+    return list(platforms())
 
 
 def load_profile(name: str) -> Profile:
@@ -72,12 +71,12 @@ def load_profile(name: str) -> Profile:
 
     Raises :class:`UsageError` that names the file and the key that is wrong.
     """
-    known = {stem.lower(): stem for stem in shipped()}
-    path = _SHIPPED / f"{known[name.lower()]}.toml" if name.lower() in known else Path(name)
+    known = {stem.lower(): path for stem, path in platforms().items()}
+    path = known.get(name.lower(), Path(name))
     if not path.is_file():
-        raise UsageError(
-            f"There is no platform {name!r}: use {', '.join(shipped())}, or the path of a profile (.toml)."
-        )
+        if path.suffix == ".toml":
+            raise UsageError(f"There is no platform profile {name!r}; shipped are {', '.join(shipped())}.")
+        raise UsageError(f"{unknown_name('platform', name, shipped())} A profile of your own is a path (.toml).")
     try:
         profile = msgspec.toml.decode(path.read_bytes(), type=Profile)
     except (msgspec.MsgspecError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -222,7 +222,7 @@ class Host(msgspec.Struct, frozen=True):
     numpy: str
 
 
-class Results(msgspec.Struct):
+class Results(msgspec.Struct, kw_only=True):
     """A whole run. ``complete`` is the footer: without it the file is refused."""
 
     schema: str
@@ -235,6 +235,7 @@ class Results(msgspec.Struct):
     host: Host
     vectors: Vectors
     options: dict[str, str]
+    option_sources: dict[str, str] = {}  #: option that was set -> ``command line`` or the configuration file
     probe: Probe
     seconds: float
     entry_points: list[EntryPointResult]

@@ -1,12 +1,34 @@
-"""What all commands share: examples in help texts, closed pipes, progress bars."""
+"""What all commands share: examples and exit codes in help texts, closed pipes, consoles, progress bars."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from golden.errors import GoldenError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Shows a step: description, done, total.
 Step = Callable[[str, int, int], None]
+
+#: What exit codes mean; a command says more where it can.
+EXIT_CODES = {
+    0: "the build conforms, or the command did what was asked",
+    1: "the build does not conform",
+    2: "wrong usage: an option, a path, a name",
+    3: "the target cannot be loaded, or lacks all that was asked",
+    4: "vectors are damaged or stale",
+    130: "interrupted",
+}
+INTERNAL_ERROR = 70
+#: Wider than any line: what is piped is never folded.
+_ENDLESS = 100_000
 
 
 def examples(*lines: str) -> str:
@@ -14,15 +36,29 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+def exit_codes(*codes: int, **meanings: str) -> str:
+    """Return the exit codes of a command's help; ``c1="..."`` says what 1 means for this command."""
+    words = {**EXIT_CODES, **{int(name[1:]): meaning for name, meaning in meanings.items()}}
+    lines = (f"  {code:<3}  {words[code]}" for code in codes)
+    return "\n\n\b\nExit codes:\n" + "\n".join(lines)
+
+
 def end_quietly_on_closed_pipe() -> None:
     """Die of SIGPIPE like any Unix filter when a pager or head has read enough."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
+def console() -> "Console":
+    """Return a console on stdout: as wide as the terminal and coloured there, unless NO_COLOR asks for none."""
+    from rich.console import Console  # noqa: PLC0415 - a tenth of a second that help texts need not pay
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _ENDLESS)
+
+
 @contextmanager
-def progress_bar() -> Iterator[Step]:
-    """Yield a function that shows a step: a bar on stderr if that is a terminal, else nothing."""
-    if not sys.stderr.isatty():
+def progress_bar(shown: bool = True) -> Iterator[Step]:
+    """Yield a function that shows a step: a bar on stderr if that is a terminal and ``shown``, else nothing."""
+    if not shown or not sys.stderr.isatty():
         yield lambda description, done, total: None
         return
     from rich.console import Console  # noqa: PLC0415 - a tenth of a second that pipes need not pay
@@ -36,3 +72,47 @@ def progress_bar() -> Iterator[Step]:
             progress.update(task, description=description, completed=done, total=total)
 
         yield step
+
+
+def run(cli: click.Group, arguments: list[str] | None) -> int:
+    """Run a command line and return its exit code; every expected error is one sentence on stderr."""
+    try:
+        result = cli.main(args=arguments, prog_name=cli.name, standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except GoldenError as error:
+        click.echo(f"golden: {error}", err=True)
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return UsageError.exit_code
+    except click.ClickException as error:
+        click.echo(f"golden: {_sentence(error, cli)}", err=True)
+        return UsageError.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("golden: interrupted", err=True)
+        return 130
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    except Exception as error:
+        if os.environ.get("GOLDEN_TRACEBACK"):
+            raise
+        click.echo(
+            f"golden: internal error ({type(error).__name__}: {error}). This is a defect of golden: "
+            "please report it with the output of the same command under GOLDEN_TRACEBACK=1.",
+            err=True,
+        )
+        return INTERNAL_ERROR
+
+
+def _sentence(error: click.ClickException, cli: click.Group) -> str:
+    """Return what click found wrong, and where to read on, as one line."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if isinstance(error, click.NoSuchOption) and context and context.parent:
+        name = error.option_name
+        if any(name in parameter.opts for parameter in cli.params):
+            rest = context.command_path.partition(" ")[2]
+            return f"{name} stands before the command: {cli.name} {name} ... {rest} ..."
+    where = f" See '{context.command_path} --help'." if context else ""
+    message = " ".join(error.format_message().split())
+    return message.rstrip(".") + ("" if message.endswith(("?", "?)")) else ".") + where

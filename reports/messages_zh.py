@@ -95,6 +95,7 @@ ZH: dict[str, str] = {
     "Misrounded": "未正确舍入",
     "Operator": "算子",
     "Options": "选项",
+    "Options set by": "选项来源",
     "Order": "次序",
     "Order of evaluation, as found": "探测到的求值次序",
     "Outside every bound": "超出所有误差界",

@@ -214,6 +214,7 @@ def facts(run: Results) -> list[Fact]:
         ),
         *(Fact(tr("Digest of {file}", file=name), d, code=True) for name, d in sorted(run.vectors.digests.items())),
         Fact(tr("Options"), ", ".join(f"{k}={v}" for k, v in sorted(run.options.items())) or tr("defaults")),
+        Fact(tr("Options set by"), ", ".join(f"{k}: {v}" for k, v in sorted(run.option_sources.items()))),
         Fact(
             tr("Found by probing"),
             tr(

@@ -1,8 +1,8 @@
-"""What there is to list and to show: text for the commands ``list`` and ``show``."""
+"""What there is to list and to show: data, and its text, for the commands ``list`` and ``show``."""
 
 import textwrap
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from tabulate import tabulate
 
@@ -11,54 +11,93 @@ from golden.errors import unknown_name
 from golden.flags import FLAGS
 from golden.formats import Array
 from golden.judge import number, readable_inputs
-from golden.manifest import suite_folder
+from golden.names import suites
 from golden.operator import operators
 from golden.profile import load_profile, shipped
 from golden.results import Number
 from golden.vectorfile import VectorFile
 from runners.reference import MODELS
 
+#: Kinds of things that are there without vectors.
+_KINDS = ("operators", "platforms", "suites", "models", "flags")
+
+
+def inventory(what: str, files: Sequence[VectorFile] = (), pattern: str = "") -> dict[str, Any]:
+    """Return one kind of thing as data, or of ``all`` that there are without vectors."""
+    makers: dict[str, Callable[[], Any]] = {
+        "operators": _operators,
+        "platforms": _platforms,
+        "suites": lambda: list(suites()),
+        "models": lambda: {name: model.summary for name, model in MODELS.items()},
+        "flags": lambda: dict(FLAGS),
+        "classes": lambda: _classes(files, pattern),
+        "cases": lambda: [
+            {"id": c.id, "tier": c.tier, "class": c.klass, "flags": c.flags, "elements": c.golden.value.size}
+            for file in files
+            for c in file.cases
+            if pattern in c.id
+        ],
+    }
+    return {name: makers[name]() for name in (_KINDS if what == "all" else (what,))}
+
 
 def overview(what: str) -> Iterator[str]:
     """Yield the lines of one kind of thing, or of ``all``."""
-    sections: dict[str, Callable[[], str]] = {
-        "operators": _operators,
-        "platforms": _platforms,
-        "suites": _suites,
-        "models": lambda: _plain([(k, m.summary) for k, m in MODELS.items()]),
-        "flags": lambda: _plain(list(FLAGS.items())),
-    }
-    for name, section in sections.items():
-        if what == "all":
-            if name != "flags":
-                yield from (f"{name}:", textwrap.indent(section(), "  "), "")
-        elif what == name:
-            yield section()
+    for name, things in inventory(what).items():
+        if what != "all":
+            yield _text(name, things)
+        elif name != "flags":
+            yield from (f"{name}:", textwrap.indent(_text(name, things), "  "), "")
 
 
-def _operators() -> str:
-    blocks = []
-    for op in operators().values():
-        prototypes = "\n".join(f"  {e.prototype}" for e in op.entry_points())
-        blocks.append(f"{op.name}: {op.summary}\n  {op.formula}\n{prototypes}")
-    return "\n".join(blocks)
+def _text(name: str, things: Any) -> str:
+    if name == "operators":
+        lines = (
+            [
+                f"{op['name']}: {op['summary']}",
+                f"  {op['formula']}",
+                *(f"  {e['prototype']}" for e in op["entry_points"]),
+            ]
+            for op in things
+        )
+        return "\n".join(line for block in lines for line in block)
+    if name == "platforms":
+        return _plain(
+            [
+                (
+                    p["name"],
+                    ", ".join(p["dtypes"]),
+                    f"{p['cores']} cores",
+                    f"subnormals {p['subnormals']}",
+                    p["summary"],
+                )
+                for p in things
+            ]
+        )
+    return "\n".join(things) if name == "suites" else _plain(list(things.items()))
 
 
-def _platforms() -> str:
-    rows = []
-    for name in shipped():
-        p = load_profile(name)
-        rows.append((p.name, ", ".join(p.dtypes), f"{p.cores} cores", f"subnormals {p.subnormals}", p.summary))
-    return _plain(rows)
+def _operators() -> list[dict[str, Any]]:
+    return [
+        {
+            "name": op.name,
+            "title": op.title,
+            "summary": op.summary,
+            "formula": op.formula,
+            "dtypes": op.dtypes,
+            "entry_points": [{"symbol": e.symbol, "prototype": e.prototype} for e in op.entry_points()],
+        }
+        for op in operators().values()
+    ]
+
+
+def _platforms() -> list[dict[str, Any]]:
+    keys = ("name", "summary", "dtypes", "cores", "subnormals", "half")
+    return [{key: getattr(profile, key) for key in keys} for profile in map(load_profile, shipped())]
 
 
 def _plain(rows: Sequence[tuple[str, ...]]) -> str:
     return str(tabulate(rows, tablefmt="plain"))
-
-
-def _suites() -> str:
-    folder = suite_folder("core").parent
-    return "\n".join(sorted(p.name for p in folder.iterdir() if (p / "manifest.json").is_file()))
 
 
 def cases(files: Sequence[VectorFile], pattern: str) -> Iterator[str]:
@@ -68,17 +107,22 @@ def cases(files: Sequence[VectorFile], pattern: str) -> Iterator[str]:
 
 def classes(files: Sequence[VectorFile], pattern: str) -> Iterator[str]:
     """Yield a table of classes: operator, tier, cases, elements, flags."""
-    count: Counter[tuple[str, str, str]] = Counter()
-    elements: Counter[tuple[str, str, str]] = Counter()
-    flags: dict[tuple[str, str, str], dict[str, None]] = {}
-    for file in files:
-        for case in file.cases:
-            key = (case.operator.name, case.klass, case.tier)
-            count[key] += 1
-            elements[key] += case.golden.value.size
-            flags.setdefault(key, {}).update(dict.fromkeys(case.flags))
-    rows = [(*k, count[k], elements[k], ", ".join(flags[k])) for k in count if pattern in k[1]]
-    yield tabulate(rows, headers=["operator", "class", "tier", "cases", "elements", "flags"])
+    headers = ["operator", "class", "tier", "cases", "elements", "flags"]
+    rows = [[*list(row.values())[:-1], ", ".join(row["flags"])] for row in _classes(files, pattern)]
+    yield tabulate(rows, headers=headers)
+
+
+def _classes(files: Sequence[VectorFile], pattern: str) -> list[dict[str, Any]]:
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for case in (case for file in files for case in file.cases if pattern in case.klass):
+        key = (case.operator.name, case.klass, case.tier)
+        row = found.setdefault(
+            key, {"operator": key[0], "class": key[1], "tier": key[2], "cases": 0, "elements": 0, "flags": []}
+        )
+        row["cases"] += 1
+        row["elements"] += case.golden.value.size
+        row["flags"] += [flag for flag in case.flags if flag not in row["flags"]]
+    return list(found.values())
 
 
 def find(files: Sequence[VectorFile], name: str) -> Case:
@@ -89,16 +133,11 @@ def find(files: Sequence[VectorFile], name: str) -> Case:
     return known[name]
 
 
-def describe(case: Case, element: int | None, limit: int) -> Iterator[str]:
-    """Yield the lines that show a case: scalars, flags, then element by element.
+def details(case: Case, element: int | None, limit: int) -> dict[str, Any]:
+    """Return a case as data: scalars, flags, and the chosen elements with what every legal order gives.
 
     Raises :class:`golden.errors.UsageError` for an element that the case does not have.
     """
-    yield case.id
-    scalars = ", ".join(f"{k} = {v:.9g}" if isinstance(v, float) else f"{k} = {v}" for k, v in case.scalars.items())
-    yield f"{case.operator.title}, {case.dtype}, {case.tier}: {scalars}"
-    for flag in case.flags:
-        yield f"  {flag}: {FLAGS[flag]}"
     size = case.golden.value.size
     if element is not None and element >= size:
         raise unknown_name("element", str(element), [f"0 to {size - 1}"] if size else ["none"])
@@ -106,11 +145,17 @@ def describe(case: Case, element: int | None, limit: int) -> Iterator[str]:
     outputs = {
         name: model.evaluate(case.operator, case.fmt, case.scalars, case.operands) for name, model in MODELS.items()
     }
-    for index in chosen:
-        yield ""
-        yield from _element(case, index, outputs)
-    if len(chosen) < size and element is None:
-        yield f"\n{size - len(chosen)} more elements: --element N or --limit N"
+    return {
+        "id": case.id,
+        "operator": case.operator.name,
+        "dtype": case.dtype,
+        "tier": case.tier,
+        "class": case.klass,
+        "scalars": dict(case.scalars),
+        "flags": {flag: FLAGS[flag] for flag in case.flags},
+        "size": size,
+        "elements": [_element(case, index, outputs) for index in chosen],
+    }
 
 
 def _interesting(case: Case, limit: int) -> list[int]:
@@ -119,22 +164,47 @@ def _interesting(case: Case, limit: int) -> list[int]:
     return sorted(ranked[:limit])
 
 
-def _element(case: Case, index: int, outputs: dict[str, Array]) -> Iterator[str]:
-    fmt = case.fmt
-    yield f"element {index}"
-    rows = []
-    for name, value in readable_inputs(case, index).items():
-        rows.append((name, *_columns(value)) if isinstance(value, Number) else (name, str(value), "", ""))
-    exact = case.operator.exact(fmt, case.scalars, case.operands, index)
-    residual = float(case.golden.residual[index])
-    rows.append(("exact", f"{float(exact):.17g}", "", ""))
-    golden = number(fmt, case.golden.value[index])
+def _element(case: Case, index: int, outputs: dict[str, Array]) -> dict[str, Any]:
+    return {
+        "index": index,
+        "inputs": readable_inputs(case, index),
+        "exact": float(case.operator.exact(case.fmt, case.scalars, case.operands, index)),
+        "golden": number(case.fmt, case.golden.value[index]),
+        "residual_ulp": float(case.golden.residual[index]),
+        "orders": {name: number(case.fmt, output[index]) for name, output in outputs.items()},
+    }
+
+
+def describe(case: Case, element: int | None, limit: int) -> Iterator[str]:
+    """Yield the lines that show a case: scalars, flags, then element by element.
+
+    Raises :class:`golden.errors.UsageError` for an element that the case does not have.
+    """
+    found = details(case, element, limit)
+    yield case.id
+    scalars = ", ".join(f"{k} = {v:.9g}" if isinstance(v, float) else f"{k} = {v}" for k, v in case.scalars.items())
+    yield f"{case.operator.title}, {case.dtype}, {case.tier}: {scalars}"
+    yield from (f"  {flag}: {meaning}" for flag, meaning in found["flags"].items())
+    for shown in found["elements"]:
+        yield f"\nelement {shown['index']}"
+        yield _element_table(shown)
+    left = found["size"] - len(found["elements"])
+    if left and element is None:
+        yield f"\n{left} more elements: --element N or --limit N"
+
+
+def _element_table(shown: dict[str, Any]) -> str:
+    golden = shown["golden"]
+    rows = [
+        (name, *_columns(value)) if isinstance(value, Number) else (name, str(value), "", "")
+        for name, value in shown["inputs"].items()
+    ]
+    rows.append(("exact", f"{shown['exact']:.17g}", "", ""))
     rows.append(("golden", *_columns(golden)))
-    rows.append(("exact - golden", f"{residual:+.6f} ulp", "", ""))
-    for name, output in outputs.items():
-        got = number(fmt, output[index])
+    rows.append(("exact - golden", f"{shown['residual_ulp']:+.6f} ulp", "", ""))
+    for name, got in shown["orders"].items():
         rows.append((f"  {name}", *_columns(got)) if got.bits != golden.bits else (f"  {name}", "same", "", ""))
-    yield tabulate(rows, tablefmt="plain", disable_numparse=True)
+    return str(tabulate(rows, tablefmt="plain", disable_numparse=True))
 
 
 def _columns(value: Number) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""The commands that need only targets: probe, sweep, hunt, doctor. They import what they need when they run."""
+"""The commands that need targets or vectors, and no report. They import what they need when they run."""
 
 import os
 import sys
@@ -6,35 +6,159 @@ import tempfile
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
-from golden.errors import TargetError
-from golden.terminal import end_quietly_on_closed_pipe, examples, progress_bar
-
-_timeout = click.option(
-    "--timeout", type=click.FloatRange(0.0, min_open=True), default=10.0, show_default=True, help="Seconds for a call."
+from golden import names
+from golden.errors import TargetError, UsageError
+from golden.options import (
+    OneOf,
+    as_json,
+    choices,
+    complete_case,
+    complete_operator,
+    half_abi,
+    quiet,
+    suite_option,
+    timeout,
+    vectors_option,
 )
-_half_abi = click.option(
-    "--half-abi", type=click.Choice(["auto", "float16", "uint16"]), default="auto", show_default=True
+from golden.terminal import end_quietly_on_closed_pipe, examples, exit_codes, progress_bar
+
+
+def complete_target(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer files, and the reference models where the word can only mean one."""
+    if incomplete[:3] == "ref" and not any(Path().glob(f"{incomplete}*")):
+        from runners.reference import MODELS
+
+        known = [f"reference:{name}" for name in MODELS]
+        return [CompletionItem(name) for name in known if name.startswith(incomplete)]
+    return [CompletionItem(incomplete, type="file")]
+
+
+def print_json(document: object) -> None:
+    """Print a document that msgspec knows, indented."""
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=1))
+
+
+@click.command(
+    short_help="Compile the bundled C kernels.",
+    epilog=examples(
+        "golden build -o kernels.so",
+        "golden build -o fast.so --cc clang --cflags '-O3 -march=native'",
+        "golden build -o integer.so --cflags -DGOLDEN_HALF_UINT16",
+    ),
 )
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("build/libkernels.so"),
+    show_default=True,
+    help="Where the library goes.",
+)
+@click.option("--cc", help="C compiler [default: $CC, then cc, gcc, clang].")
+@click.option("--cflags", default="", help="Flags for the compiler, after the default ones; as one argument.")
+@quiet
+def build(output: Path, cc: str | None, cflags: str, quiet: bool) -> None:
+    """Compile the bundled C kernels into a shared library for this machine."""
+    import shlex
+
+    from runners.build import build_library
+
+    try:
+        flags = shlex.split(cflags)
+    except ValueError as error:
+        raise UsageError(f"--cflags cannot be read: {error}.") from error
+    built = build_library(output, cc, flags)
+    if not quiet:
+        click.echo(built)
 
 
-@click.command(epilog=examples("golden probe libvendor.so", "golden probe libvendor.so --json"))
-@click.argument("target")
-@click.option("--suite", default="core", show_default=True, help="Suite whose inputs are used.")
-@_timeout
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.command(
+    "list",
+    short_help="List operators, platforms, suites, models, classes, flags, cases.",
+    epilog=examples("golden list", "golden list cases kink", "golden list classes --suite smoke --json")
+    + exit_codes(0, 2, 4),
+)
+@click.argument(
+    "what",
+    type=OneOf(["all", "operators", "platforms", "suites", "models", "classes", "flags", "cases"]),
+    default="all",
+    metavar="[WHAT]",
+)
+@click.argument("pattern", default="")
+@suite_option("Suite whose cases and classes are listed.")
+@vectors_option("A vector file or folder instead.")
+@as_json
+def list_(what: str, pattern: str, suite: str, vectors: Path | None, as_json: bool) -> None:
+    """List what there is.
+
+    WHAT is operators, platforms, suites, models (reference:MODEL is a target), classes, flags, cases, or all (what
+    there is besides cases, classes and flags).
+    PATTERN selects cases and classes whose id contains it.
+    """
+    from golden.manifest import open_vectors
+    from runners import catalogue
+
+    end_quietly_on_closed_pipe()
+    files = open_vectors(suite, vectors) if what in ("cases", "classes") else []
+    if as_json:
+        print_json(catalogue.inventory(what, files, pattern))
+        return
+    if what == "cases":
+        lines = catalogue.cases(files, pattern)
+    elif what == "classes":
+        lines = catalogue.classes(files, pattern)
+    else:
+        lines = catalogue.overview(what)
+    for line in lines:
+        click.echo(line)
+
+
+@click.command(
+    short_help="Show a case: operands, exact value, golden, legal orders.",
+    epilog=examples("golden show smoothl1lossgrad/fp16/beta=0.5/kink/n=31 --element 3") + exit_codes(0, 2, 4),
+)
+@click.argument("case", shell_complete=complete_case)
+@suite_option("Suite that has the case.")
+@vectors_option("A vector file or folder instead.")
+@click.option("--element", type=click.IntRange(0), help="Only this output element, in full.")
+@click.option("--limit", type=click.IntRange(1), default=8, show_default=True, help="Elements shown.")
+@as_json
+def show(case: str, suite: str, vectors: Path | None, element: int | None, limit: int, as_json: bool) -> None:
+    """Show a case: operands, exact value, golden, and what each legal order gives."""
+    from golden.manifest import open_vectors
+    from runners import catalogue
+
+    end_quietly_on_closed_pipe()
+    found = catalogue.find(open_vectors(suite, vectors), case)
+    if as_json:
+        print_json(catalogue.details(found, element, limit))
+        return
+    for line in catalogue.describe(found, element, limit):
+        click.echo(line)
+
+
+@click.command(
+    short_help="Find out what a build is like; judges nothing.",
+    epilog=examples("golden probe libvendor.so", "golden probe libvendor.so --json") + exit_codes(0, 2, 3, 4),
+)
+@click.argument("target", shell_complete=complete_target)
+@suite_option("Suite whose inputs are used.")
+@timeout
+@as_json
 def probe(target: str, suite: str, timeout: float, as_json: bool) -> None:
     """Find out what a build is like: half ABI, reduction numbers, subnormals, evaluation order, alignment.
 
     Judges nothing; 'golden validate' does.
     """
-    import msgspec
-
-    from golden.manifest import read_suite, suite_folder
+    from golden.manifest import open_vectors
     from runners.inspect import inspect
     from runners.targets import open_target
 
-    files = read_suite(suite_folder(suite))
+    files = open_vectors(suite)
     session, _ = open_target(target, timeout)
     try:
         traits = inspect(session, files)
@@ -42,7 +166,7 @@ def probe(target: str, suite: str, timeout: float, as_json: bool) -> None:
         session.close()
     end_quietly_on_closed_pipe()
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(traits), indent=1))
+        print_json(traits)
         return
     for name in ("half_abi", "reduction_enum", "subnormals"):
         click.echo(f"{name.replace('_', ' ')}: {getattr(traits, name)}")
@@ -53,28 +177,50 @@ def probe(target: str, suite: str, timeout: float, as_json: bool) -> None:
 
 
 @click.command(
+    short_help="Judge a whole input space, such as all pairs of fp16 numbers.",
     epilog=examples(
         "golden sweep kernels.so --operator smoothl1lossgrad --dtype fp16 --space diff-dy --beta 0.5",
         "golden sweep kernels.so --operator nlllossgrad --dtype fp16 --space g-w",
         "golden sweep reference:formula --operator smoothl1lossgrad --dtype fp32 --space random --samples 1000000",
     )
+    + exit_codes(0, 1, 2, 3, 130, c0="no result is outside its bound", c1="some result is", c130="go on with --resume"),
 )
-@click.argument("target")
-@click.option("--operator", default="smoothl1lossgrad", show_default=True)
-@click.option("--dtype", type=click.Choice(["fp16", "fp32"]), default="fp16", show_default=True)
+@click.argument("target", shell_complete=complete_target)
+@click.option(
+    "--operator",
+    default="smoothl1lossgrad",
+    show_default=True,
+    help="What is swept.",
+    shell_complete=complete_operator,
+)
+@click.option("--dtype", type=OneOf(["fp16", "fp32"]), default="fp16", show_default=True, help="Of the operands.")
 @click.option(
     "--space", default="diff-dy", show_default=True, help="pairs, diff-dy, g-w, w-total, operand:NAME, random."
 )
 @click.option("--beta", default=1.0, show_default=True, help="SmoothL1LossGrad's scalar.")
-@click.option("--reduction", default="none", show_default=True, help="NLLLossGrad's reduction.")
+@click.option(
+    "--reduction",
+    type=OneOf(["sum", "mean", "none"]),
+    default="none",
+    show_default=True,
+    help="NLLLossGrad's reduction.",
+)
 @click.option("--set", "fixed", multiple=True, metavar="NAME=VALUE", help="Value of an operand that does not vary.")
 @click.option("--samples", default=1 << 30, show_default=True, help="Points of the space 'random'.")
 @click.option("--flush", is_flag=True, help="Accept flushed subnormals.")
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Processes that judge [default: all cores].")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted sweep.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out"), show_default=True)
-@_half_abi
-@_timeout
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("out"),
+    show_default=True,
+    help="Folder for sweep.json and the state of an interrupted sweep.",
+)
+@half_abi
+@timeout
+@quiet
+@as_json
 def sweep(
     target: str,
     operator: str,
@@ -90,6 +236,8 @@ def sweep(
     out: Path,
     half_abi: str,
     timeout: float,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Judge a whole input space: every pair of fp16 numbers, every value of an fp32 operand, or a counted sample."""
     from golden.sweepfile import write_sweep
@@ -107,7 +255,7 @@ def sweep(
     made = make_space(space, operator, dtype, beta=beta, reduction=reduction, fixed=values or None, samples=samples)
     work, library = open_work(target, made, half_abi=half_abi, flush=flush, timeout=timeout)
     out.mkdir(parents=True, exist_ok=True)
-    with progress_bar() as step:
+    with progress_bar(not quiet) as step:
         result = run(
             target,
             work,
@@ -120,26 +268,54 @@ def sweep(
     write_sweep(out / "sweep.json", result)
     tally = result.tally
     limit = "<=" if result.exhaustive else ">="
-    click.echo(
-        f"{result.symbol} {result.space}: {result.points} points, {tally.misrounded} misrounded, "
-        f"max {limit} {tally.max_ulp:.6g} ulp, {result.bound_exceeded} outside every legal bound, "
-        f"{result.seconds:.1f} s ({result.rate / 1e6:.0f} M/s)"
-    )
+    if as_json:
+        print_json(result)
+    elif not quiet:
+        click.echo(
+            f"{result.symbol} {result.space}: {result.points} points, {tally.misrounded} misrounded, "
+            f"max {limit} {tally.max_ulp:.6g} ulp, {result.bound_exceeded} outside every legal bound, "
+            f"{result.seconds:.1f} s ({result.rate / 1e6:.0f} M/s)"
+        )
     if not result.complete:
         click.echo("interrupted: go on with --resume", err=True)
         sys.exit(130)
     sys.exit(1 if result.bound_exceeded else 0)
 
 
-@click.command(epilog=examples("golden hunt kernels.so --symbol hp_smoothl1lossgrad_p --beta 0.1 --out hunted"))
-@click.argument("target")
-@click.option("--symbol", multiple=True, help="Entry point (may be repeated) [default: all there are].")
-@click.option("--beta", default=0.1, show_default=True)
-@click.option("--reduction", default="mean", show_default=True)
-@click.option("--seed", default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("out/hunted"), show_default=True)
-@_half_abi
-@_timeout
+@click.command(
+    short_help="Search for the worst input of a build.",
+    epilog=examples("golden hunt kernels.so --symbol hp_smoothl1lossgrad_p --beta 0.1 --out hunted")
+    + exit_codes(0, 1, 2, 3, 130, c0="the worst input found is within its bound", c1="it is outside"),
+)
+@click.argument("target", shell_complete=complete_target)
+@click.option(
+    "--symbol",
+    multiple=True,
+    help="Entry point (may be repeated) [default: all there are].",
+    shell_complete=choices(
+        lambda: [f"{t}_{o}_{s}" for o in names.operators() for t in ("hp", "fp") for s in ("s", "p")]
+    ),
+)
+@click.option("--beta", default=0.1, show_default=True, help="SmoothL1LossGrad's scalar.")
+@click.option(
+    "--reduction",
+    type=OneOf(["sum", "mean", "none"]),
+    default="mean",
+    show_default=True,
+    help="NLLLossGrad's reduction.",
+)
+@click.option("--seed", default=0, show_default=True, help="Another seed searches elsewhere.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("out/hunted"),
+    show_default=True,
+    help="Folder for the vector files of what was found.",
+)
+@half_abi
+@timeout
+@quiet
+@as_json
 def hunt(
     target: str,
     symbol: tuple[str, ...],
@@ -149,34 +325,48 @@ def hunt(
     out: Path,
     half_abi: str,
     timeout: float,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Search for the worst input of a build and save it as a vector that validate and show accept."""
     from runners.hunt import hunt as run
     from runners.targets import open_target
 
     session, _ = open_target(target, timeout)
-    fails, scratch = False, tempfile.TemporaryDirectory()
+    hunted, scratch = [], tempfile.TemporaryDirectory()
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch.name  # else it leaves a folder where the user is
     try:
-        names = symbol or tuple(sorted(session.symbols))
-        if not names:
+        known = symbol or tuple(sorted(session.symbols))
+        if not known:
             raise TargetError(f"{target} has no entry point to hunt on.")
-        for name in names:
+        for name in known:
             found, _case = run(session, name, out, beta=beta, reduction=reduction, seed=seed, half_abi=half_abi)
-            fails |= found.fails
+            hunted.append(found)
             verdict = "outside every legal bound" if found.fails else f"at most {found.bound:.4g} legal"
-            click.echo(f"{name}: {found.ulp:.6g} ulp ({verdict}), {found.evaluated} evaluated: {found.file}")
+            if not (quiet or as_json):
+                click.echo(f"{name}: {found.ulp:.6g} ulp ({verdict}), {found.evaluated} evaluated: {found.file}")
     finally:
         session.close()
         scratch.cleanup()
-    sys.exit(1 if fails else 0)
+    if as_json:
+        print_json(hunted)
+    sys.exit(1 if any(found.fails for found in hunted) else 0)
 
 
-@click.command(epilog=examples("golden doctor"))
-def doctor() -> None:
+@click.command(
+    short_help="Tell what this machine has, and what is missing.",
+    epilog=examples("golden doctor", "golden doctor --json")
+    + exit_codes(0, 2, c0="libraries can be validated here", c2="something essential is missing"),
+)
+@quiet
+@as_json
+def doctor(quiet: bool, as_json: bool) -> None:
     """Tell what this machine has, what each part enables, and what to install for the rest."""
     from runners.doctor import diagnose, healthy, render
 
     checks = diagnose()
-    click.echo(render(checks))
+    if as_json:
+        print_json({"healthy": healthy(checks), "checks": checks})
+    elif not quiet:
+        click.echo(render(checks))
     sys.exit(0 if healthy(checks) else 2)

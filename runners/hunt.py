@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from golden.case import Case
-from golden.errors import TargetError, UsageError
+from golden.errors import TargetError, unknown_name
 from golden.operator import entry_points
 from golden.vectorfile import write_vectors
 from runners.library import HalfAbi, LibrarySession, call_for
@@ -57,7 +57,7 @@ def hunt(
     """
     known = entry_points()
     if symbol not in known:
-        raise UsageError(f"{symbol} is no entry point: give one of {', '.join(sorted(known))}.")
+        raise unknown_name("entry point", symbol, known)
     if symbol not in session.symbols:
         raise TargetError(f"The target has no {symbol}; it has {', '.join(sorted(session.symbols)) or 'nothing'}.")
     entry = known[symbol]

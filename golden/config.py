@@ -1,0 +1,141 @@
+"""Options from a file: ``golden.toml``, or ``[tool.golden]`` of ``pyproject.toml``, in this folder or one above.
+
+One table a command, keys are the command's long options::
+
+    [validate]
+    platform = "MT7004"
+    timeout = 30.0
+
+The command line wins over the file, the file over the defaults. Paths in it are relative to the file.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from golden.errors import UsageError, nearest
+from golden.options import long_name
+
+NAME = "golden.toml"
+_SHARED = "pyproject.toml"
+
+#: Command -> parameter -> value, as click takes it.
+Defaults = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Defaults with where they come from, such as ``golden.toml`` or ``[tool.golden] of ../pyproject.toml``."""
+
+    source: str
+    defaults: Defaults
+
+    def __str__(self) -> str:
+        return self.source
+
+
+def find_config(start: Path) -> Path | None:
+    """Return the file that holds for a folder: in it or the nearest above, up to the root of the repository.
+
+    A folder with ``.git`` is the last one looked at, else the root of the file system. In one folder
+    ``golden.toml`` comes before a ``pyproject.toml``, which counts only if it has the table ``[tool.golden]``.
+    """
+    for folder in (start, *start.parents):
+        own, shared = folder / NAME, folder / _SHARED
+        with suppress(PermissionError):  # nothing can lie for us in a folder that may not be looked into
+            if own.is_file():
+                return own
+            if shared.is_file() and b"golden" in _bytes(shared) and "golden" in _tool(_read(shared)):
+                return shared
+            if (folder / ".git").exists():
+                return None
+    return None
+
+
+def read_config(path: Path, commands: Mapping[str, click.Command]) -> Config:
+    """Read a file and hold it against the commands' options.
+
+    Raises :class:`UsageError` that names the file, the key and the nearest one there is.
+    """
+    content, shown = _read(path), os.path.relpath(path)
+    if path.name == _SHARED:
+        content, shown = _tool(content).get("golden", {}), f"[tool.golden] of {shown}"
+    if not isinstance(content, dict):
+        raise UsageError(f"{shown} is not a table.")
+    defaults: Defaults = {}
+    for name, table in content.items():
+        if not isinstance(table, dict):
+            raise UsageError(f"{shown}: {name!r} stands outside a command's table; write it below one, as [validate].")
+        if name not in commands:
+            raise UsageError(f"{shown}: there is no command {name!r}{_hint(name, commands)}")
+        known = {long_name(p): p for p in commands[name].params if isinstance(p, click.Option)}
+        for key, value in table.items():
+            where = f"{shown}: [{name}] {key}"
+            if key not in known:
+                raise UsageError(f"{where}: {name!r} has no such option{_hint(key, known)}")
+            option = known[key]
+            defaults.setdefault(name, {})[str(option.name)] = _checked(option, value, where, path.parent)
+    return Config(shown, defaults)
+
+
+def _checked(option: click.Option, value: object, where: str, folder: Path) -> object:
+    """Return a value that the option takes; paths are made relative to where the command runs."""
+    if option.multiple:
+        if not isinstance(value, list):
+            raise UsageError(f"{where} takes a list, such as [{value!r}].")
+        return [_single(option, item, where, folder) for item in value]
+    return _single(option, value, where, folder)
+
+
+def _single(option: click.Option, value: object, where: str, folder: Path) -> object:
+    wanted, words = _wanted(option)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+        raise UsageError(f"{where} takes {words}, not {value!r}.")
+    is_path = isinstance(option.type, click.Path) or (option.name == "platform" and str(value).endswith(".toml"))
+    if is_path:
+        value = os.path.relpath(folder / str(value))
+    try:
+        option.type.convert(value, option, None)
+    except click.BadParameter as error:
+        raise UsageError(f"{where}: {error.message}") from error
+    return value
+
+
+def _wanted(option: click.Option) -> tuple[tuple[type, ...], str]:
+    if option.is_flag:
+        return (bool,), "true or false"
+    if isinstance(option.type, click.types.IntParamType):
+        return (int,), "a whole number"
+    if isinstance(option.type, click.types.FloatParamType):
+        return (int, float), "a number"
+    return (str,), "a string in quotes"
+
+
+def _hint(name: str, known: Mapping[str, object]) -> str:
+    near = nearest(name, known)
+    return f"; did you mean {near!r}?" if near else f"; known are {', '.join(sorted(known))}."
+
+
+def _tool(content: dict[str, Any]) -> dict[str, Any]:
+    tool = content.get("tool", {})
+    return tool if isinstance(tool, dict) else {}
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"Cannot read {path}: {error.strerror}. Go on without it with --no-config.") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(_bytes(path).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{os.path.relpath(path)} is not valid TOML: {error}.") from error

@@ -1,0 +1,149 @@
+"""Options that several commands take, what the shell may offer for them, and which of them a user has set."""
+
+import json
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+from click.shell_completion import BashComplete, CompletionItem, add_completion_class
+
+from golden import names
+from golden.errors import nearest
+
+#: Adds an option to a command.
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+#: What the shell offers for a value: (context, parameter, what is typed so far) -> items.
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+class OneOf(click.Choice[str]):
+    """A choice that names the nearest value for one that does not exist."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Return the sentence for a value that does not exist."""
+        near = nearest(str(value), self.choices)
+        known = f"did you mean {near!r}?" if near else f"known are {', '.join(self.choices)}."
+        return f"{value!r} does not exist; {known}"
+
+
+def _offer(known: Iterable[str], incomplete: str, **kind: str) -> list[CompletionItem]:
+    return [CompletionItem(name, **kind) for name in known if name.lower().startswith(incomplete.lower())]
+
+
+def complete_suite(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the suites that are there."""
+    return _offer(names.suites(), incomplete)
+
+
+def complete_platform(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the shipped profiles, or files where none of them begins so."""
+    return _offer(names.platforms(), incomplete) or [CompletionItem(incomplete, type="file")]
+
+
+def complete_operator(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the operators."""
+    return _offer(names.operators(), incomplete)
+
+
+def complete_case(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the cases of the suite or the vectors that are named on the line so far."""
+    vectors, suite = context.params.get("vectors"), str(context.params.get("suite") or "core")
+    with suppress(OSError, KeyError, ValueError):  # nothing can be said while a line is being typed
+        folder = Path(vectors) if vectors else names.suites()[suite]
+        return _offer(names.cases(folder), incomplete)
+    return []
+
+
+def complete_failing(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the cases that fail in the results file that is named on the line so far."""
+    with suppress(OSError, KeyError, ValueError, TypeError):
+        results = json.loads(Path(context.params["results"]).read_text(encoding="utf-8"))
+        failing = {failure["case"]: None for entry in results["entry_points"] for failure in entry["failing"]}
+        return _offer(failing, incomplete)
+    return []
+
+
+def choices(known: Callable[[], Iterable[str]]) -> Complete:
+    """Return what offers names that are known only once they are asked for."""
+    return lambda context, parameter, incomplete: _offer(known(), incomplete)
+
+
+class _Bash(BashComplete):
+    """Bash breaks words at ``=`` and ``:``, which the ids of cases and the names of targets hold."""
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        args, incomplete = super().get_completion_args()
+        words = [*args, incomplete]
+        joined = words[:1]
+        for before, word in pairwise(words):
+            if word and (word[0] in "=:" or before[-1:] in ("=", ":")):
+                joined[-1] += word
+            else:
+                joined.append(word)
+        last = joined[-1]
+        self._kept = max(last.rfind("="), last.rfind(":")) + 1  # of the word, bash replaces what follows
+        self._prefix = last[: self._kept]
+        return joined[:-1], last
+
+    def format_completion(self, item: CompletionItem) -> str:
+        value = item.value.removeprefix(self._prefix)
+        return f"{item.type},{value}"
+
+
+add_completion_class(_Bash)
+
+
+def suite_option(text: str) -> Decorator:
+    """Return the option ``--suite``."""
+    return click.option("--suite", default="core", show_default=True, help=text, shell_complete=complete_suite)
+
+
+def vectors_option(text: str) -> Decorator:
+    """Return the option ``--vectors``."""
+    return click.option("--vectors", type=click.Path(path_type=Path), help=text)
+
+
+def platform_option(text: str) -> Decorator:
+    """Return the option ``--platform``."""
+    return click.option("--platform", default="host", show_default=True, help=text, shell_complete=complete_platform)
+
+
+timeout = click.option(
+    "--timeout",
+    type=click.FloatRange(0.0, min_open=True),
+    default=10.0,
+    show_default=True,
+    help="Seconds a kernel call may take.",
+)
+half_abi = click.option(
+    "--half-abi",
+    type=OneOf(["auto", "float16", "uint16"]),
+    default="auto",
+    show_default=True,
+    help="How the library takes half by value.",
+)
+quiet = click.option("-q", "--quiet", is_flag=True, help="Print only errors; the exit code tells.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+
+
+def sources(context: click.Context) -> dict[str, str]:
+    """Return by long name where each option comes from that is not a default: ``command line`` or a file."""
+    found = {}
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if not isinstance(parameter, click.Option) or source is None:
+            continue
+        if source is ParameterSource.DEFAULT_MAP:
+            found[long_name(parameter)] = str(context.obj)
+        elif source is not ParameterSource.DEFAULT:
+            found[long_name(parameter)] = "command line"
+    return found
+
+
+def long_name(option: click.Option) -> str:
+    """Return the name by which a configuration file knows an option, such as ``half-abi``."""
+    return max(option.opts, key=len).lstrip("-")
