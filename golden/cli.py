@@ -27,8 +27,18 @@ from golden.options import (
     timeout,
     vectors_option,
 )
-from golden.terminal import EXIT_CODES, console, end_quietly_on_closed_pipe, examples, exit_codes, progress_bar, run
-from runners.commands import build, complete_target, doctor, hunt, list_, print_json, probe, show, sweep
+from golden.terminal import (
+    EXIT_CODES,
+    console,
+    end_quietly_on_closed_pipe,
+    examples,
+    exit_codes,
+    print_json,
+    progress_bar,
+    run,
+)
+from runners.commands import complete_target, doctor, hunt, probe, sweep
+from runners.tools import build, list_, show
 
 if TYPE_CHECKING:
     from golden.results import Results

@@ -55,6 +55,13 @@ def console() -> "Console":
     return Console(highlight=False, width=None if sys.stdout.isatty() else _ENDLESS)
 
 
+def print_json(document: object) -> None:
+    """Print a document that msgspec knows, indented."""
+    import msgspec  # noqa: PLC0415 - what help texts need not pay
+
+    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=1))
+
+
 @contextmanager
 def progress_bar(shown: bool = True) -> Iterator[Step]:
     """Yield a function that shows a step: a bar on stderr if that is a terminal and ``shown``, else nothing."""
