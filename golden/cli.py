@@ -51,10 +51,25 @@ _lang = click.option(
 _COMPLETE = "_GOLDEN_COMPLETE"
 #: Options that say what validate prints and where, not what it does.
 _OUTPUT = ("out", "quiet", "json", "lang")
+#: Where the group tells itself whether the command takes options at all.
+_NEEDS_CONFIG = "golden.needs-config"
+
+
+class _Commands(click.Group):
+    """Remembers whether options matter: a mistake in a configuration must not hide the help that explains it."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, as every group does."""
+        name, command, rest = super().resolve_command(ctx, args)
+        ctx.meta[_NEEDS_CONFIG] = name != "completion" and not {"-h", "--help"} & {*rest}
+        return name, command, rest
 
 
 @click.group(
     "golden",
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=exit_codes(*EXIT_CODES),
 )
@@ -73,6 +88,8 @@ def cli(context: click.Context, config: Path | None, no_config: bool) -> None:
     """
     if config and no_config:
         raise UsageError("--config and --no-config exclude each other.")
+    if not context.meta[_NEEDS_CONFIG]:
+        return
     if config is None and not no_config:
         with suppress(FileNotFoundError):  # whoever works in a folder that was removed has no configuration
             config = find_config(Path.cwd())

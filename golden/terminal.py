@@ -19,10 +19,10 @@ Step = Callable[[str, int, int], None]
 
 #: What exit codes mean; a command says more where it can.
 EXIT_CODES = {
-    0: "the build conforms, or the command did what was asked",
+    0: "the build conforms, or the command did its work",
     1: "the build does not conform",
     2: "wrong usage: an option, a path, a name",
-    3: "the target cannot be loaded, or lacks all that was asked",
+    3: "the target cannot be loaded, or lacks everything",
     4: "vectors are damaged or stale",
     130: "interrupted",
 }
