@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 KERNELS := build/libkernels.so
 
-.PHONY: report test test-slow vectors lint mutants bounds bench clean
+.PHONY: report published test test-slow vectors lint mutants bounds bench clean
 
 # Builds the bundled C kernels, validates them for every platform, and names the reports.
 report: $(VENV)/.installed
@@ -17,6 +17,10 @@ report: $(VENV)/.installed
 	done
 	$(BIN)/golden report $(OUT)/host/results.json $(OUT)/FT78NE/results.json $(OUT)/MT7004/results.json \
 	  --format html --out $(OUT)/report.html
+
+# Builds the kernels with every compiler there is, and renews the reports on them in reports/published.
+published: $(VENV)/.installed
+	$(BIN)/python reports/published/regenerate.py
 
 test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest

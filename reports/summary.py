@@ -225,6 +225,6 @@ def facts(run: Results) -> list[Fact]:
             ),
         ),
         Fact(tr("golden version"), run.golden),
-        Fact(tr("Run time"), f"{run.seconds:.1f} s"),
+        Fact(tr("Run time"), f"{run.seconds:.1f} s" if run.seconds else ""),
     ]
     return [fact for fact in lines if fact.value]

@@ -1,5 +1,6 @@
 """What there is to list and to show: data, and its text, for the commands ``list`` and ``show``."""
 
+import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -201,7 +202,8 @@ def _element_table(shown: dict[str, Any]) -> str:
     ]
     rows.append(("exact", f"{shown['exact']:.17g}", "", ""))
     rows.append(("golden", *_columns(golden)))
-    rows.append(("exact - golden", f"{shown['residual_ulp']:+.6f} ulp", "", ""))
+    residual = shown["residual_ulp"]
+    rows.append(("exact - golden", "no distance" if math.isnan(residual) else f"{residual:+.6f} ulp", "", ""))
     for name, got in shown["orders"].items():
         rows.append((f"  {name}", *_columns(got)) if got.bits != golden.bits else (f"  {name}", "same", "", ""))
     return str(tabulate(rows, tablefmt="plain", disable_numparse=True))

@@ -14,10 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples/huber"
 
 
-@pytest.fixture
-def installed(tmp_path: Path) -> dict[str, str]:
+def install_example(site: Path) -> Path:
     """Install the example the way a wheel does, without an index: its modules and its entry points' metadata."""
-    site = tmp_path / "site"
     shutil.copytree(EXAMPLE / "golden_huber", site / "golden_huber", ignore=shutil.ignore_patterns("__pycache__"))
     info = site / "golden_huber-0.1.0.dist-info"
     info.mkdir()
@@ -26,6 +24,12 @@ def installed(tmp_path: Path) -> dict[str, str]:
     sections = text.split("[project.entry-points.")[1:]
     entry_points = ["[" + s.replace('"', "", 2).replace('= "', "= ").replace('"\n', "\n").strip() for s in sections]
     (info / "entry_points.txt").write_text("\n".join(entry_points) + "\n")
+    return site
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> dict[str, str]:
+    site = install_example(tmp_path / "site")
     return {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{ROOT}"}
 
 
