@@ -2,7 +2,6 @@
 
 import platform
 import signal
-from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, Self
@@ -15,6 +14,7 @@ from golden.operator import REDUCTION_ENUMS, EntryPoint, Operands, Pointer, Scal
 from runners import protocol
 from runners.elf import inspect_library
 from runners.endings import Ending, describe_end
+from runners.jobs import SHORT_TIMEOUT, Backlog, Job
 from runners.nursery import LOST, News, Nursery
 from runners.protocol import (
     Call,
@@ -34,12 +34,6 @@ from runners.worker import FloatingPoint
 
 HalfAbi = Literal["float16", "uint16"]
 
-#: Calls sent to the worker ahead of the one that is collected.
-AHEAD = 4
-#: After its first time-out a symbol gets at most this many seconds a call, and after MAX_TIMEOUTS none at
-#: all.
-SHORT_TIMEOUT = 1.0
-MAX_TIMEOUTS = 3
 #: Seconds for starting a process, which waits for nothing but the machine.
 PATIENCE = 30.0
 
@@ -88,31 +82,6 @@ def _scalar_for(
     return ScalarArgument(parameter.name, "int32", number)
 
 
-class _Job:
-    """A call on its way: its outcomes so far, and the last output, which the worker does not repeat."""
-
-    def __init__(self, call: Call) -> None:
-        self.call = call
-        self.outcomes: list[Outcome] = []
-        self.output = b""
-        self.retried = -1  # the last invocation that was tried again
-
-    @property
-    def done(self) -> bool:
-        return len(self.outcomes) == len(self.call.invocations)
-
-    def rest(self) -> Call:
-        """What is still to run."""
-        if not self.outcomes:
-            return self.call
-        return msgspec.structs.replace(self.call, invocations=self.call.invocations[len(self.outcomes) :])
-
-    def skip(self, message: str) -> None:
-        """Answer what is still to run with "not-run"."""
-        missing = len(self.call.invocations) - len(self.outcomes)
-        self.outcomes += [Outcome("not-run", message=message) for _ in range(missing)]
-
-
 class LibrarySession:
     """A shared library in a worker process; implements :class:`runners.protocol.Session`.
 
@@ -146,14 +115,9 @@ class LibrarySession:
         self.half_abi: HalfAbi = half_abi
         self.reduction_enum = reduction_enum
         self.timeout = timeout
-        self.crash_limit = crash_limit
         wanted = sorted(entry_points() if symbols is None else symbols)
         self._load = protocol.Load(str(path.resolve()), wanted, memory)
-        self._jobs: deque[_Job] = deque()  # not collected yet
-        self._sent: deque[_Job] = deque()  # with the worker; the others are in _unsent or done
-        self._unsent: deque[_Job] = deque()
-        self._crashes: Counter[str] = Counter()
-        self._timeouts: Counter[str] = Counter()
+        self._backlog = Backlog(crash_limit)
         self._alive = False  # there is a worker
         self._loaded: Loaded | None = None  # its answer to Load
         self._words: Fault | Trouble | None = None  # its last words
@@ -186,22 +150,18 @@ class LibrarySession:
         """Queue a call; raises ValueError for a symbol that the library does not have."""
         if call.symbol not in self.symbols:
             raise ValueError(f"{self.library.path} has no {call.symbol}")
-        job = _Job(call)
-        self._jobs.append(job)
-        self._unsent.append(job)
+        self._backlog.add(call)
         self._send_ahead()
 
     def collect(self) -> list[Outcome]:
         """Return the outcomes of the oldest call not yet collected; raises ValueError when there is none."""
-        if not self._jobs:
-            raise ValueError("no call was submitted")
-        job = self._jobs[0]
+        job = self._backlog.first()
         while not job.done:
             self._send_ahead()
             seconds = self._limit(job.call)
             if not job.done and not self._follow(self._nursery.wait(seconds)):
                 self._give_up(job, seconds)
-        self._jobs.popleft()
+        self._backlog.collect()
         if job.outcomes:
             blamed = next((o for o in job.outcomes if o.status != "ok"), job.outcomes[-1])
             blamed.stdout, blamed.stderr, findings = self._take_text()
@@ -210,14 +170,14 @@ class LibrarySession:
 
     def run(self, call: Call) -> list[Outcome]:
         """Submit a call and collect it; raises ValueError while others are queued."""
-        if self._jobs:
+        if self._backlog:
             raise ValueError("collect the submitted calls first")
         self.submit(call)
         return self.collect()
 
     def restart(self) -> None:
         """Make the next call the first one of a fresh process; raises ValueError while calls are queued."""
-        if self._jobs:
+        if self._backlog:
             raise ValueError("collect the submitted calls first")
         if self._alive:
             *replies, end = self._nursery.kill()
@@ -232,7 +192,7 @@ class LibrarySession:
         self._closed = True
         try:
             # With a call under way there is no telling in what state the library is: no unloading then.
-            if self._alive and not self._sent:
+            if self._alive and not self._backlog.sent:
                 self._unload()
         finally:
             self._nursery.close()
@@ -284,20 +244,12 @@ class LibrarySession:
 
     def _send_ahead(self) -> None:
         """Keep the worker supplied, and answer calls of hopeless symbols without it."""
-        if self._alive and not self._sent:
+        if self._alive and not self._backlog.sent:
             self._follow(self._nursery.wait(0.0))  # it may have died of what an earlier call left behind
-        while self._unsent and len(self._sent) < AHEAD:
-            job = self._unsent.popleft()
-            symbol = job.call.symbol
-            if self._timeouts[symbol] >= MAX_TIMEOUTS:
-                job.skip(f"{symbol} was not called again after {MAX_TIMEOUTS} time-outs.")
-            elif self._crashes[symbol] >= self.crash_limit:
-                job.skip(f"{symbol} was not called again after {self._crashes[symbol]} crashes.")
-            elif not job.done:
-                if not self._alive:
-                    self._start()
-                self._sent.append(job)
-                self._nursery.send(job.rest())
+        while (job := self._backlog.to_send()) is not None:
+            if not self._alive:
+                self._start()
+            self._nursery.send(job.rest())
 
     def _limit(self, call: Call | None = None) -> float:
         """Seconds without news after which the worker counts as hung."""
@@ -307,21 +259,18 @@ class LibrarySession:
             return SHORT_TIMEOUT  # only its end is missing
         if self._loaded is None or call is None:
             return self.timeout
-        limit = call.timeout or self.timeout
-        return min(limit, SHORT_TIMEOUT) if self._timeouts[call.symbol] else limit
+        return self._backlog.limit(call, self.timeout)
 
     def _follow(self, news: Sequence[News]) -> bool:
         """Take the worker's news in; return whether there were any."""
         for event in news:
             if isinstance(event, Ran):
-                if not self._sent:
+                if not self._backlog.sent:
                     continue  # nobody asked: forged by the library
-                job = self._sent[0]
+                job = self._backlog.sent[0]
                 if event.output is not None:
                     job.output = event.output
-                job.outcomes.append(Outcome("ok", job.output, event.findings))
-                if job.done:
-                    self._sent.popleft()
+                self._backlog.answered(Outcome("ok", job.output, event.findings))
             elif isinstance(event, Ended):
                 self._lost(event)
             elif isinstance(event, Loaded):
@@ -330,7 +279,7 @@ class LibrarySession:
                 self._words = event
         return bool(news)
 
-    def _give_up(self, job: _Job, seconds: float) -> None:
+    def _give_up(self, job: Job, seconds: float) -> None:
         """Kill the worker because an invocation takes longer than that."""
         seen = len(job.outcomes)
         *replies, end = self._nursery.kill()
@@ -346,9 +295,7 @@ class LibrarySession:
         ``hung``: seconds that were waited for it; ``killed``: by us.
         """
         self._alive, self._end = False, end
-        self._unsent.extendleft(reversed(self._sent))
-        job = self._sent[0] if self._sent else None
-        self._sent.clear()
+        job = self._backlog.lost()
         if job is None or (killed and hung is None and self._words is None):
             self._stray += _left_findings(end)
             if not killed and not self._closed:
@@ -356,26 +303,17 @@ class LibrarySession:
             return
         # Whoever has killed the worker or the nursery from outside must not make a build fail: try once more.
         foreign = (end.note == LOST or end.signal == signal.SIGKILL) and hung is None and self._words is None
-        if foreign and job.retried != len(job.outcomes):
-            job.retried = len(job.outcomes)
+        if foreign and job.may_retry():
             self._stray += _left_findings(end)
             return
-        symbol = job.call.symbol
-        findings = _left_findings(end)
         if hung is not None:
-            outcome = Outcome("timeout", message=f"{symbol} did not return within {hung:g} s.")
-            self._timeouts[symbol] += 1
-        else:
-            self._crashes[symbol] += 1
-            ending = self._ending(job.call, job.call.invocations[len(job.outcomes)])
-            says = ending.predicate
-            message = f"{symbol} {says}." if self._loaded else f"The library {says} while it was loaded again."
-            outcome = Outcome(ending.status, message=message, signal=ending.signal)
-            findings += [ending.finding] if ending.finding is not None else []
-        outcome.findings = findings
-        job.outcomes.append(outcome)
-        if hung is not None:
-            job.skip(f"{symbol} did not return from an earlier invocation of this call.")
+            self._backlog.hung(job, hung).findings = _left_findings(end)
+            return
+        ending = self._ending(job.call, job.call.invocations[len(job.outcomes)])
+        says = ending.predicate
+        message = f"{job.call.symbol} {says}." if self._loaded else f"The library {says} while it was loaded again."
+        findings = _left_findings(end) + ([ending.finding] if ending.finding is not None else [])
+        self._backlog.crashed(job, Outcome(ending.status, findings=findings, message=message, signal=ending.signal))
 
     def _ending(self, call: Call | None = None, invocation: Invocation | None = None) -> Ending:
         error = self._loaded.error if self._loaded else ""
