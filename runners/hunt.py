@@ -15,7 +15,7 @@ from golden.case import Case
 from golden.errors import TargetError, unknown_name
 from golden.operator import entry_points
 from golden.vectorfile import write_vectors
-from runners.library import HalfAbi, LibrarySession, call_for
+from runners.library import HalfAbi, call_for
 from runners.points import CORE_MASK, Points
 from runners.probe import probe_half_abi
 from runners.protocol import Invocation, Session
@@ -64,7 +64,7 @@ def hunt(
     smooth = any(s.kind == "real" for s in entry.operator.scalars)
     scalars: dict[str, float | str] = {"beta": entry.fmt.typed(beta)} if smooth else {"reduction_type": reduction}
     abi: HalfAbi = "uint16" if half_abi == "uint16" else "float16"
-    if half_abi == "auto" and isinstance(session, LibrarySession) and probe_half_abi(session) == "uint16":
+    if half_abi == "auto" and probe_half_abi(session) == "uint16":
         abi = "uint16"
     target = Points(session, entry, scalars, flush, abi, reduction_enum)
     row, bad = search(target, seed, rounds, progress)

@@ -9,7 +9,7 @@ from golden.case import Case
 from golden.formats import Array
 from golden.operator import EntryPoint, entry_points
 from golden.vectorfile import VectorFile
-from runners.library import HalfAbi, LibrarySession, call_for
+from runners.library import HalfAbi, call_for
 from runners.positions import Positions
 from runners.probe import OrderShares, probe_half_abi, probe_reductions, probe_subnormals
 from runners.protocol import Call, Invocation, Session
@@ -40,7 +40,7 @@ class Traits(msgspec.Struct):
 
 def inspect(session: Session, files: Sequence[VectorFile]) -> Traits:
     """Probe every entry point that the target has and the vectors cover."""
-    half = probe_half_abi(session) if isinstance(session, LibrarySession) else "float16"
+    half = probe_half_abi(session)
     abi: HalfAbi = "uint16" if half == "uint16" else "float16"
     numbers = probe_reductions(session)
     enum = numbers if numbers not in ("unknown", "other") else "sum-mean-none"

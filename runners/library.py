@@ -99,6 +99,8 @@ class LibrarySession:
     unobservable: frozenset[str] = (
         frozenset() if platform.machine() in FloatingPoint.FIELDS else frozenset({"fp-environment"})
     )
+    stated_half_abi = ""
+    blind: tuple[str, ...] = ()
 
     def __init__(
         self,

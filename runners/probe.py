@@ -5,7 +5,7 @@ import numpy as np
 from golden.case import Case
 from golden.formats import FORMATS, Array, Format
 from golden.operator import REDUCTION_ENUMS, EntryPoint, Operands, Scalars, Storage, operators
-from runners.library import HalfAbi, LibrarySession, call_for
+from runners.library import HalfAbi, call_for
 from runners.protocol import Invocation, Session
 from runners.reference import MODELS
 
@@ -18,12 +18,14 @@ _HALF_ABIS: tuple[HalfAbi, ...] = ("float16", "uint16")
 _MASK = 0xFF
 
 
-def probe_half_abi(session: LibrarySession) -> str:
-    """Return how a library takes ``half`` by value: ``float16``, ``uint16``, or ``unknown``.
+def probe_half_abi(session: Session) -> str:
+    """Return how a target takes ``half`` by value: ``float16``, ``uint16``, or ``unknown``; "none" if it says so.
 
-    Two values of beta and differences well inside them: the result is diff / beta * dy, so that no other beta
-    gives it. ``unknown`` also where neither works or both seem to.
+    What a target states is taken as it is. Else two values of beta and differences well inside them: the result is
+    diff / beta * dy, so that no other beta gives it. ``unknown`` also where neither works or both seem to.
     """
+    if session.stated_half_abi:
+        return session.stated_half_abi
     working = []
     for abi in _HALF_ABIS:
         if all(_beta_arrives(session, beta, abi) for beta in (0.75, 3.0)):
@@ -31,7 +33,7 @@ def probe_half_abi(session: LibrarySession) -> str:
     return working[0] if len(working) == 1 else "unknown"
 
 
-def _beta_arrives(session: LibrarySession, beta: float, abi: HalfAbi) -> bool:
+def _beta_arrives(session: Session, beta: float, abi: HalfAbi) -> bool:
     fmt = FORMATS["fp16"]
     diff = np.array([0.5, -0.25, 0.625, -0.375], fmt.dtype)
     operands = {"dy": np.array([3, 5, -7, 11], fmt.dtype), "x1": diff, "x2": np.zeros(4, fmt.dtype)}

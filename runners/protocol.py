@@ -121,6 +121,10 @@ class Session(Protocol):
     load_findings: list[Finding]
     #: Contracts (:data:`golden.results.CONTRACTS`) that this way of running cannot see broken.
     unobservable: frozenset[str]
+    #: How the target takes ``half`` by value, where it says so: "float16", "uint16", "none"; else "".
+    stated_half_abi: str
+    #: What this way of running cannot observe, each as a plural noun; it is stated in the results.
+    blind: tuple[str, ...]
 
     def submit(self, call: Call) -> None:
         """Queue a call; calls run in order while the caller does other work."""

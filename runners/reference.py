@@ -51,6 +51,9 @@ class ReferenceSession:
 
     unobservable = frozenset(CONTRACTS) - {"position", "small-sizes"}
 
+    stated_half_abi = "float16"
+    blind: tuple[str, ...] = ()
+
     def __init__(self, name: str) -> None:
         if name not in MODELS:
             raise unknown_name("reference model", name, MODELS)

@@ -4,21 +4,25 @@ from pathlib import Path
 
 from golden.errors import UsageError
 from golden.results import Library
+from runners.execute import ExecSession
 from runners.library import LibrarySession
 from runners.protocol import Session
 from runners.reference import ReferenceSession
 
 
 def open_target(target: str, timeout: float) -> tuple[Session, Library]:
-    """Open a target: the path of a shared library, or ``reference:MODEL``.
+    """Open a target: the path of a shared library, ``exec:COMMAND`` or ``reference:MODEL``.
 
     Raises :class:`UsageError` for a name that means nothing and :class:`golden.errors.TargetError` for a library
-    that cannot be loaded.
+    or harness that cannot be loaded.
     """
     kind, separator, rest = target.partition(":")
     if separator and kind == "reference":
         return ReferenceSession(rest), Library()
-    if separator and kind in ("exec", "dump") and not Path(target).exists():
-        raise UsageError(f"{kind}: targets are not supported by this version; give a library or reference:MODEL.")
+    if separator and kind == "exec" and not Path(target).exists():
+        harness = ExecSession(rest, timeout=timeout)
+        return harness, harness.library
+    if separator and kind == "dump" and not Path(target).exists():
+        raise UsageError("dump: targets are not supported by this version; give a library, exec: or reference:MODEL.")
     session = LibrarySession(Path(target), timeout=timeout)
     return session, session.library

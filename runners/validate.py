@@ -13,7 +13,7 @@ import numpy as np
 
 from golden import __version__
 from golden.case import Case
-from golden.errors import TargetError
+from golden.errors import TargetError, UsageError
 from golden.operator import EntryPoint
 from golden.profile import Profile
 from golden.results import (
@@ -28,7 +28,7 @@ from golden.results import (
     Vectors,
 )
 from golden.vectorfile import VectorFile
-from runners.library import HalfAbi, LibrarySession, call_for
+from runners.library import HalfAbi, call_for
 from runners.plan import invocations
 from runners.positions import comparable_bits
 from runners.probe import PROBED_OPERATOR, probe_half_abi, probe_reductions, probe_subnormals
@@ -89,6 +89,10 @@ def validate(
     findings += [
         Finding(f"load-{f.kind}", "", "warning", f"Loading the library: {f.message}") for f in session.load_findings
     ]
+
+    if session.blind:
+        message = f"This way of running cannot observe {'; '.join(session.blind)}: nothing is said about them."
+        findings.append(Finding("not-observable", "", "info", message))
 
     total = sum(len(by_kind[e.operator.name, e.fmt.name].cases) for e in wanted if e.symbol in session.symbols)
     done, complete = 0, True
@@ -173,12 +177,16 @@ def _probe(session: Session, settings: Settings, wanted: Iterable[EntryPoint]) -
     """Find out what has to be known before judging; returns it with the reduction numbers to use."""
     findings = []
     half_abi = settings.half_abi
+    if session.stated_half_abi not in ("", "none", half_abi) and half_abi != "auto":
+        raise UsageError(
+            f"--half-abi {half_abi}: this target says that it takes half as {session.stated_half_abi}; use auto."
+        )
     # The only entry points with a half by value whose results tell how it arrived.
     uses_half = any(
         e.fmt.name == "fp16" and e.operator.name == PROBED_OPERATOR for e in wanted if e.symbol in session.symbols
     )
     if half_abi == "auto":
-        half_abi = probe_half_abi(session) if isinstance(session, LibrarySession) and uses_half else "float16"
+        half_abi = probe_half_abi(session) if uses_half else session.stated_half_abi or "float16"
         if half_abi == "unknown":
             message = "Neither _Float16 nor uint16_t as the type of half gives plausible results; _Float16 was used."
             findings.append(Finding("half-abi", "", "warning", message))

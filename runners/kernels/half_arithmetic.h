@@ -20,11 +20,9 @@
 
 #include "golden_half.h"
 
-#ifndef __FLT16_MAX__
-#error "this compiler has no _Float16 type: use another compiler, or -DGOLDEN_FP32_ONLY for the fp32 kernels"
-#endif
-
 #include <string.h>
+
+#ifdef __FLT16_MAX__
 
 __extension__ typedef _Float16 golden_fp16;
 
@@ -50,5 +48,58 @@ static inline float round_to_half(float number)
 {
     return (float)(golden_fp16)number;
 }
+
+#elif defined(GOLDEN_HALF_UINT16)
+
+/* The same conversions in integer arithmetic, for compilers that know no fp16. */
+
+static inline float from_half(half stored)
+{
+    const uint32_t sign = (uint32_t)(stored & 0x8000u) << 16, magnitude = stored & 0x7FFFu;
+    uint32_t bits;
+    float value;
+    if (magnitude < 0x400) { /* subnormal, or zero: normal as a float */
+        value = (float)magnitude * 0x1p-24f;
+        memcpy(&bits, &value, sizeof bits);
+        bits |= sign;
+    } else {
+        bits = sign | ((magnitude << 13) + (magnitude < 0x7C00 ? 0x38000000u : 0x70000000u));
+    }
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* To nearest, ties to even. */
+static inline half to_half(float number)
+{
+    uint32_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    const uint32_t sign = bits >> 16 & 0x8000u, magnitude = bits & 0x7FFFFFFFu;
+    uint32_t rounded;
+    if (magnitude > 0x7F800000u) { /* NaN, made quiet */
+        rounded = 0x7E00u | (magnitude >> 13 & 0x3FFu);
+    } else if (magnitude >= 0x477FF000u) { /* 65520 and more */
+        rounded = 0x7C00u;
+    } else if (magnitude >= 0x38800000u) { /* 2^-14: normal; a carry out of the fraction goes where it belongs */
+        rounded = (magnitude - 0x38000000u + 0xFFFu + (magnitude >> 13 & 1)) >> 13;
+    } else if (magnitude < 0x33000000u) { /* below 2^-25 */
+        rounded = 0;
+    } else { /* subnormal, in units of 2^-24 */
+        const uint32_t fraction = (magnitude & 0x7FFFFFu) | 0x800000u, shift = 126 - (magnitude >> 23);
+        const uint32_t rest = fraction & ((1u << shift) - 1), tie = 1u << (shift - 1);
+        rounded = fraction >> shift;
+        rounded += rest > tie || (rest == tie && (rounded & 1));
+    }
+    return (half)(sign | rounded);
+}
+
+static inline float round_to_half(float number)
+{
+    return from_half(to_half(number));
+}
+
+#else
+#error "this compiler has no _Float16 type: use another compiler, -DGOLDEN_HALF_UINT16, or -DGOLDEN_FP32_ONLY"
+#endif
 
 #endif

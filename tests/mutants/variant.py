@@ -56,7 +56,8 @@ def preamble(file: str, code: str) -> Edit:
 @cache
 def kernel_texts() -> Mapping[str, str]:
     """Return the text of every file of the bundled kernels by name."""
-    return {p.name: p.read_text() for p in sorted(include_dir().iterdir()) if p.suffix in (".c", ".h")}
+    files = [p for p in sorted(include_dir().iterdir()) if p.suffix in (".c", ".h")]
+    return {p.name: p.read_text() for p in files if not p.name.startswith("harness")}
 
 
 def sources(variant: Variant) -> dict[str, str]:

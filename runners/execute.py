@@ -1,0 +1,356 @@
+"""Harnesses as targets: ``exec:COMMAND`` starts one, here, under an emulator or on a board, and talks through pipes.
+
+The harness checks memory with canaries and copies, because it may run where nothing can be protected; what it cannot
+see is stated in :attr:`ExecSession.unobservable` and :attr:`ExecSession.blind` and becomes part of the results.
+"""
+
+from golden.errors import TargetError
+from golden.results import Library
+from runners.frames import (
+    DEFAULT_ENVIRONMENT,
+    Disturbance,
+    HarnessError,
+    Hello,
+    Message,
+    Result,
+    decode_hello,
+    decode_result,
+    encode_call,
+    environment_changes,
+    frame,
+    swapped,
+)
+from runners.jobs import Backlog, Job
+from runners.peer import Peer
+from runners.protocol import Call, Finding, Invocation, Outcome, PointerArgument, Status
+
+#: Seconds for a harness to greet: a connection to a board may have to be made first.
+PATIENCE = 30.0
+#: What a harness gets beyond an invocation's time before it ends itself, where nobody could kill it.
+_GRACE = 5
+#: Operands are placed at wanted addresses modulo this, if no larger alignment is asked for.
+_UNIT = 128
+#: A frame's fixed parts, and those of a result; and the most that a result can say of disturbances.
+_RESULT_LIMIT = 1 << 12
+#: Contracts that a harness cannot see broken, having no memory protection and no view of processes.
+_UNOBSERVABLE = frozenset({"outside-access", "untouched-operands", "processes"})
+
+
+class ExecSession:
+    """A harness behind the session interface; implements :class:`runners.protocol.Session`.
+
+    ``timeout``: seconds for an invocation; its clock runs only while someone waits in :meth:`collect`. A harness that
+    dies or breaks the protocol is started again, and the remaining invocations go on; one that cannot be started again
+    leaves all other calls "not-run".
+
+    Raises :class:`UsageError` for a command that cannot be read and :class:`TargetError` for a harness that does not
+    start, or does not speak the protocol.
+    """
+
+    def __init__(
+        self, command: str, *, timeout: float = 10.0, crash_limit: int = 100, patience: float = PATIENCE
+    ) -> None:
+        self.command = command
+        self.timeout = timeout
+        self._patience = patience
+        self._backlog = Backlog(crash_limit)
+        self._sent: dict[
+            int, tuple[int, int]
+        ] = {}  # id of a sent job -> serial number, invocations that it had behind it
+        self._serial = 0
+        self._said, self._printed = "", 0  # text of harnesses that are gone
+        self._knows_of_children = False
+        self._peer: Peer | None = None
+        self._gone = ""  # why there will be no harness any more
+        self._stray: list[Finding] = []
+        self._closed = False
+        peer = Peer(command)
+        hello = self._greeting(peer)
+        if isinstance(hello, str):
+            said = peer.last_lines()
+            raise TargetError(f"The harness {hello}" + (f"; it wrote: {said}" if said else "") + ".")
+        self.hello = hello
+        self._peer = peer
+        self.symbols = hello.symbols
+        self.stated_half_abi = hello.half_abi
+        self.unobservable = _UNOBSERVABLE
+        self.blind = _blind(hello)
+        self.library = Library(compiler=hello.compiler, machine=hello.machine)
+        changed = environment_changes(DEFAULT_ENVIRONMENT, hello.environment)
+        self.load_findings = [Finding("fp-environment", f"The harness starts with {c}.") for c in changed]
+        self.load_findings += self._take_text()[1]
+
+    def submit(self, call: Call) -> None:
+        """Queue a call; raises ValueError for a symbol that the harness does not have."""
+        if call.symbol not in self.symbols:
+            raise ValueError(f"{self.command} has no {call.symbol}")
+        self._backlog.add(call)
+        self._send_ahead()
+
+    def collect(self) -> list[Outcome]:
+        """Return the outcomes of the oldest call not yet collected; raises ValueError when there is none."""
+        job = self._backlog.first()
+        while not job.done:
+            self._send_ahead()
+            if not job.done:
+                self._follow(job, self._backlog.limit(job.call, self.timeout))
+        self._backlog.collect()
+        if job.outcomes:
+            blamed = next((o for o in job.outcomes if o.status != "ok"), job.outcomes[-1])
+            blamed.stderr, findings = self._take_text()
+            blamed.findings += findings
+        return job.outcomes
+
+    def run(self, call: Call) -> list[Outcome]:
+        """Submit a call and collect it; raises ValueError while others are queued."""
+        if self._backlog:
+            raise ValueError("collect the submitted calls first")
+        self.submit(call)
+        return self.collect()
+
+    def restart(self) -> None:
+        """Make the next call the first one of a fresh process; raises ValueError while calls are queued."""
+        if self._backlog:
+            raise ValueError("collect the submitted calls first")
+        self._dismiss()
+
+    def close(self) -> list[Finding]:
+        """End the harness and return what ending it showed; calling it again does nothing."""
+        if not self._closed:
+            self._closed = True
+            self._dismiss()
+        return self._stray
+
+    # The harness's life
+
+    def _dismiss(self) -> None:
+        """Say goodbye, if it is not in the middle of a call, and see it end."""
+        peer, self._peer = self._peer, None
+        if peer is None:
+            return
+        if not self._backlog.sent and not peer.ended:
+            peer.send(frame(Message.BYE))
+            while peer.wait(self.timeout):
+                pass
+            if not peer.ended:
+                self._stray.append(Finding("unload", f"The harness took over {self.timeout:g} s to end."))
+            elif peer.exit_code != 0:
+                self._stray.append(Finding("unload", f"The harness {peer.ended} after its last call."))
+        if peer.kill():
+            self._stray.append(Finding("left-process", "Processes that the harness had started were left."))
+        _, printed = peer.take_text()
+        if printed:
+            self._stray.append(_printed(printed))
+
+    def _greeting(self, peer: Peer) -> Hello | str:
+        """Wait for a harness's hello; returns why there is none, as a predicate, having killed the process."""
+        news = peer.wait(self._patience)
+        problem = peer.ended or f"did not greet within {self._patience:g} s: is it the harness, and is it started?"
+        if news:
+            kind, payload = news[0]
+            try:
+                if kind is Message.HELLO and len(news) == 1:
+                    return decode_hello(payload)
+                problem = "spoke before it was asked"
+                if kind is Message.TROUBLE:
+                    problem = f"cannot work: {payload.decode('utf-8', 'replace')}"
+            except HarnessError as error:
+                problem = str(error)
+        peer.kill()
+        return problem
+
+    def _start(self) -> None:
+        """Start a harness again; after two failures there is none any more."""
+        for _ in range(2):
+            try:
+                peer = Peer(self.command)
+            except TargetError as error:
+                problem = str(error)
+                continue
+            hello = self._greeting(peer)
+            if isinstance(hello, Hello) and hello.symbols == self.symbols:
+                self._peer, self.hello, self._knows_of_children = peer, hello, False
+                return
+            problem = "is another one than before" if isinstance(hello, Hello) else hello
+        self._gone = f"The harness could not be started again: it {problem}."
+
+    def _send_ahead(self) -> None:
+        """Keep the harness supplied, and answer calls of hopeless symbols without it."""
+        if self._peer is not None and not self._backlog.sent:
+            self._peer.wait(0.0)  # it may have died of what an earlier call left behind
+            if self._peer.ended:
+                self._lost(None)
+        while (job := self._backlog.to_send()) is not None:
+            if self._peer is None and not self._gone:
+                self._start()
+            if self._peer is None:
+                self._backlog.lost()
+                self._backlog.skip_all(self._gone)
+                return
+            self._send(self._peer, job)
+
+    def _send(self, peer: Peer, job: Job) -> None:
+        call, hello = job.rest(), self.hello
+        self._serial = self._serial + 1 & 0xFFFFFFFF
+        self._sent[id(job)] = self._serial, len(job.outcomes)
+        places, unit = _remainders(call)
+        seconds = min(int(self._backlog.limit(call, self.timeout)) + _GRACE, 0xFFFF)
+        payload = encode_call(self._serial, call, seconds, hello.big_endian, unit, places)
+        pointers = [a for a in call.arguments if isinstance(a, PointerArgument)]
+        outputs = sum(a.size for a in pointers if a.role == "output")
+        needed = len(payload) + outputs + sum(a.size + 2 * hello.guard + unit for a in pointers)
+        if needed > hello.capacity:
+            self._backlog.sent.remove(job)
+            del self._sent[id(job)]
+            job.skip(
+                f"The call needs {needed} bytes and the harness has {hello.capacity}; "
+                "build it with a larger -DHARNESS_MEMORY."
+            )
+            return
+        peer.reader.limit = max(peer.reader.limit, outputs + _RESULT_LIMIT)
+        peer.send(frame(Message.CALL, payload))
+
+    def _follow(self, job: Job, seconds: float) -> None:
+        """Wait for news of the running call and take them in."""
+        peer = self._peer
+        if peer is None:
+            return
+        news = peer.wait(seconds)
+        try:
+            for kind, payload in news:
+                self._take(peer, kind, payload)
+        except HarnessError as error:
+            peer.ended = str(error)
+        if peer.ended:
+            self._lost(None)
+        elif not news and not job.done:
+            self._lost(seconds)
+
+    def _take(self, peer: Peer, kind: Message, payload: bytes) -> None:
+        if kind is Message.FAULT:
+            peer.fault = payload.decode("ascii", "replace")
+            return
+        if kind is Message.TROUBLE:
+            raise HarnessError(f"gave up: {payload.decode('utf-8', 'replace')}")
+        if kind is not Message.RESULT:
+            raise HarnessError(f"sent a {kind.name.lower()} frame in the middle of its work")
+        result = decode_result(payload)
+        job = self._backlog.sent[0] if self._backlog.sent else None
+        if job is None or (result.serial, len(job.outcomes) - result.index) != self._sent[id(job)]:
+            raise HarnessError("sent a result that nobody asked for")
+        self._backlog.answered(self._outcome(job, result))
+        if job.done:
+            del self._sent[id(job)]
+
+    def _outcome(self, job: Job, result: Result) -> Outcome:
+        """Turn a result into an outcome; raises :class:`HarnessError` where it is none of this call."""
+        call = job.call
+        pointers = [a if isinstance(a, PointerArgument) else None for a in call.arguments]
+        target = next(a for a in pointers if a is not None and a.role == "output")
+        if result.output is not None:
+            if len(result.output) != target.size:
+                raise HarnessError(f"sent {len(result.output)} bytes of output where {target.size} belong")
+            big = self.hello.big_endian
+            job.output = swapped(result.output, target.itemsize) if big else result.output
+        elif not job.outcomes:
+            raise HarnessError("sent a first result without output")
+        findings = [
+            Finding("fp-environment", f"The call changed {c}.")
+            for c in environment_changes(self.hello.environment, result.environment)
+        ]
+        for found in result.disturbances:
+            argument = pointers[found.argument] if found.argument < len(pointers) else None
+            if argument is None:
+                raise HarnessError(f"found a change beside argument {found.argument}, which is no operand")
+            findings.append(_disturbed(argument, found))
+        if result.children and not self._knows_of_children:
+            self._knows_of_children = True
+            findings.append(Finding("forked", "The call left a child process behind."))
+        return Outcome("ok", job.output, findings)
+
+    def _lost(self, hung: float | None) -> None:
+        """Give the running invocation its outcome, and put calls that were sent ahead back.
+
+        ``hung``: seconds that were waited for it, if the harness has not ended by itself.
+        """
+        peer, self._peer = self._peer, None
+        assert peer is not None
+        left = [Finding("left-process", "Processes that the call had started were left.")] if peer.kill() else []
+        text, printed = peer.take_text()
+        self._said, self._printed = self._said + text, self._printed + printed
+        job = self._backlog.lost()
+        self._sent.clear()
+        if job is None:
+            self._stray += [*left, Finding("crash", f"The harness {peer.ended} between two calls.")]
+            return
+        symbol = job.call.symbol
+        if (hung is not None and not peer.fault) or peer.signal == "SIGALRM":
+            limit = self._backlog.limit(job.call, self.timeout)
+            self._backlog.hung(job, hung if hung is not None else limit + _GRACE).findings = left
+            return
+        # Whoever has killed the harness from outside must not make a build fail: try once more.
+        if peer.signal == "SIGKILL" and job.may_retry():
+            self._stray += left
+            return
+        signal = peer.signal or peer.fault
+        if peer.fault and not peer.signal:
+            message = f"{symbol} crashed with {peer.fault}."
+        elif peer.signal or peer.exit_code >= 0:
+            message = f"{symbol} {peer.ended}."
+        else:
+            message = f"The harness {peer.ended} while {symbol} ran."
+        status: Status = "exit" if peer.exit_code >= 0 and not signal else "crash"
+        self._backlog.crashed(job, Outcome(status, findings=left, message=message, signal=signal))
+
+    def _take_text(self) -> tuple[str, list[Finding]]:
+        """Return what was printed since the last time, and a finding that says so."""
+        text, printed = self._said, self._printed
+        self._said, self._printed = "", 0
+        if self._peer is not None:
+            new, count = self._peer.take_text()
+            text, printed = text + new, printed + count
+        return text, [_printed(printed)] if printed else []
+
+
+def _printed(count: int) -> Finding:
+    return Finding("printed", f"{count} bytes were printed on stdout or stderr.")
+
+
+def _blind(hello: Hello) -> tuple[str, ...]:
+    """Say what a harness cannot see of what the worker process of a library can."""
+    return (
+        "reads outside operands",
+        "reads of operands that a call has no reason to touch",
+        f"writes that miss an operand by more than {hello.guard} bytes",
+        "writes of an input's own content back into it",
+        "exception traps, and modes of fp16 arithmetic",
+    )
+
+
+def _disturbed(argument: PointerArgument, found: Disturbance) -> Finding:
+    """Return the contract that a changed byte breaks, in the words of the other runners."""
+    element = found.offset // argument.itemsize
+    text, name = f"{argument.name}[{element}] was written", argument.name
+    if found.where == "inside":
+        return Finding("input-written", f"{text}, which is an input.", name, element)
+    beside = "before its first element" if found.where == "before" else f"beyond its {argument.count} elements"
+    kind = {"before": "output-underrun", "after": "output-overrun"}[found.where]
+    return Finding(kind if argument.role == "output" else "guard", f"{text}, {beside}.", name, element)
+
+
+def _remainders(call: Call) -> tuple[list[list[int]], int]:
+    """Return where the operands of every invocation go, modulo the second value: as in :mod:`runners.regions`."""
+    unit = max(_UNIT, *(i.align for i in call.invocations))
+    return [
+        [_start(a, slot, i) % unit for slot, a in enumerate(call.arguments) if isinstance(a, PointerArgument)]
+        for i in call.invocations
+    ], unit
+
+
+def _start(argument: PointerArgument, slot: int, invocation: Invocation) -> int:
+    """Return where an operand begins, from the boundary that it begins after or ends before."""
+    shift = (invocation.offset + slot * invocation.skew) % 16 * argument.itemsize
+    if invocation.placement == "begin":
+        return shift
+    start = -shift - argument.size
+    return start - start % invocation.align
