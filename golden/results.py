@@ -157,6 +157,7 @@ class EntryPointResult(msgspec.Struct):
     groups: dict[str, Tally] = {}  #: by reduction or beta
     stress: dict[str, Tally] = {}
     classes: dict[str, dict[str, int]] = {}  #: class -> {"cases": n, "failures": n}
+    bits: dict[str, str] = {}  #: class -> digest of the judged outputs of all its cases, NaN payloads apart
     expected_failures: int = 0  #: failing cases that the user's --xfail file names; they do not decide
     evidence: int = 0  #: cases whose results are not all zero or one constant
     failing: list[Failure] = []  #: at most golden.judge.KEPT_FAILURES, one of every (class, kind) first

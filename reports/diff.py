@@ -1,7 +1,7 @@
 """Two runs held against each other: which entry points, groups, classes, cases and findings got better or worse.
 
-A results file has no output data, so that two builds give the same bits is known only where the file that was
-judged is the same one; equal statistics make it likely, different ones refute it. What was obtained with other vectors,
+A results file has no output data, but a digest of the outputs of each class: equal ones are the same bits, NaN payloads
+apart. What was obtained with other vectors,
 another platform or other options is compared with care: counts and maxima are then over different things, so they
 are shown as changed, never as better or worse; status and verdict still are.
 """
@@ -245,12 +245,15 @@ def bits(before: Results, after: Results) -> str:
         return "The two runs judged the same file."
     if before.vectors.digests != after.vectors.digests:
         return "Whether the builds give the same bits is not known: the vectors differ."
-    old, new = ({e.symbol: (e.groups, e.stress) for e in r.entry_points if e.cases} for r in (before, after))
+    old, new = ({e.symbol: e.bits for e in r.entry_points if e.bits} for r in (before, after))
     common = [symbol for symbol in old if symbol in new]
-    other = [symbol for symbol in common if old[symbol] != new[symbol]]
+    other = []
+    for symbol in common:
+        classes = [k for k in old[symbol] if old[symbol][k] != new[symbol].get(k)]
+        other += [f"{symbol} (in {', '.join(classes)})"] if classes else []
     if other:
-        return f"Other bits than before from {', '.join(other)}: the statistics differ."
-    return "No statistic differs: the builds probably give the same bits." if common else "Nothing ran in both."
+        return f"Other bits than before from {'; '.join(other)}."
+    return f"The same bits from {', '.join(common)}, NaN payloads apart." if common else "Nothing ran in both."
 
 
 def _shown(value: object) -> str:

@@ -177,8 +177,9 @@ class ExecSession:
     def _send_ahead(self) -> None:
         """Keep the harness supplied, and answer calls of hopeless symbols without it."""
         if self._peer is not None and not self._backlog.sent:
-            self._peer.wait(0.0)  # it may have died of what an earlier call left behind
-            if self._peer.ended:
+            if self._peer.wait(0.0):
+                self._peer.ended = "spoke before it was asked"
+            if self._peer.ended:  # of what an earlier call left behind, perhaps
                 self._lost(None)
         while (job := self._backlog.to_send()) is not None:
             if self._peer is None and not self._gone:

@@ -14,6 +14,8 @@ from runners.frames import FrameReader, HarnessError, Message
 
 #: Seconds that a process has to end, once it has closed its output.
 _PATIENCE = 3.0
+#: Seconds between looks at whether the process still runs.
+_LOOK = 0.1
 _CHUNK = 1 << 16
 #: Bytes of text that are kept: the first of a call, and the last before an end.
 _KEPT = 4096
@@ -73,7 +75,9 @@ class Peer:
         deadline = time.monotonic() + seconds
         while not self.ended:
             left = max(deadline - time.monotonic(), 0.0)
-            ready = {key.fd for key, _ in self._selector.select(left)}
+            ready = {key.fd for key, _ in self._selector.select(min(left, _LOOK))}
+            if not ready and self._process.poll() is not None:  # children that it left hold its output open
+                self._describe_end()
             if self._stdin in ready:
                 self._write()
             if ready & {self._stdin, self._stdout}:  # a slow line is no hung kernel: what moves gets more time
@@ -85,13 +89,6 @@ class Peer:
             if left == 0.0 and not ready:
                 break
         return []
-
-    def close_input(self) -> None:
-        """Let the harness see that nothing more comes."""
-        self._outgoing.clear()
-        self._watch_input(False)
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()  # type: ignore[union-attr]
 
     def kill(self) -> bool:
         """End the process and all of its group; returns whether others of the group were left when it had ended."""

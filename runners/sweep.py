@@ -81,6 +81,8 @@ def open_work(
         if name not in MODELS:
             raise unknown_name("reference model", name, MODELS)
         return msgspec.structs.replace(work, model=name), Library()
+    if separator and kind == "exec" and not Path(target).exists():
+        raise UsageError("A sweep needs a library or reference:MODEL: exec: is too slow for whole input spaces.")
     path = Path(target)
     with LibrarySession(path, timeout=timeout) as session:
         symbol = space.entry.symbol

@@ -1,5 +1,6 @@
 """The verdict on one entry point: outcomes judged, contracts held against each other, findings merged."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 
@@ -63,6 +64,7 @@ class EntryPointVerdict:
         self._refused = ""
         self._positions = Positions()
         self._checks = Contracts(entry, unobservable)
+        self._bits: dict[str, hashlib._Hash] = {}
 
     def add(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> None:
         """Judge the outcomes of one case, one an invocation of its plan."""
@@ -73,6 +75,8 @@ class EntryPointVerdict:
         outputs = [self._array(case, o) for o in outcomes]
         self._checks.add(case, plan, outcomes, outputs)
         first = outputs[0]
+        digest = self._bits.setdefault(case.klass, hashlib.sha256())
+        digest.update(case.id.encode() + (b"" if first is None else comparable_bits(case.fmt, first).tobytes()))
         judged = None if first is None else judge(case, first, self._profile.may_flush)
         if first is not None and judged is not None:
             problems += self._value_failures(case, first, judged)
@@ -275,6 +279,7 @@ class EntryPointVerdict:
             groups={name: rows.tally() for name, rows in self._required.items()},
             stress={name: rows.tally() for name, rows in self._stress.items()},
             classes={k: {"cases": c["cases"], "failures": c["failures"]} for k, c in self._classes.items()},
+            bits={k: digest.hexdigest()[:16] for k, digest in self._bits.items()},
             expected_failures=self._expected,
             evidence=self._evidence,
             failing=self._ordered_failures()[:KEPT_FAILURES],

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from golden.errors import TargetError, UsageError
 from golden.judge import KINDS
@@ -22,7 +23,7 @@ from golden.manifest import read_suite
 from golden.profile import load_profile
 from golden.results import Results
 from golden.vectorfile import VectorFile
-from runners.library import LibrarySession
+from runners.targets import open_target
 from runners.validate import Settings, validate
 from tests.mutants.legal import LEGAL, Legal
 from tests.mutants.mutants import FAMILIES, MUTANTS
@@ -74,11 +75,16 @@ def _vectors(variant: Variant, whole: bool) -> list[VectorFile]:
     return _files if whole or not changed <= operators else [f for f in _files if f.operator.name in changed]
 
 
-def check(variant: Variant, legal: Legal | None = None, folder: Path = FOLDER) -> Outcome:
-    """Build and validate one variant; what it must do is to fail, unless ``legal`` says otherwise."""
+def check(
+    variant: Variant, legal: Legal | None = None, folder: Path = FOLDER, through: Literal["library", "exec"] = "library"
+) -> Outcome:
+    """Build and validate one variant; what it must do is to fail, unless ``legal`` says otherwise.
+
+    ``through``: loaded as a library, or linked into a harness.
+    """
     started = time.monotonic()
     try:
-        library = build(variant, folder)
+        library = build(variant, folder, harness=through == "exec")
     except UsageError as error:
         if variant.cc is None:
             raise
@@ -101,11 +107,13 @@ def _validate(library: Path, expected: Legal, files: list[VectorFile], timeout: 
         load_profile(expected.platform), "core", reduction_enum=expected.reduction_enum, timeout=timeout
     )
     try:
-        session = LibrarySession(library, timeout=timeout)
+        session, described = open_target(str(library) if library.suffix == ".so" else f"exec:{library}", timeout)
     except TargetError as error:
         return str(error)
-    with session:
-        return validate(library.name, session, session.library, files, settings)
+    try:
+        return validate(library.name, session, described, files, settings)
+    finally:
+        session.close()
 
 
 def _summary(name: str, results: Results | str) -> Outcome:

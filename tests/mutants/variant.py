@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from runners.build import build_library, find_compiler, include_dir
+from runners.build import build_harness, build_library, find_compiler, include_dir
 
 #: Defects may use any C: threads, processes, mathematics. Their warnings are nobody's concern.
 FLAGS = ("-w", "-D_GNU_SOURCE", "-pthread", "-lm")
@@ -74,22 +74,23 @@ def sources(variant: Variant) -> dict[str, str]:
     return texts
 
 
-def build(variant: Variant, folder: Path) -> Path:
-    """Compile a variant into ``folder`` and return the library; a library of the same content is used again.
+def build(variant: Variant, folder: Path, harness: bool = False) -> Path:
+    """Compile a variant into ``folder`` and return the library, or harness; one of the same content is used again.
 
     Raises :class:`golden.errors.UsageError` where the compiler is missing or refuses.
     """
     texts = sources(variant)
     content = repr((texts, variant.flags, FLAGS, _version(variant.cc)))
     stem = f"{variant.name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
-    library = folder / f"{stem}.so"
-    if not library.exists():
-        written = folder / stem
+    output = folder / f"{stem}{'' if harness else '.so'}"
+    if not output.is_file():
+        written = folder / f"{stem}.src"
         written.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             (written / name).write_text(text)
-        build_library(library, variant.cc, (*FLAGS, *variant.flags), [written / n for n in texts if n.endswith(".c")])
-    return library
+        make = build_harness if harness else build_library
+        make(output, variant.cc, (*FLAGS, *variant.flags), [written / n for n in texts if n.endswith(".c")])
+    return output
 
 
 @cache
