@@ -178,6 +178,13 @@ def generate(
     help="What the numbers 0, 1, 2 mean.",
 )
 @timeout
+@click.option(
+    "--memory",
+    type=OneOf(["any", "documented"]),
+    default="any",
+    show_default=True,
+    help="Where operands lie: documented is at the platform's addresses.",
+)
 @_lang
 @quiet
 @as_json
@@ -373,6 +380,7 @@ def _validate(
 ) -> "Results":
     from golden.manifest import open_vectors
     from golden.profile import load_profile
+    from runners.placement import documented
     from runners.targets import open_target
     from runners.validate import Settings
     from runners.validate import validate as judge
@@ -380,7 +388,8 @@ def _validate(
     profile = load_profile(platform)
     files = open_vectors(suite, vectors)
     settings = Settings(profile, str(vectors) if vectors else suite, **options)
-    session, library = open_target(target, settings.timeout)
+    regions = documented(profile) if settings.memory == "documented" else None
+    session, library = open_target(target, settings.timeout, regions)
     try:
         with progress_bar(shown) as show_step:
             return judge(target, session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total))

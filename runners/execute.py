@@ -22,14 +22,13 @@ from runners.frames import (
 )
 from runners.jobs import Backlog, Job
 from runners.peer import Peer
-from runners.protocol import Call, Finding, Invocation, Outcome, PointerArgument, Status
+from runners.placement import Regions, addresses, remainders
+from runners.protocol import Call, Finding, Outcome, PointerArgument, Status
 
 #: Seconds for a harness to greet: a connection to a board may have to be made first.
 PATIENCE = 30.0
 #: What a harness gets beyond an invocation's time before it ends itself, where nobody could kill it.
 _GRACE = 5
-#: Operands are placed at wanted addresses modulo this, if no larger alignment is asked for.
-_UNIT = 128
 #: A frame's fixed parts, and those of a result; and the most that a result can say of disturbances.
 _RESULT_LIMIT = 1 << 12
 #: Contracts that a harness cannot see broken, having no memory protection and no view of processes.
@@ -39,7 +38,8 @@ _UNOBSERVABLE = frozenset({"outside-access", "untouched-operands", "processes"})
 class ExecSession:
     """A harness behind the session interface; implements :class:`runners.protocol.Session`.
 
-    ``timeout``: seconds for an invocation; its clock runs only while someone waits in :meth:`collect`. A harness that
+    ``timeout``: seconds for an invocation; its clock runs only while someone waits in :meth:`collect`. ``regions``:
+    where operands have to lie; anywhere by default. A harness that
     dies or breaks the protocol is started again, and the remaining invocations go on; one that cannot be started again
     leaves all other calls "not-run".
 
@@ -48,11 +48,18 @@ class ExecSession:
     """
 
     def __init__(
-        self, command: str, *, timeout: float = 10.0, crash_limit: int = 100, patience: float = PATIENCE
+        self,
+        command: str,
+        *,
+        timeout: float = 10.0,
+        crash_limit: int = 100,
+        patience: float = PATIENCE,
+        regions: Regions | None = None,
     ) -> None:
         self.command = command
         self.timeout = timeout
         self._patience = patience
+        self._regions = regions
         self._backlog = Backlog(crash_limit)
         self._sent: dict[
             int, tuple[int, int]
@@ -71,6 +78,9 @@ class ExecSession:
             raise TargetError(f"The harness {hello}" + (f"; it wrote: {said}" if said else "") + ".")
         self.hello = hello
         self._peer = peer
+        if regions and not hello.claims:
+            self.close()
+            raise TargetError("--memory documented: this harness cannot place operands at addresses.")
         self.symbols = hello.symbols
         self.stated_half_abi = hello.half_abi
         self.unobservable = _UNOBSERVABLE
@@ -194,12 +204,15 @@ class ExecSession:
         call, hello = job.rest(), self.hello
         self._serial = self._serial + 1 & 0xFFFFFFFF
         self._sent[id(job)] = self._serial, len(job.outcomes)
-        places, unit = _remainders(call)
+        places, unit = remainders(call)
+        if self._regions:
+            places, unit = addresses(call, self._regions.of(call.symbol), hello.guard), 0
         seconds = min(int(self._backlog.limit(call, self.timeout)) + _GRACE, 0xFFFF)
         payload = encode_call(self._serial, call, seconds, hello.big_endian, unit, places)
         pointers = [a for a in call.arguments if isinstance(a, PointerArgument)]
         outputs = sum(a.size for a in pointers if a.role == "output")
-        needed = len(payload) + outputs + sum(a.size + 2 * hello.guard + unit for a in pointers)
+        needed = len(payload) + outputs
+        needed += sum(a.size + 2 * hello.guard + unit for a in pointers) if unit else 0
         if needed > hello.capacity:
             self._backlog.sent.remove(job)
             del self._sent[id(job)]
@@ -337,21 +350,3 @@ def _disturbed(argument: PointerArgument, found: Disturbance) -> Finding:
     beside = "before its first element" if found.where == "before" else f"beyond its {argument.count} elements"
     kind = {"before": "output-underrun", "after": "output-overrun"}[found.where]
     return Finding(kind if argument.role == "output" else "guard", f"{text}, {beside}.", name, element)
-
-
-def _remainders(call: Call) -> tuple[list[list[int]], int]:
-    """Return where the operands of every invocation go, modulo the second value: as in :mod:`runners.regions`."""
-    unit = max(_UNIT, *(i.align for i in call.invocations))
-    return [
-        [_start(a, slot, i) % unit for slot, a in enumerate(call.arguments) if isinstance(a, PointerArgument)]
-        for i in call.invocations
-    ], unit
-
-
-def _start(argument: PointerArgument, slot: int, invocation: Invocation) -> int:
-    """Return where an operand begins, from the boundary that it begins after or ends before."""
-    shift = (invocation.offset + slot * invocation.skew) % 16 * argument.itemsize
-    if invocation.placement == "begin":
-        return shift
-    start = -shift - argument.size
-    return start - start % invocation.align

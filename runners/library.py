@@ -16,6 +16,7 @@ from runners.elf import inspect_library
 from runners.endings import Ending, describe_end
 from runners.jobs import SHORT_TIMEOUT, Backlog, Job
 from runners.nursery import LOST, News, Nursery
+from runners.placement import Regions
 from runners.protocol import (
     Call,
     Ended,
@@ -88,7 +89,8 @@ class LibrarySession:
     ``symbols``: entry points to look for, all known ones by default. ``timeout``: seconds for loading and for
     an invocation; an invocation's clock runs only while someone waits in :meth:`collect`. ``memory``: bytes
     that the library may map. After ``crash_limit`` crashes of a symbol its calls are answered "not-run";
-    before that, the remaining invocations of a crashed call go on in a fresh worker. ``half_abi`` and
+    before that, the remaining invocations of a crashed call go on in a fresh worker. ``regions``: where operands
+    have to lie; anywhere by default. ``half_abi`` and
     ``reduction_enum`` are what :meth:`call_for` uses, and may be changed at any time.
 
     Raises :class:`UsageError` for an unreadable path and :class:`TargetError` for a library that cannot be
@@ -112,13 +114,15 @@ class LibrarySession:
         memory: int = 4 << 30,
         crash_limit: int = 100,
         symbols: Iterable[str] | None = None,
+        regions: Regions | None = None,
     ) -> None:
         self.library = inspect_library(path)
         self.half_abi: HalfAbi = half_abi
         self.reduction_enum = reduction_enum
         self.timeout = timeout
         wanted = sorted(entry_points() if symbols is None else symbols)
-        self._load = protocol.Load(str(path.resolve()), wanted, memory)
+        places = {symbol: regions.of(symbol) for symbol in wanted} if regions else {}
+        self._load = protocol.Load(str(path.resolve()), wanted, memory, places)
         self._backlog = Backlog(crash_limit)
         self._alive = False  # there is a worker
         self._loaded: Loaded | None = None  # its answer to Load

@@ -12,6 +12,8 @@ from runners.protocol import Finding, Invocation, PointerArgument
 PAGE = mmap.PAGESIZE
 #: Inaccessible bytes on either side of a region. Wide, because a wrong stride misses by more than an element.
 GUARD = 64 * PAGE
+#: Bytes between operands that share a documented region: 2**24 fp32 elements with their guards.
+AREA = (64 << 20) + 4 * GUARD
 #: Regions are kept for the next call until they hold this much.
 KEPT_BYTES = 256 << 20
 #: Fills the rest of an operand's pages. Irregular, so that a shifted copy shows; without zeros, because zero
@@ -21,6 +23,7 @@ CANARY = bytes(random.Random(1).choices(range(1, 256), k=PAGE)) * 4
 _PROT_NONE = 0
 _MAP_FIXED = 0x10
 _MAP_NORESERVE = 0x4000
+_MAP_FIXED_NOREPLACE = 0x100000
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
@@ -31,7 +34,11 @@ libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 def _map(address: int | None, size: int, access: int, flags: int, fd: int = -1) -> int:
     mapped = libc.mmap(address, size, access, flags, fd, 0)
     if mapped is None or mapped == ctypes.c_void_p(-1).value:
-        raise MemoryError(f"mapping {size} bytes failed: {os.strerror(ctypes.get_errno())}")
+        where = f" at {address:#x}" if address else ""
+        raise MemoryError(f"mapping {size} bytes{where} failed: {os.strerror(ctypes.get_errno())}")
+    if address is not None and mapped != address:  # an old Linux takes MAP_FIXED_NOREPLACE for a wish
+        libc.munmap(mapped, size)
+        raise MemoryError(f"mapping {size} bytes at {address:#x} failed: something else lies there")
     return int(mapped)
 
 
@@ -43,10 +50,11 @@ class Region:
     the library cannot write into it; "unreadable" pages have no memory and no view.
     """
 
-    def __init__(self, size: int, role: str) -> None:
+    def __init__(self, size: int, role: str, lower: int | None = None) -> None:
         self.size = size
         self.span = size + 2 * GUARD
-        self.lower = _map(None, self.span, _PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE | (_MAP_FIXED_NOREPLACE if lower else 0)
+        self.lower = _map(lower, self.span, _PROT_NONE, flags)
         self.base = self.lower + GUARD
         #: What ``view`` holds, to fill it once a call and not once an invocation.
         self.content: object = None
@@ -81,11 +89,12 @@ class Memory:
     """The operands' regions, by position in the argument list, size and role."""
 
     def __init__(self) -> None:
-        self._regions: dict[tuple[int, int, str], Region] = {}
+        self._regions: dict[tuple[int, int, str, int | None], Region] = {}
+        self._fixed: dict[int, tuple[int, int, str, int | None]] = {}  # address -> key of the region that is there
         self._bytes = 0
 
-    def place(self, slot: int, argument: PointerArgument, invocation: Invocation) -> Placed:
-        """Choose where an operand lies; raises MemoryError."""
+    def place(self, slot: int, argument: PointerArgument, invocation: Invocation, lower: int | None = None) -> Placed:
+        """Choose where an operand lies; raises MemoryError. ``lower``: the address where its guard must begin."""
         shift = (invocation.offset + slot * invocation.skew) % 16 * argument.itemsize
         needed = argument.size + shift + invocation.align - 1
         size = max(1, -(-needed // PAGE)) * PAGE
@@ -94,10 +103,16 @@ class Memory:
             start = size - shift - argument.size
             start -= start % invocation.align
         role = "unreadable" if argument.name in invocation.unreadable else argument.role
-        region = self._regions.get((slot, size, role))
+        key = (slot, size, role, lower)
+        region = self._regions.get(key)
         if region is None:
-            region = Region(size, role)
-            self._regions[slot, size, role] = region
+            if lower is not None:
+                if (there := self._fixed.pop(lower, None)) is not None:
+                    self._bytes -= there[1]
+                    self._regions.pop(there).unmap()
+                self._fixed[lower] = key
+            region = Region(size, role, lower)
+            self._regions[key] = region
             self._bytes += size
         return Placed(argument, region, start, start + argument.size)
 
@@ -107,6 +122,7 @@ class Memory:
             for region in self._regions.values():
                 region.unmap()
             self._regions.clear()
+            self._fixed.clear()
             self._bytes = 0
 
 

@@ -50,6 +50,7 @@ class Settings:
     half_abi: str = "auto"
     reduction_enum: str = "sum-mean-none"
     timeout: float = 10.0
+    memory: str = "any"
     xfail: Path | None = None
 
 
@@ -163,6 +164,7 @@ def validate(
             "reduction-enum": settings.reduction_enum,
             "strict": "yes" if settings.strict else "no",
             "timeout": f"{settings.timeout:g} s",
+            "memory": settings.memory,
             "xfail": xfail.name or "none",
         },
         probe=Probe(probe.half_abi, probe.reduction_enum, probe.subnormals, orders),

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, NoReturn
 
 from runners import protocol
 from runners.protocol import Call, Fault, Finding, Invocation, Load, PointerArgument, ScalarArgument
-from runners.regions import PAGE, Memory, Placed, fill, libc, slack_findings
+from runners.regions import AREA, PAGE, Memory, Placed, fill, libc, slack_findings
 
 #: 1.0 by element size, for operands that must not matter.
 _ONES = {2: b"\x00\x3c", 4: b"\x00\x00\x80\x3f", 8: b"\x00\x00\x00\x00\x00\x00\xf0\x3f"}
@@ -175,6 +175,7 @@ class Worker:
         self._pid = os.getpid()
         self._memory = Memory()
         self._fp = FloatingPoint()
+        self._regions: dict[str, tuple[int, ...]] = {}
         self._functions: dict[str, Callable[..., None]] = {}
         self._handle = 0
         self._serial = 0
@@ -221,6 +222,7 @@ class Worker:
         self._fp.keep()
         self._catch_faults()  # in case the library has installed handlers of its own
         self._handle = library._handle
+        self._regions = request.regions
         for symbol in request.symbols:
             with contextlib.suppress(AttributeError):
                 self._functions[symbol] = library[symbol]
@@ -271,9 +273,12 @@ class Worker:
         """Lay all operands out and return the C arguments."""
         self._placed = []
         arguments = []
+        starts = self._regions.get(call.symbol, ())
         for slot, (argument, scalar) in enumerate(zip(call.arguments, scalars, strict=True)):
             if isinstance(argument, PointerArgument):
-                placed = self._memory.place(slot, argument, invocation)
+                number = len(self._placed)
+                lower = starts[number % len(starts)] + number // len(starts) * AREA if starts else None
+                placed = self._memory.place(slot, argument, invocation, lower)
                 self._placed.append(placed)
                 arguments.append(ctypes.c_void_p(placed.region.base + placed.start))
             else:

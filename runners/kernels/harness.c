@@ -148,8 +148,11 @@ static int claim(struct harness *h, uintptr_t address, size_t size)
             munmap(mapped, stop - first);
             return 1;
         }
-        kept[used].first = first;
-        kept[used++].end = stop;
+        for (i = 0; i < used && kept[i].end != first; i++)
+            continue;
+        if (i == used)
+            kept[used++].first = first;
+        kept[i].end = stop;
         first = stop;
     }
     return 0;

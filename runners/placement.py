@@ -1,0 +1,77 @@
+"""Where operands lie, for runners that can be told: remainders of addresses, or addresses that a platform documents.
+
+With ``--memory documented`` an entry point's operands go to the regions of its storage in turn: the first to the first
+region, and so on; what shares a region follows one another, guards included.
+"""
+
+import msgspec
+
+from golden.errors import UsageError
+from golden.operator import entry_points
+from golden.profile import Profile
+from runners.protocol import Call, Invocation, PointerArgument
+
+#: Operands are placed at wanted addresses modulo this, if no larger alignment is asked for.
+UNIT = 128
+
+
+class Regions(msgspec.Struct, frozen=True, array_like=True):
+    """Start addresses of the regions that shared and private operands are documented to lie in."""
+
+    shared: tuple[int, ...]
+    private: tuple[int, ...]
+
+    def of(self, symbol: str) -> tuple[int, ...]:
+        """Return the regions of an entry point's operands."""
+        return self.shared if entry_points()[symbol].storage == "shared" else self.private
+
+
+def documented(profile: Profile) -> Regions:
+    """Return the regions of a platform; raises :class:`UsageError` where its profile names none."""
+    memory = profile.memory
+    if not memory.shared or not memory.private:
+        raise UsageError(
+            f"--memory documented: the platform {profile.name} documents no addresses for shared and private operands; "
+            "use a platform that does, or add [memory] shared and private to a profile of yours."
+        )
+    return Regions(tuple(memory.shared), tuple(memory.private))
+
+
+def remainders(call: Call) -> tuple[list[list[int]], int]:
+    """Return where the operands of every invocation go, modulo the second value: as in :mod:`runners.regions`."""
+    unit = max(UNIT, *(i.align for i in call.invocations))
+    return [[start(a, slot, i) % unit for slot, a in _pointers(call)] for i in call.invocations], unit
+
+
+def addresses(call: Call, starts: tuple[int, ...], guard: int) -> list[list[int]]:
+    """Return the address of every operand of every invocation; ``guard``: bytes that belong to each side of one."""
+    rows = []
+    for invocation in call.invocations:
+        unit = max(UNIT, invocation.align)
+        free, row = list(starts), []
+        for number, (slot, argument) in enumerate(_pointers(call)):
+            region = number % len(free)
+            first = _up(free[region] + guard, unit)
+            room = _up(argument.size + 16 * argument.itemsize, unit)
+            offset = start(argument, slot, invocation)
+            row.append(first + (offset if offset >= 0 else room + offset))
+            free[region] = first + room + guard
+        rows.append(row)
+    return rows
+
+
+def start(argument: PointerArgument, slot: int, invocation: Invocation) -> int:
+    """Return where an operand begins, from the boundary that it begins after (if not negative) or ends before."""
+    shift = (invocation.offset + slot * invocation.skew) % 16 * argument.itemsize
+    if invocation.placement == "begin":
+        return shift
+    begin = -shift - argument.size
+    return begin - begin % invocation.align
+
+
+def _pointers(call: Call) -> list[tuple[int, PointerArgument]]:
+    return [(slot, a) for slot, a in enumerate(call.arguments) if isinstance(a, PointerArgument)]
+
+
+def _up(value: int, unit: int) -> int:
+    return -(-value // unit) * unit
