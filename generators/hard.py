@@ -56,7 +56,8 @@ def near_midpoint_partners(stream: Stream, fmt: Format, s: float, b: Array) -> A
         done = solved[entry] > 0
         turn[active] += np.where(done, first + 1, width)
         at[active] += done
-        width = min(2 * width if done.mean() < 0.5 else -(-width // 2), -(-BLOCK // len(active)))
+        few = 2 * np.count_nonzero(done) < len(active)
+        width = min(2 * width if few else -(-width // 2), -(-BLOCK // len(active)))
         active = active[at[active] < end[active]]
     return fmt.cast(solved.astype(np.float64) * 2.0 ** (1 - p))
 

@@ -10,13 +10,12 @@ Tier = Literal["required", "stress"]
 
 
 @dataclass(frozen=True)
-class Case:
-    """One kernel call: operator, dtype, scalars, input operands, golden outputs.
+class Head:
+    """What a case is, without its arrays.
 
     ``id`` is a readable path made of the content (``smoothl1lossgrad/fp16/beta=0.5/kink/n=33``); ``klass`` names
     what the case is there to expose and ``flags`` the defect families that it can reveal
-    (:mod:`golden.flags`); ``tier`` says whether it decides the verdict. ``operands`` holds the
-    input operands by parameter name, each flat in C order. Operands are read-only by convention.
+    (:mod:`golden.flags`); ``tier`` says whether it decides the verdict.
     """
 
     id: str
@@ -26,8 +25,6 @@ class Case:
     klass: str
     flags: tuple[str, ...]
     scalars: dict[str, int | float | str]
-    operands: dict[str, Array]
-    golden: Golden
 
     @property
     def fmt(self) -> Format:
@@ -38,3 +35,20 @@ class Case:
     def group(self) -> str:
         """The row of the report that this case belongs to."""
         return self.operator.group(self.scalars)
+
+    @property
+    def size(self) -> int:
+        """The number of output elements."""
+        return self.operator.output_size(self.scalars)
+
+
+@dataclass(frozen=True)
+class Case(Head):
+    """One kernel call: operator, dtype, scalars, input operands, golden outputs.
+
+    ``operands`` holds the input operands by parameter name, each flat in C order. Operands are read-only by
+    convention.
+    """
+
+    operands: dict[str, Array]
+    golden: Golden

@@ -6,74 +6,173 @@ Layout (documented for readers in other languages in ``vectors/README.md``)::
     /operands/<name>         flat array of every case's operand, one after the other
     /golden  /residual       flat arrays of every case's output
 
-Content is canonical: the digest covers table and arrays as bytes in a fixed order, so it is the same on every
-machine and for every HDF5 version, whatever the container looks like.
+Content is canonical: the digest covers it as bytes in a fixed order, so it is the same on every machine and for every
+HDF5 version, whatever the container looks like.
+
+Up to :data:`HELD` bytes of arrays a file is compressed, verified and held in memory as a whole. A larger one has the
+same layout, uncompressed, under another schema: its digest covers the table alone, whose rows hold a digest of every
+case. So its cases are written as they are made, and read and verified one at a time; neither takes more memory
+than the largest case.
 """
 
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, overload
 
 import h5py
 import numpy as np
 
 from golden import __version__
-from golden.case import Case, Tier
+from golden.case import Case, Head, Tier
 from golden.errors import UsageError, VectorError
 from golden.formats import FORMATS, Array
 from golden.operator import Golden, Operator, operators
 
-SCHEMA = "golden-vectors/1"
+SCHEMA, BULK_SCHEMA = "golden-vectors/1", "golden-vectors-bulk/1"
+#: Bytes of arrays that are held in memory, by writer and reader alike.
+HELD = 64 << 20
+_CHUNK = 1 << 16
 _ID_BYTES, _CLASS_BYTES, _FLAGS_BYTES, _WORD_BYTES = 160, 48, 160, 16
+_AGAIN = "Restore it or generate it again with 'golden generate'."
 
 
 @dataclass(frozen=True)
 class VectorFile:
-    """A verified vector file in memory."""
+    """A vector file whose table is verified.
+
+    ``heads`` say what the cases are and have no arrays. ``cases`` are verified already, or, where the file is too
+    large to be held in memory, when one is reached (again each time): :class:`VectorError` if it is damaged.
+    """
 
     path: Path
     suite: str
     operator: Operator
     dtype: str
     digest: str
-    cases: tuple[Case, ...]
+    heads: Sequence[Head]
+    cases: Sequence[Case]
 
 
-def write_vectors(path: Path, suite: str, operator: Operator, dtype: str, cases: Sequence[Case], seed: str) -> str:
+def write_vectors(path: Path, suite: str, operator: Operator, dtype: str, cases: Iterable[Case], seed: str) -> str:
     """Write one vector file so that it is there whole or not at all; returns its content digest.
 
-    ``cases`` must all be of ``operator`` and ``dtype``. Raises :class:`UsageError` if the folder cannot be written.
+    ``cases`` must all be of ``operator`` and ``dtype``; they are taken one at a time. Raises :class:`UsageError` if
+    the file cannot be written.
     """
-    table, arrays = _pack(operator, dtype, cases)
-    digest = _digest(operator, dtype, table, arrays)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(temporary, "w", libver=("v108", "v108"), track_order=False) as file:
-            attributes = {"schema": SCHEMA, "generator_version": __version__, "suite": suite, "seed": seed}
+        with contextlib.closing(_Arrays(temporary, _array_dtypes(operator, dtype))) as arrays:
+            rows = [np.zeros(0, _table_dtype(operator))]
+            for case in cases:
+                rows.append(_row(operator, case, arrays.counts))
+                arrays.add(_arrays_of(case))
+                del case  # while the next one is made
+            table = np.concatenate(rows)
+            schema = BULK_SCHEMA if arrays.bulk else SCHEMA
+            digest = _digest(schema, operator, dtype, table, arrays.held())
+            attributes = {"schema": schema, "generator_version": __version__, "suite": suite, "seed": seed}
             attributes |= {"operator": operator.name, "dtype": dtype}
             attributes |= {"spec_digest": operator.spec_digest(), "content_digest": digest}
-            for name, value in attributes.items():
-                # Of fixed length, in the checksummed header. Strings of variable length lie in a heap without a
-                # checksum: a flipped byte there goes unnoticed, or makes libhdf5 loop for ever.
-                file.attrs.create(name, np.bytes_(value))
-            _store(file, "cases", table)
-            for name, values in arrays.items():
-                _store(file, name, values)
+            arrays.finish(attributes, table)
         temporary.replace(path)
     except OSError as error:
+        raise UsageError(f"Cannot write {path}: {error}. Choose another folder with --out.") from error
+    finally:
         with contextlib.suppress(OSError):  # the folder itself may not be one
             temporary.unlink()
-        raise UsageError(f"Cannot write {path}: {error}. Choose another folder with --out.") from error
     return digest
 
 
+class _Arrays:
+    """The flat arrays of a file that is being written: held in memory, or in the file once they are too large."""
+
+    def __init__(self, path: Path, dtypes: dict[str, np.dtype[Any]]) -> None:
+        self.counts = dict.fromkeys(dtypes, 0)
+        self._path, self._dtypes, self._size = path, dtypes, 0
+        self._parts: dict[str, list[Array]] = {name: [] for name in dtypes}
+        self._file: h5py.File | None = None
+
+    @property
+    def bulk(self) -> bool:
+        """Tell whether the arrays are too large to be held."""
+        return self._file is not None
+
+    def add(self, arrays: dict[str, Array]) -> None:
+        """Add one case's arrays."""
+        size = sum(values.nbytes for values in arrays.values())
+        if self._size and self._size + size > HELD:
+            self._write()
+        for name, values in arrays.items():
+            self._parts[name].append(values)
+            self.counts[name] += values.size
+        self._size += size
+        if self._size > HELD:
+            self._write()
+
+    def held(self) -> dict[str, Array]:
+        """Return what is not in the file yet; in all but bulk files, everything."""
+        return {name: self._joined(name) for name in self._dtypes}
+
+    def finish(self, attributes: dict[str, str], table: Array) -> None:
+        """Write what is left, and the rest of the file."""
+        if self._file is not None:
+            self._write()
+        file = self._open()
+        for name, value in attributes.items():
+            # Of fixed length, in the checksummed header. Strings of variable length lie in a heap without a
+            # checksum: a flipped byte there goes unnoticed, or makes libhdf5 loop for ever.
+            file.attrs.create(name, np.bytes_(value))
+        _compressed(file, "cases", table)
+        for name in [n for n in self._dtypes if n not in file]:
+            _compressed(file, name, self._joined(name))
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> h5py.File:
+        if self._file is None:
+            self._file = h5py.File(self._path, "w", libver=("v108", "v108"), track_order=False)
+        return self._file
+
+    def _write(self) -> None:
+        """Append what is held to the file, as it is: bulk data hardly compresses, and each case has its digest."""
+        file = self._open()
+        for name, dtype in self._dtypes.items():
+            if name not in file:
+                file.create_dataset(name, (0,), dtype, maxshape=(None,), chunks=(_CHUNK,), track_times=False)
+            values, data = self._joined(name), file[name]
+            start = len(data)
+            data.resize((start + len(values),))
+            data[start:] = values
+            self._parts[name] = []
+        self._size = 0
+
+    def _joined(self, name: str) -> Array:
+        parts = self._parts[name]
+        joined = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, self._dtypes[name]), *parts])
+        return joined.astype(self._dtypes[name], copy=False)
+
+
+def _compressed(file: h5py.File, name: str, values: Array) -> None:
+    # Curated suites are small and must stay so: gzip after shuffling. fletcher32 lets HDF5 itself notice damage.
+    options: dict[str, Any] = {}
+    if values.size:
+        options = {"chunks": (min(len(values), _CHUNK),), "compression": "gzip", "compression_opts": 9}
+        options |= {"shuffle": True, "fletcher32": True}
+    file.create_dataset(name, data=values, track_times=False, **options)
+
+
 def read_vectors(path: Path, expected_digest: str | None = None) -> VectorFile:
-    """Read and verify one vector file.
+    """Read and verify one vector file; of one that is too large to be held, the table (see :class:`VectorFile`).
 
     Raises :class:`UsageError` if there is no such file and :class:`VectorError` for any damage: not HDF5, truncated,
     another schema, a digest that does not match the content or the manifest (``expected_digest``), golden data
@@ -81,9 +180,16 @@ def read_vectors(path: Path, expected_digest: str | None = None) -> VectorFile:
     """
     if not path.is_file():
         raise UsageError(f"There is no vector file {path}. List suites with 'golden list', or generate one.")
+    with _opened(path) as file:
+        return _read(path, file, expected_digest)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open a vector file for reading; whatever goes wrong with it is a :class:`VectorError`."""
     try:
         with h5py.File(path, "r") as file:
-            return _read(path, file, expected_digest)
+            yield file
     except VectorError:
         raise
     except Exception as error:  # h5py reports damage as OSError, KeyError, RuntimeError, ValueError, ...
@@ -97,54 +203,79 @@ def _read(path: Path, file: h5py.File, expected_digest: str | None) -> VectorFil
         value = file.attrs[name]
         return value.decode() if isinstance(value, bytes) else str(value)
 
-    again = "Restore it or generate it again with 'golden generate'."
-    if "schema" not in file.attrs or attribute("schema") != SCHEMA:
-        found = repr(attribute("schema")) if "schema" in file.attrs else "no schema"
-        raise VectorError(f"{path} has {found}; this version reads {SCHEMA!r}. {again}")
+    schema = attribute("schema") if "schema" in file.attrs else "no schema"
+    if schema not in (SCHEMA, BULK_SCHEMA):
+        found = repr(schema) if "schema" in file.attrs else schema
+        raise VectorError(f"{path} has {found}; this version reads {SCHEMA!r} and {BULK_SCHEMA!r}. {_AGAIN}")
     known = operators()
     name, dtype = attribute("operator"), attribute("dtype")
     if name not in known or dtype not in FORMATS:
-        raise VectorError(f"{path} is for {name!r} in {dtype!r}, which this version does not know. {again}")
+        raise VectorError(f"{path} is for {name!r} in {dtype!r}, which this version does not know. {_AGAIN}")
     operator = known[name]
     if attribute("spec_digest") != operator.spec_digest():
-        raise VectorError(f"{path} is stale: it was made for another description of {name}. {again}")
-    table = file["cases"][...]
-    arrays = {n: file[n][...] for n in _array_names(operator)}
-    dtypes = {"golden": FORMATS[dtype].dtype, "residual": np.dtype("<f4")}
-    dtypes |= {f"operands/{p.name}": p.dtype(FORMATS[dtype]) for p in operator.inputs}
-    if table.dtype != _table_dtype(operator) or any(arrays[n].dtype != d for n, d in dtypes.items()):
-        raise VectorError(f"{path} has columns or arrays of another type than its schema says. {again}")
-    digest = _digest(operator, dtype, table, arrays)
+        raise VectorError(f"{path} is stale: it was made for another description of {name}. {_AGAIN}")
+    table, dtypes = file["cases"][...], _array_dtypes(operator, dtype)
+    if table.dtype != _table_dtype(operator) or any(file[n].dtype != d for n, d in dtypes.items()):
+        raise VectorError(f"{path} has columns or arrays of another type than its schema says. {_AGAIN}")
+    arrays = {n: file[n][...] for n in dtypes} if schema == SCHEMA else {}
+    digest = _digest(schema, operator, dtype, table, arrays)
     if digest != attribute("content_digest"):
-        raise VectorError(f"{path} is damaged: its content does not match its digest. {again}")
+        raise VectorError(f"{path} is damaged: its content does not match its digest. {_AGAIN}")
     if expected_digest is not None and digest != expected_digest:
-        raise VectorError(f"{path} is not the file that its manifest names (digest differs). {again}")
-    cases = tuple(_unpack(operator, dtype, row, arrays) for row in table)
-    return VectorFile(path, attribute("suite"), operator, dtype, digest, cases)
+        raise VectorError(f"{path} is not the file that its manifest names (digest differs). {_AGAIN}")
+    heads = tuple(_head(operator, dtype, row) for row in table)
+    if schema == SCHEMA:
+        cases: Sequence[Case] = tuple(_case(head, row, arrays) for head, row in zip(heads, table, strict=True))
+    else:
+        cases = _StoredCases(path, table, heads)
+    return VectorFile(path, attribute("suite"), operator, dtype, digest, heads, cases)
+
+
+@dataclass(frozen=True, eq=False)
+class _StoredCases(Sequence[Case]):
+    """The cases of a bulk file, by position: each is read and verified when it is asked for, and none is kept."""
+
+    path: Path
+    table: Array
+    heads: tuple[Head, ...]
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    @overload
+    def __getitem__(self, index: int) -> Case: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Case]: ...
+    def __getitem__(self, index: int | slice) -> Case | Sequence[Case]:
+        if isinstance(index, slice):
+            return _StoredCases(self.path, self.table[index], self.heads[index])
+        head, row = self.heads[index], self.table[index]
+        with _opened(self.path) as file:
+            case = _case(head, row, file)
+        if case_digest(case) != row["digest"].decode():
+            raise VectorError(f"{self.path} is damaged: case {head.id} does not match its digest. {_AGAIN}")
+        return case
 
 
 def case_digest(case: Case) -> str:
     """Return the digest of one case: identity, scalars, operands and golden data."""
     content = hashlib.sha256()
     content.update(repr((case.id, case.tier, case.klass, case.flags, sorted(case.scalars.items()))).encode())
-    for pointer in case.operator.inputs:
-        content.update(np.ascontiguousarray(case.operands[pointer.name]).tobytes())
-    content.update(case.golden.value.tobytes())
-    content.update(case.golden.residual.tobytes())
+    for values in _arrays_of(case).values():
+        content.update(np.ascontiguousarray(values))
     return content.hexdigest()
 
 
-def _store(file: h5py.File, name: str, values: Array) -> None:
-    # Curated suites are small and must stay so: gzip after shuffling. fletcher32 lets HDF5 itself notice damage.
-    options: dict[str, Any] = {}
-    if values.size:
-        options = {"chunks": (min(len(values), 65536),), "compression": "gzip", "compression_opts": 9}
-        options |= {"shuffle": True, "fletcher32": True}
-    file.create_dataset(name, data=values, track_times=False, **options)
+def _array_dtypes(operator: Operator, dtype: str) -> dict[str, np.dtype[Any]]:
+    """Return the element types of a file's flat arrays, by name and in the order of the digests."""
+    fmt = FORMATS[dtype]
+    operands = {f"operands/{p.name}": p.dtype(fmt) for p in operator.inputs}
+    return {**operands, "golden": fmt.dtype, "residual": np.dtype("<f4")}
 
 
-def _array_names(operator: Operator) -> list[str]:
-    return [f"operands/{p.name}" for p in operator.inputs] + ["golden", "residual"]
+def _arrays_of(case: Case) -> dict[str, Array]:
+    operands = {f"operands/{p.name}": case.operands[p.name] for p in case.operator.inputs}
+    return {**operands, "golden": case.golden.value, "residual": case.golden.residual}
 
 
 def _table_dtype(operator: Operator) -> np.dtype[Any]:
@@ -157,45 +288,31 @@ def _table_dtype(operator: Operator) -> np.dtype[Any]:
     return np.dtype([*columns, ("digest", "S64")])
 
 
-def _pack(operator: Operator, dtype: str, cases: Sequence[Case]) -> tuple[Array, dict[str, Array]]:
-    names = [p.name for p in operator.inputs]
-    table = np.zeros(len(cases), _table_dtype(operator))
-    position = dict.fromkeys([*names, "golden"], 0)
-    for row, case in zip(table, cases, strict=True):
-        words = {"id": case.id, "tier": case.tier, "class": case.klass, "flags": ",".join(case.flags)}
-        for column, word in words.items():
-            if len(word.encode()) > table.dtype[column].itemsize:
-                raise ValueError(f"{column} of case {case.id} is too long")
-            row[column] = word.encode()
-        for scalar in operator.scalars:
-            value = case.scalars[scalar.name]
-            row[scalar.name] = value.encode() if isinstance(value, str) else value
-        for name in [*names, "golden"]:
-            count = case.golden.value.size if name == "golden" else case.operands[name].size
-            row[f"{name}_offset"], row[f"{name}_count"] = position[name], count
-            position[name] += count
-        row["digest"] = case_digest(case).encode()
-    fmt = FORMATS[dtype]
-    arrays = {f"operands/{p.name}": _joined((c.operands[p.name] for c in cases), p.dtype(fmt)) for p in operator.inputs}
-    arrays["golden"] = _joined((c.golden.value for c in cases), fmt.dtype)
-    arrays["residual"] = _joined((c.golden.residual for c in cases), np.dtype("<f4"))
-    return table, arrays
+def _row(operator: Operator, case: Case, positions: dict[str, int]) -> Array:
+    """Return the table's row of a case whose arrays will lie at ``positions`` of the flat ones."""
+    row = np.zeros(1, _table_dtype(operator))
+    words = {"id": case.id, "tier": case.tier, "class": case.klass, "flags": ",".join(case.flags)}
+    for column, word in words.items():
+        if len(word.encode()) > row.dtype[column].itemsize:
+            raise ValueError(f"{column} of case {case.id} is too long")
+        row[column] = word.encode()
+    for scalar in operator.scalars:
+        value = case.scalars[scalar.name]
+        row[scalar.name] = value.encode() if isinstance(value, str) else value
+    for name, values in _arrays_of(case).items():
+        if name != "residual":  # as long as golden
+            column = name.removeprefix("operands/")
+            row[f"{column}_offset"], row[f"{column}_count"] = positions[name], values.size
+    row["digest"] = case_digest(case).encode()
+    return row
 
 
-def _joined(parts: Iterable[Array], dtype: np.dtype[Any]) -> Array:
-    return np.concatenate([np.empty(0, dtype), *parts]).astype(dtype, copy=False)
-
-
-def _unpack(operator: Operator, dtype: str, row: Any, arrays: dict[str, Array]) -> Case:
-    def part(name: str, array: str) -> Array:
-        offset, count = int(row[f"{name}_offset"]), int(row[f"{name}_count"])
-        return arrays[array][offset : offset + count]
-
+def _head(operator: Operator, dtype: str, row: Any) -> Head:
     scalars: dict[str, int | float | str] = {}
     for scalar in operator.scalars:
         value = row[scalar.name]
         scalars[scalar.name] = value.decode() if scalar.kind == "reduction" else value.item()
-    return Case(
+    return Head(
         id=row["id"].decode(),
         operator=operator,
         dtype=dtype,
@@ -203,14 +320,25 @@ def _unpack(operator: Operator, dtype: str, row: Any, arrays: dict[str, Array]) 
         klass=row["class"].decode(),
         flags=tuple(row["flags"].decode().split(",")),
         scalars=scalars,
-        operands={p.name: part(p.name, f"operands/{p.name}") for p in operator.inputs},
-        golden=Golden(part("golden", "golden"), part("golden", "residual")),
     )
 
 
-def _digest(operator: Operator, dtype: str, table: Array, arrays: dict[str, Array]) -> str:
-    content = hashlib.sha256(f"{SCHEMA} {operator.name} {dtype} {operator.spec_digest()}".encode())
-    for values in (table, *(arrays[name] for name in _array_names(operator))):
+def _case(head: Head, row: Any, arrays: Any) -> Case:
+    """Take a case's arrays out of the flat ones, by name: arrays in memory, or the data sets of an open file."""
+
+    def part(name: str, array: str) -> Array:
+        offset, count = int(row[f"{name}_offset"]), int(row[f"{name}_count"])
+        values: Array = arrays[array][offset : offset + count]
+        return values
+
+    operands = {p.name: part(p.name, f"operands/{p.name}") for p in head.operator.inputs}
+    return Case(**vars(head), operands=operands, golden=Golden(part("golden", "golden"), part("golden", "residual")))
+
+
+def _digest(schema: str, operator: Operator, dtype: str, table: Array, arrays: dict[str, Array]) -> str:
+    """Return the digest of a file's content: of the table, and of the arrays unless the table has to speak for them."""
+    content = hashlib.sha256(f"{schema} {operator.name} {dtype} {operator.spec_digest()}".encode())
+    for values in (table, *(arrays.values() if schema == SCHEMA else ())):
         content.update(str(values.shape).encode())
-        content.update(np.ascontiguousarray(values).tobytes())
+        content.update(values.tobytes())
     return content.hexdigest()
