@@ -342,7 +342,7 @@ def repro(results: Path, case: str, output: Path | None, symbol: str | None, pla
     vectors = Path(run.vectors.suite)
     files = open_vectors(run.vectors.suite, vectors if vectors.exists() else None)
     found = catalogue.find(files, case)
-    file = next(f for f in files if any(c is found for c in f.cases))
+    file = next(f for f in files if any(head.id == case for head in f.heads))
     if run.vectors.digests.get(file.path.name) != file.digest:
         raise VectorError(f"{file.path} is not the file that {results} was made with; validate again, or restore it.")
     name = choose_symbol(run, found, symbol)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from golden.blocks import blocks
 from golden.case import Case
 from golden.formats import Array, Format
 from golden.operator import Golden, Slack
@@ -93,14 +94,16 @@ def judge(case: Case, output: Array, flush: bool) -> Judged:
     ``flush``: the platform lets subnormals be replaced by zero.
     """
     fmt, golden = case.fmt, case.golden
-    index = np.flatnonzero(fmt.bits(output) != fmt.bits(golden.value))
-    if index.size == 0:
-        none = np.empty(0)
-        return Judged(index, np.empty(0, np.int8), np.empty(0, np.int8), none, none)
-    expected = Golden(golden.value[index], golden.residual[index])
-    slack = case.operator.slack(fmt, case.scalars, case.operands, index, flush)
-    with np.errstate(all="ignore"):
-        return _judge_elements(fmt, index, output[index], expected, slack)
+    differing = np.flatnonzero(fmt.bits(output) != fmt.bits(golden.value))
+    none = np.empty(0)
+    parts = [Judged(differing[:0], np.empty(0, np.int8), np.empty(0, np.int8), none, none)]
+    for at in blocks(differing.size):
+        index = differing[at]
+        expected = Golden(golden.value[index], golden.residual[index])
+        slack = case.operator.slack(fmt, case.scalars, case.operands, index, flush)
+        with np.errstate(all="ignore"):
+            parts.append(_judge_elements(fmt, index, output[index], expected, slack))
+    return Judged(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _judge_elements(fmt: Format, index: Array, output: Array, expected: Golden, slack: Slack) -> Judged:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from golden.blocks import blocks
 from golden.case import Case
 from golden.formats import Array
 from golden.judge import CORRECT, FAILS, Judged, Kind, element, grade_name
@@ -40,14 +41,18 @@ class _Errors:
 
 
 def _errors(signed: Array) -> _Errors:
-    magnitude = np.abs(signed)
-    if magnitude.size == 0:
-        return _Errors()
-    octave = _FINE_BINS + np.frexp(magnitude / _FINE_LIMIT)[1] - 1
-    fine = (np.minimum(magnitude, _FINE_LIMIT) * _FINE).astype(np.int64)
-    bins = np.where(magnitude < _FINE_LIMIT, fine, octave)
-    counts = np.bincount(np.minimum(bins, _BINS - 1), minlength=_BINS)
-    return _Errors(magnitude.size, float(magnitude.sum()), float(signed.sum()), float(magnitude.max()), counts)
+    errors = _Errors()
+    for at in blocks(signed.size):
+        part = signed[at].astype(np.float64)
+        magnitude = np.abs(part)
+        octave = _FINE_BINS + np.frexp(magnitude / _FINE_LIMIT)[1] - 1
+        fine = (np.minimum(magnitude, _FINE_LIMIT) * _FINE).astype(np.int64)
+        bins = np.where(magnitude < _FINE_LIMIT, fine, octave)
+        counts = np.bincount(np.minimum(bins, _BINS - 1), minlength=_BINS)
+        largest = max(errors.largest, float(magnitude.max()))
+        errors.add(_Errors(magnitude.size, float(magnitude.sum()), float(part.sum()), 0.0, counts))
+        errors.largest = largest
+    return errors
 
 
 def _upper_edge(bin_index: int) -> float:
@@ -64,11 +69,15 @@ class _Baseline(NamedTuple):
     shares: list[Share]
 
 
-@lru_cache(maxsize=65536)
-def _baseline(case_id: str, golden_id: int, case: "_ByIdentity") -> _Baseline:
+@lru_cache(maxsize=1)
+def _baseline(case: "_ByIdentity") -> _Baseline:
+    """Return what a case adds whatever its outputs.
+
+    Kept for the next call alone, which adds the case to another row: what is kept holds the case in memory.
+    """
     value, residual = case.case.golden
     measured = np.isfinite(value) & ~np.isnan(residual) & ((value != 0) | (residual != 0))
-    errors = -residual[measured].astype(np.float64)
+    errors = -residual[measured]
     landscapes = all_bins(case.case)
     places = bins_of(case.case, landscapes, np.flatnonzero(measured))
     shares = [bins.share(at, np.abs(errors)) for bins, at in zip(landscapes, places, strict=True)]
@@ -107,7 +116,7 @@ class Accumulator:
 
     def add(self, case: Case, output: Array, judged: Judged) -> None:
         """Add one judged output array of a case."""
-        baseline = _baseline(case.id, id(case.golden.value), _ByIdentity(case))
+        baseline = _baseline(_ByIdentity(case))
         self.cases += 1
         self.elements += output.size
         self.errors.add(baseline.errors)
@@ -120,7 +129,7 @@ class Accumulator:
             return
         # Take golden's own contribution of the differing elements out, and put what was got in.
         replaced = baseline.measured[judged.at]
-        was = -case.golden.residual[judged.at][replaced].astype(np.float64)
+        was = -case.golden.residual[judged.at[replaced]]
         self.errors.add(_errors(was), -1)
         numeric = np.flatnonzero(replaced & ~np.isnan(judged.signed))
         now = _errors(judged.signed[numeric])
@@ -134,7 +143,7 @@ class Accumulator:
             self.worst = element(case, output, judged, position)
             self.largest = max(self.largest, now.largest)
         if self._detailed:
-            self._locate(case, judged, np.flatnonzero(replaced), np.abs(was))
+            self._locate(case, judged, np.flatnonzero(replaced), np.abs(was).astype(np.float64))
             self._rank(case, output, judged)
 
     def _locate(self, case: Case, judged: Judged, replaced: Array, was: Array) -> None:

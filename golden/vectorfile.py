@@ -262,7 +262,7 @@ def case_digest(case: Case) -> str:
     content = hashlib.sha256()
     content.update(repr((case.id, case.tier, case.klass, case.flags, sorted(case.scalars.items()))).encode())
     for values in _arrays_of(case).values():
-        content.update(np.ascontiguousarray(values))
+        content.update(np.ascontiguousarray(values).data)
     return content.hexdigest()
 
 

@@ -103,7 +103,7 @@ def _plain(rows: Sequence[tuple[str, ...]]) -> str:
 
 def cases(files: Sequence[VectorFile], pattern: str) -> Iterator[str]:
     """Yield the ids of the cases that contain a pattern."""
-    yield from (case.id for file in files for case in file.cases if pattern in case.id)
+    yield from (head.id for file in files for head in file.heads if pattern in head.id)
 
 
 def classes(files: Sequence[VectorFile], pattern: str) -> Iterator[str]:
@@ -115,23 +115,24 @@ def classes(files: Sequence[VectorFile], pattern: str) -> Iterator[str]:
 
 def _classes(files: Sequence[VectorFile], pattern: str) -> list[dict[str, Any]]:
     found: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for case in (case for file in files for case in file.cases if pattern in case.klass):
-        key = (case.operator.name, case.klass, case.tier)
+    for head in (head for file in files for head in file.heads if pattern in head.klass):
+        key = (head.operator.name, head.klass, head.tier)
         row = found.setdefault(
             key, {"operator": key[0], "class": key[1], "tier": key[2], "cases": 0, "elements": 0, "flags": []}
         )
         row["cases"] += 1
-        row["elements"] += case.golden.value.size
-        row["flags"] += [flag for flag in case.flags if flag not in row["flags"]]
+        row["elements"] += head.size
+        row["flags"] += [flag for flag in head.flags if flag not in row["flags"]]
     return list(found.values())
 
 
 def find(files: Sequence[VectorFile], name: str) -> Case:
     """Return the case of an id; raises :class:`golden.errors.UsageError` with the nearest id there is."""
-    known = {case.id: case for file in files for case in file.cases}
+    known = {head.id: (file, position) for file in files for position, head in enumerate(file.heads)}
     if name not in known:
         raise unknown_name("case", name, known)
-    return known[name]
+    file, position = known[name]
+    return file.cases[position]
 
 
 def details(case: Case, element: int | None, limit: int) -> dict[str, Any]:

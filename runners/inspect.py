@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 import numpy as np
 
-from golden.case import Case
+from golden.case import Case, Head
 from golden.formats import Array
 from golden.operator import EntryPoint, entry_points
 from golden.vectorfile import VectorFile
@@ -45,11 +45,11 @@ def inspect(session: Session, files: Sequence[VectorFile]) -> Traits:
     numbers = probe_reductions(session)
     enum = numbers if numbers not in ("unknown", "other") else "sum-mean-none"
     subnormals = probe_subnormals(session, abi)
-    cases = {(f.operator.name, f.dtype): f.cases for f in files}
+    by_kind = {(f.operator.name, f.dtype): f for f in files}
     found = [
-        _Prober(session, entry, cases[entry.operator.name, entry.fmt.name], abi, enum).traits()
+        _Prober(session, entry, by_kind[entry.operator.name, entry.fmt.name], abi, enum).traits()
         for entry in entry_points().values()
-        if entry.symbol in session.symbols and (entry.operator.name, entry.fmt.name) in cases
+        if entry.symbol in session.symbols and (entry.operator.name, entry.fmt.name) in by_kind
     ]
     return Traits(half, numbers, subnormals, found)
 
@@ -58,9 +58,9 @@ class _Prober:
     """Probes one entry point."""
 
     def __init__(
-        self, session: Session, entry: EntryPoint, cases: Sequence[Case], half_abi: HalfAbi, reduction_enum: str
+        self, session: Session, entry: EntryPoint, file: VectorFile, half_abi: HalfAbi, reduction_enum: str
     ) -> None:
-        self._session, self._entry, self._cases = session, entry, cases
+        self._session, self._entry, self._file = session, entry, file
         self._half_abi, self._reduction_enum = half_abi, reduction_enum
 
     def traits(self) -> EntryPointTraits:
@@ -85,7 +85,7 @@ class _Prober:
 
     def _alignment(self) -> str:
         """Move all operands together, from large alignments down to single elements, until something breaks."""
-        case = next(c for c in self._cases if c.klass in ("length", "shape") and c.golden.value.size > 16)
+        case = next(self._cases(lambda head: head.klass in ("length", "shape") and head.size > 16))
         size = self._entry.fmt.itemsize
         aligned = msgspec.structs.replace(_FIRST, placement="begin")
         wanted = self._run(case, aligned)
@@ -98,7 +98,7 @@ class _Prober:
         return f"{size} bytes" if self._run(case, skewed) == wanted else "operands aligned alike"
 
     def _empty(self) -> str:
-        case = next((c for c in self._cases if c.golden.value.size == 0), None)
+        case = next(self._cases(lambda head: head.size == 0), None)
         if case is None:
             return "unknown"
         call = self._call(case, [_FIRST, msgspec.structs.replace(_FIRST, placement="begin")])
@@ -107,9 +107,12 @@ class _Prober:
                 return outcome.message or outcome.findings[0].message
         return "safe"
 
-    def _outputs(self, wanted: Callable[[Case], bool]) -> Iterator[tuple[Case, Array]]:
-        for case in self._cases:
-            if wanted(case) and case.tier == "required" and (raw := self._run(case, _FIRST)) is not None:
+    def _cases(self, wanted: Callable[[Head], bool]) -> Iterator[Case]:
+        return (self._file.cases[position] for position, head in enumerate(self._file.heads) if wanted(head))
+
+    def _outputs(self, wanted: Callable[[Head], bool]) -> Iterator[tuple[Case, Array]]:
+        for case in self._cases(lambda head: wanted(head) and head.tier == "required"):
+            if (raw := self._run(case, _FIRST)) is not None:
                 yield case, np.frombuffer(raw, case.fmt.dtype)
 
     def _run(self, case: Case, invocation: Invocation) -> bytes | None:

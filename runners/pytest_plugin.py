@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 if TYPE_CHECKING:
-    from golden.case import Case
+    from golden.case import Head
     from golden.operator import EntryPoint
     from golden.profile import Profile
     from golden.results import EntryPointResult, Failure
@@ -164,8 +164,10 @@ class Symbol(pytest.Collector):
         elif target.misnumbered and any(s.kind == "reduction" for s in self.entry.operator.scalars):
             yield Refused.from_parent(self, name="reduction-enum", reason=target.misnumbered)
         else:
-            for case in self.file.cases:
-                yield CaseItem.from_parent(self, name=case.id, entry=self.entry, case=case)
+            for position, head in enumerate(self.file.heads):
+                yield CaseItem.from_parent(
+                    self, name=head.id, entry=self.entry, head=head, file=self.file, position=position
+                )
 
 
 class KernelError(Exception):
@@ -176,8 +178,10 @@ class _Item(pytest.Item):
     """What the items have in common: a failure is shown as its sentence, without a traceback."""
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Show a kernel's failure as text, and anything else as pytest does."""
-        if isinstance(excinfo.value, KernelError):
+        """Show a kernel's failure and a damaged file as text, and anything else as pytest does."""
+        from golden.errors import VectorError
+
+        if isinstance(excinfo.value, KernelError | VectorError):
             return str(excinfo.value.args[0])
         return super().repr_failure(excinfo, style)
 
@@ -201,9 +205,10 @@ class Refused(_Item):
 class CaseItem(_Item):
     """One case on one entry point, run in all the ways that must not change a bit of the result."""
 
-    def __init__(self, *, entry: "EntryPoint", case: "Case", **others: Any) -> None:
+    def __init__(self, *, entry: "EntryPoint", head: "Head", file: "VectorFile", position: int, **others: Any) -> None:
         super().__init__(**others)
-        self._entry, self._case = entry, case
+        self._entry, self._head = entry, head
+        self._file, self._position = file, position
 
     def runtest(self) -> None:
         """Run and judge the case; one of the stress tier that fails is an expected failure unless strict."""
@@ -211,7 +216,7 @@ class CaseItem(_Item):
         from runners.plan import invocations
         from runners.verdict import EntryPointVerdict
 
-        target, case = self.config.stash[_TARGET], self._case
+        target, case = self.config.stash[_TARGET], self._file.cases[self._position]
         plan = invocations(case, self._entry, target.profile)
         abi, numbers = target.half_abi, target.reduction_enum
         call = call_for(self._entry, case.scalars, case.operands, plan, half_abi=abi, reduction_enum=numbers)
@@ -233,8 +238,8 @@ class CaseItem(_Item):
         properties = {
             "golden_platform": profile.name,
             "golden_symbol": self._entry.symbol,
-            "golden_class": self._case.klass,
-            "golden_tier": self._case.tier,
+            "golden_class": self._head.klass,
+            "golden_tier": self._head.tier,
             "golden_grade": grade,
         }
         if tallies and tallies[0].measured:
@@ -248,18 +253,18 @@ class CaseItem(_Item):
         def shown(value: Number | int | str) -> str:
             return f"{value.hex} ({value.bits}, {value.decimal})" if isinstance(value, Number) else str(value)
 
-        lines = [f"{self._entry.symbol}: {self._case.id}"]
+        lines = [f"{self._entry.symbol}: {self._head.id}"]
         lines += [f"{failure.kind}: {failure.message}" for failure in failures]
         if first := next((f.first for f in failures if f.first), None):
             lines += [f"element {first.index}:"]
             lines += [f"  {name} = {shown(value)}" for name, value in first.inputs.items()]
             lines += [f"  expected {shown(first.expected)}", f"  got      {shown(first.got)}"]
-        return "\n".join([*lines, "", f"again: {self._command()}", f"inputs: golden show {shlex.quote(self._case.id)}"])
+        return "\n".join([*lines, "", f"again: {self._command()}", f"inputs: golden show {shlex.quote(self._head.id)}"])
 
     def _command(self) -> str:
         """Return the command that runs this item alone, from the folder where pytest was started."""
         path = os.path.relpath(self.path, self.config.invocation_params.dir)
-        words = ["pytest", f"{path}::{self._entry.symbol}::{self._case.id}"]
+        words = ["pytest", f"{path}::{self._entry.symbol}::{self._head.id}"]
         for name, default in (("library", None), ("platform", "host"), ("half-abi", "auto"), ("xfail", None)):
             value = self.config.getoption(f"--golden-{name}")
             words += [f"--golden-{name}", value] if value != default else []
