@@ -72,6 +72,11 @@ class Written:
     elements: int
     seconds: float
 
+    @property
+    def rate(self) -> float:
+        """Million elements a second."""
+        return self.elements / self.seconds / 1e6
+
 
 def generate_file(suite: str, operator_name: str, dtype: str, folder: Path) -> Written:
     """Generate and write the vector file of one operator and dtype, one case after the other."""

@@ -139,7 +139,11 @@ def generate(
         list(operators),
         list(dtypes),
         jobs,
-        done=lambda w: None if quiet else click.echo(f"{w.path}: {w.cases} cases, {w.elements} elements", err=True),
+        done=lambda w: (
+            None
+            if quiet
+            else click.echo(f"{w.path}: {w.cases} cases, {w.elements} elements, {w.rate:.1f} million/s", err=True)
+        ),
     )
     if not quiet:
         click.echo(f"{folder}: {sum(w.cases for w in written)} cases in {len(written)} files")

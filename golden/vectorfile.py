@@ -36,6 +36,8 @@ SCHEMA, BULK_SCHEMA = "golden-vectors/1", "golden-vectors-bulk/1"
 #: Bytes of arrays that are held in memory, by writer and reader alike.
 HELD = 64 << 20
 _CHUNK = 1 << 16
+#: Bytes that structures and chunks which are still in HDF5's caches may take on top of what is written.
+_ROOM = 8 << 20
 _ID_BYTES, _CLASS_BYTES, _FLAGS_BYTES, _WORD_BYTES = 160, 48, 160, 16
 _AGAIN = "Restore it or generate it again with 'golden generate'."
 
@@ -122,7 +124,7 @@ class _Arrays:
         """Write what is left, and the rest of the file."""
         if self._file is not None:
             self._write()
-        file = self._open()
+        file = self._open(table.nbytes + self._size)
         for name, value in attributes.items():
             # Of fixed length, in the checksummed header. Strings of variable length lie in a heap without a
             # checksum: a flipped byte there goes unnoticed, or makes libhdf5 loop for ever.
@@ -138,14 +140,19 @@ class _Arrays:
             self._file.close()
             self._file = None
 
-    def _open(self) -> h5py.File:
+    def _open(self, size: int) -> h5py.File:
+        """Return the file, in which there is room for ``size`` bytes more: libhdf5 may crash when a write fails."""
+        with self._path.open("ab") as file:
+            end = file.tell()
+            os.posix_fallocate(file.fileno(), end, size + _ROOM)
+            file.truncate(end)
         if self._file is None:
             self._file = h5py.File(self._path, "w", libver=("v108", "v108"), track_order=False)
         return self._file
 
     def _write(self) -> None:
         """Append what is held to the file, as it is: bulk data hardly compresses, and each case has its digest."""
-        file = self._open()
+        file = self._open(self._size)
         for name, dtype in self._dtypes.items():
             if name not in file:
                 file.create_dataset(name, (0,), dtype, maxshape=(None,), chunks=(_CHUNK,), track_times=False)

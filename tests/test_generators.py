@@ -4,17 +4,22 @@ import ast
 import decimal
 import functools
 import itertools
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from generators import smoothl1lossgrad
+from generators import hard, samplers, smoothl1lossgrad
 from generators.realistic import exponential
 from generators.stream import SEED, Stream
 from generators.suite import generator
+from golden.blocks import BLOCK
 from golden.case import Case
 from golden.flags import FLAGS
 from golden.formats import FORMATS, FP16, FP32, Array, Format, is_power_of_two
@@ -359,6 +364,115 @@ def test_lengths_shift_one_block(fmt: Format) -> None:
     cases = {int(c.scalars["length"]): c for c in of_beta(fmt, "length", 0.7)}
     for n, operand in itertools.product(range(1, 65), ("dy", "x1", "x2")):
         assert np.array_equal(cases[n].operands[operand][1:], cases[n + 1].operands[operand][: n - 1])
+
+
+# Long arrays, made in blocks: the same numbers
+
+
+@BOTH
+@pytest.mark.parametrize("n", [0, 1, BLOCK - 1, BLOCK, 2 * BLOCK + 77])
+def test_samplers_draw_one_long_array_after_the_other(fmt: Format, n: int) -> None:
+    """Blocks of several arrays are made side by side; the definition draws each array as a whole."""
+    made, drawn = Stream("long"), Stream("long")
+    for part in (made, drawn):
+        part.words(3)
+    found = [samplers.log_uniform(made, fmt, n, -30, 12), samplers.log_uniform(made, fmt, n, -3, 4, signed=False)]
+    found.append(samplers.uniform_bits(made, fmt, n))
+    expected = []
+    for low, high, signed in ((-30, 12, True), (-3, 4, False)):
+        significand = 1 + drawn.integers(n, 0, 1 << (fmt.precision - 1)) * 2.0 ** (1 - fmt.precision)
+        magnitude = np.ldexp(significand, drawn.integers(n, low, high))
+        expected.append(fmt.cast(magnitude * drawn.signs(n) if signed else magnitude))
+    bits = drawn.integers(n, 0, fmt.exponent_mask).astype(fmt.bits_dtype)
+    expected.append(fmt.from_bits(bits | (drawn.integers(n, 0, 2) << (fmt.width - 1)).astype(fmt.bits_dtype)))
+    assert [v.tobytes() for v in found] == [v.tobytes() for v in expected]
+    assert made.words(1) == drawn.words(1)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 13)), max_size=8))
+def test_a_part_ahead_is_what_is_skipped(steps: list[tuple[bool, int]]) -> None:
+    stream, whole, position = Stream("ahead"), Stream("ahead").words(200), 0
+    for ahead, n in steps:
+        source = stream.ahead(n) if ahead else stream
+        assert np.array_equal(source.words(n), whole[position : position + n])
+        position += n
+
+
+@BOTH
+def test_the_oracle_judges_in_blocks(fmt: Format) -> None:
+    n = 2 * BLOCK + 1003
+    triples = smoothl1lossgrad.uniform_bits(Stream("blocks"), fmt, 0.1, n)._asdict()
+    whole = operator(SMOOTH).oracle(fmt, {"length": n, "beta": fmt.typed(0.1)}, triples)
+    for start in range(0, n, 5000):
+        part = {name: values[start : start + 5000] for name, values in triples.items()}
+        golden = operator(SMOOTH).oracle(fmt, {"length": len(part["dy"]), "beta": fmt.typed(0.1)}, part)
+        for one, other in zip(golden, whole, strict=True):
+            assert one.tobytes() == other[start : start + 5000].tobytes()
+
+
+def one_by_one(stream: Stream, fmt: Format, s: float, b: Array) -> list[float]:
+    """What near_midpoint_partners does, for one entry after the other and with Python's integers."""
+    p, odd, turns, found = fmt.precision, hard.odd_part(s), {}, []
+    significands = [int(abs(v) / 2.0 ** (np.frexp(v)[1] - p)) for v in b.astype(np.float64).tolist()]
+    for g, pick in zip(significands, stream.integers(len(b), 0, 1 << 30).tolist(), strict=True):
+        d = None
+        while d is None:
+            turns[g] = turns.get(g, pick & 1) + 1
+            r = turns[g] // 2 * (1 if turns[g] & 1 else -1)
+            for t in (p - odd.bit_length(), p - odd.bit_length() - 1):
+                modulus, scaled = odd << max(t, 0), g << max(-t, 0)
+                first = pow(scaled, -1, modulus) * r % modulus if modulus > 1 else 0
+                choices = range(first + -(-((1 << (p - 1)) - first) // modulus) * modulus, 1 << p, modulus)
+                if choices and (m := (choices[(pick >> 1) % len(choices)] * scaled - r) // modulus) & 1 and m >> p == 1:
+                    d = choices[(pick >> 1) % len(choices)]
+                    break
+        found.append(d * 2.0 ** (1 - p))
+    return found
+
+
+@BOTH
+@pytest.mark.parametrize("s", [0.1, 0.7, 1.0, 10.0, 64.0, -10.5])
+@pytest.mark.parametrize("one_gradient", [False, True])
+def test_partners_are_found_as_one_by_one(fmt: Format, s: float, one_gradient: bool) -> None:
+    s, n = fmt.typed(s), 300
+    b = hard.odd_significands(Stream("partners"), fmt, s, n) * fmt.dtype.type(-0.25)
+    b = np.resize(b[:1], n) if one_gradient else b
+    found = hard.near_midpoint_partners(Stream("b"), fmt, s, b)
+    assert found.tolist() == one_by_one(Stream("b"), fmt, s, b)
+
+
+@given(st.integers(1, (1 << 25) - 1), st.lists(st.integers(1, (1 << 25) - 1), min_size=1, max_size=50))
+def test_inverses(modulus: int, values: list[int]) -> None:
+    prime = [v for v in values if math.gcd(v, modulus) == 1] or [1]
+    found = hard.inverse(np.array(prime, np.int64), modulus).tolist()
+    assert found == [pow(v, -1, modulus) if modulus > 1 else 0 for v in prime]
+
+
+@BOTH
+def test_candidates_that_decide_nothing_are_not_taken(fmt: Format) -> None:
+    s, n = fmt.typed(0.1), 60
+    a, b = (samplers.log_uniform(Stream(name), fmt, 6000, -3, 1) for name in "ab")
+    whole = hard.distinguishing(fmt, s, [(a, b)], n)
+    taken = []
+
+    def blocks() -> Iterator[tuple[Array, Array]]:
+        for at in range(0, 6000, 100):
+            taken.append(at)
+            yield a[at : at + 100], b[at : at + 100]
+
+    assert [v.tobytes() for v in hard.distinguishing(fmt, s, blocks(), n)] == [v.tobytes() for v in whole]
+    assert len(whole[0]) == n and len(taken) < 30
+
+
+@BOTH
+def test_powers_of_two_distinguish_nothing(fmt: Format) -> None:
+    """What order_distinguishing says without looking."""
+    for beta in (0.25, 1.0):
+        a, b = (
+            samplers.log_uniform(Stream(name), fmt, 20_000, *ends) for name, ends in (("a", (-10, -2)), ("b", (-3, 4)))
+        )
+        assert [len(v) for v in hard.distinguishing(fmt, beta, [(a, b)], 10)] == [0, 0]
+        assert len(smoothl1lossgrad.order_distinguishing(Stream("c"), fmt, beta, 10).dy) == 0
 
 
 # Randomness and arithmetic that are the same everywhere

@@ -1,8 +1,11 @@
 """Vector files: what is written is read back; damage of any kind is a named error, never another result."""
 
 import dataclasses
+import resource
 import shutil
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import h5py
@@ -10,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from generators import suite as suites
 from generators.stream import SEED
 from generators.suite import generate, generate_file, generator, make_case
 from golden.case import Case
@@ -17,7 +21,7 @@ from golden.errors import UsageError, VectorError
 from golden.formats import FORMATS, FP16
 from golden.manifest import NAME, Manifest, read_suite, write_manifest
 from golden.operator import operator, operators
-from golden.vectorfile import VectorFile, case_digest, read_vectors, write_vectors
+from golden.vectorfile import BULK_SCHEMA, SCHEMA, VectorFile, case_digest, read_vectors, write_vectors
 
 SMOOTH, NLL = operator("smoothl1lossgrad"), operator("nlllossgrad")
 KINDS = [(name, dtype) for name in operators() for dtype in FORMATS]
@@ -36,10 +40,17 @@ def small_cases() -> list[Case]:
     return list(chosen.values())
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=[SCHEMA, BULK_SCHEMA])
+def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that is held in memory, and the same cases in one that is not."""
     path = tmp_path_factory.mktemp("vectors") / "small.h5"
-    write_vectors(path, "smoke", SMOOTH, "fp16", small_cases(), SEED)
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == BULK_SCHEMA:
+            patch.setattr("golden.vectorfile.HELD", 256)
+            patch.setattr("golden.vectorfile._CHUNK", 32)  # the unused end of a chunk may be damaged at will
+        write_vectors(path, "smoke", SMOOTH, "fp16", small_cases(), SEED)
+    with h5py.File(path) as file:
+        assert file.attrs["schema"] == request.param.encode()
     return path
 
 
@@ -51,14 +62,20 @@ def copy(original: Path, tmp_path: Path) -> Path:
 # Round trips
 
 
+@pytest.mark.parametrize("held", [64 << 20, 1 << 12])
 @pytest.mark.parametrize(("name", "dtype"), KINDS)
-def test_every_case_is_read_back(name: str, dtype: str, tmp_path: Path) -> None:
+def test_every_case_is_read_back(
+    name: str, dtype: str, held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("golden.vectorfile.HELD", held)
     cases = list(generator(name)("smoke", FORMATS[dtype]))
     digest = write_vectors(tmp_path / "a.h5", "smoke", operator(name), dtype, cases, SEED)
     file = read_vectors(tmp_path / "a.h5", digest)
     assert (file.suite, file.operator.name, file.dtype, file.digest) == ("smoke", name, dtype, digest)
     assert file.path == tmp_path / "a.h5" and len(file.cases) == len(cases)
-    for wrote, read in zip(cases, file.cases, strict=True):
+    assert len(file.heads) == len(cases) == len(file.cases[:])
+    for wrote, read, head in zip(cases, file.cases, file.heads, strict=True):
+        assert (head.id, head.size, head.group) == (wrote.id, wrote.golden.value.size, wrote.group)
         assert (read.id, read.tier, read.klass, read.flags) == (
             wrote.id,
             wrote.tier,
@@ -126,11 +143,12 @@ def refused(path: Path, expected: VectorFile) -> bool:
     """Tell whether a damaged file is refused by name; to read it as something else is forbidden."""
     try:
         read = read_vectors(path)
+        found = digests(read)
     except VectorError as error:
         assert str(path) in str(error)
         return True
     assert (read.digest, read.suite, read.dtype) == (expected.digest, expected.suite, expected.dtype)
-    assert read.operator is expected.operator and digests(read) == digests(expected)
+    assert read.operator is expected.operator and found == digests(expected)
     return False
 
 
@@ -180,6 +198,10 @@ def test_every_byte_flipped(original: Path, tmp_path: Path) -> None:
         damaged[place] ^= 1 << place % 8
         path.write_bytes(damaged)
         refused(path, expected)
+
+
+def the_other_schema(file: h5py.File) -> None:
+    file.attrs["schema"] = BULK_SCHEMA if file.attrs["schema"] == SCHEMA.encode() else SCHEMA
 
 
 def set_attribute(name: str, value: str) -> Callable[[h5py.File], None]:
@@ -232,6 +254,7 @@ def shorten(name: str) -> Callable[[h5py.File], None]:
     ("edit", "message"),
     [
         (set_attribute("schema", "golden-vectors/2"), "has 'golden-vectors/2'; this version reads"),
+        (the_other_schema, "does not match its digest"),
         (without_attribute("schema"), "has no schema"),
         (set_attribute("content_digest", "0" * 64), "does not match its digest"),
         (without_attribute("content_digest"), "damaged or not a vector file"),
@@ -257,7 +280,7 @@ def test_edited_files(edit: Callable[[h5py.File], None], message: str, copy: Pat
     with h5py.File(copy, "r+") as file:
         edit(file)
     with pytest.raises(VectorError, match=message) as raised:
-        read_vectors(copy)
+        digests(read_vectors(copy))
     assert str(copy) in str(raised.value) and "enerate" in str(raised.value)
     assert raised.value.exit_code == 4
 
@@ -290,6 +313,126 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="There is no vector file") as raised:
             read_vectors(path)
         assert str(path) in str(raised.value) and raised.value.exit_code == 2
+
+
+# Bulk files
+
+
+def row_of(file: h5py.File, position: int) -> np.void:
+    return file["cases"][position]  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def bulk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("golden.vectorfile.HELD", 4096)
+    cases = [case for case in generator("smoothl1lossgrad")("smoke", FP16) if case.size]
+    write_vectors(tmp_path / "bulk.h5", "smoke", SMOOTH, "fp16", cases, SEED)
+    return tmp_path / "bulk.h5"
+
+
+@pytest.mark.parametrize("name", ["operands/dy", "operands/x2", "golden", "residual"])
+def test_damage_is_found_when_its_case_is_reached(name: str, bulk: Path) -> None:
+    expected, victim = digests(read_vectors(bulk)), 20
+    with h5py.File(bulk, "r+") as file:
+        column = name.removeprefix("operands/").replace("residual", "golden")
+        at = row_of(file, victim)[f"{column}_offset"]
+        file[name][at] += 1
+    read = read_vectors(bulk)
+    others = [i for i in range(len(expected)) if i != victim]
+    assert [case_digest(read.cases[i]) for i in others] == [expected[i] for i in others]
+    for _ in range(2):
+        with pytest.raises(VectorError, match="does not match its digest") as raised:
+            read.cases[victim]
+        assert str(bulk) in str(raised.value) and read.heads[victim].id in str(raised.value)
+    with pytest.raises(VectorError, match=read.heads[victim].id):
+        digests(read)
+
+
+def test_a_file_that_is_cut_after_it_was_opened(bulk: Path) -> None:
+    read = read_vectors(bulk)
+    content = bulk.read_bytes()
+    bulk.write_bytes(content[: len(content) // 2])
+    with pytest.raises(VectorError, match=str(bulk)):
+        digests(read)
+    bulk.unlink()
+    with pytest.raises(VectorError, match=str(bulk)):
+        read.cases[0]
+
+
+def test_damage_ends_a_command_with_its_exit_code(bulk: Path, tmp_path: Path) -> None:
+    with h5py.File(bulk, "r+") as file:
+        file["golden"][row_of(file, -1)["golden_offset"]] += 1
+    last = read_vectors(bulk).heads[-1].id
+
+    def golden(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "golden.cli", *map(str, arguments), "--vectors", str(bulk)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    run = golden("validate", "reference:exact", "--out", tmp_path / "out")
+    assert run.returncode == 4 and last in run.stderr and "Traceback" not in run.stderr
+    assert not (tmp_path / "out" / "results.json").exists()
+    assert golden("show", last).returncode == 4
+    assert golden("show", read_vectors(bulk).heads[0].id).returncode == 0
+    assert last in golden("list", "cases").stdout
+
+
+def test_what_fails_midway_leaves_the_old_file_and_nothing_else(bulk: Path) -> None:
+    old, cases = bulk.read_bytes(), small_cases()
+
+    def broken() -> Iterator[Case]:
+        yield from cases
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_vectors(bulk, "smoke", SMOOTH, "fp16", broken(), SEED)
+    assert bulk.read_bytes() == old and list(bulk.parent.iterdir()) == [bulk]
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_nothing(bulk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit on the size of files says when there is no room; 10 MB of cases and the 8 MB that must be free."""
+    monkeypatch.setattr("golden.vectorfile.HELD", 1 << 20)
+    old, limits = bulk.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    operands = {name: FP16.cast(np.linspace(1, 2, 100_000)) for name in ("dy", "x1", "x2")}
+    case = make_case(SMOOTH, FP16, "required", "k", (), "p", {"length": 100_000, "beta": 1.0}, operands)
+    for size in (2_000, 8_500_000, 10_000_000, 14_000_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            with pytest.raises(UsageError, match="Cannot write"):
+                write_vectors(bulk, "smoke", SMOOTH, "fp16", [case] * 8, SEED)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert bulk.read_bytes() == old and list(bulk.parent.iterdir()) == [bulk]
+
+
+#: Writes and reads 16 cases of 2**18 elements, 84 MB of arrays, in a process that may hold less than half of that.
+BOUNDED = """
+import resource
+import sys
+from pathlib import Path
+import golden.vectorfile
+from generators.smoothl1lossgrad import CLASSES, FP16, OPERATOR, _case
+from golden.formats import FP32
+golden.vectorfile.HELD = 4 << 20
+def cases():
+    for beta in range(1, 17):
+        yield from _case(FP32, "uniform-bits", beta, 1 << 18, CLASSES["uniform-bits"])
+path = Path(sys.argv[1])
+for case in _case(FP32, "uniform-bits", 0.5, 40, CLASSES["uniform-bits"]):
+    golden.vectorfile.write_vectors(path, "s", OPERATOR, "fp32", [case], "s")  # everything is imported now
+words = Path("/proc/self/status").read_text().split()
+now = int(words[words.index("VmData:") + 1]) << 10
+resource.setrlimit(resource.RLIMIT_DATA, (now + (36 << 20), -1))
+golden.vectorfile.write_vectors(path, "s", OPERATOR, "fp32", cases(), "s")
+read = golden.vectorfile.read_vectors(path)
+assert sum(case.golden.value.size for case in read.cases) == 16 << 18 == sum(head.size for head in read.heads)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts all private memory on Linux only")
+def test_memory_is_bounded_by_the_largest_case(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BOUNDED, tmp_path / "large.h5"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 # Suites
@@ -387,3 +530,23 @@ def test_a_destination_that_is_a_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Cannot write"):
         write_vectors(tmp_path / "a.h5", "smoke", SMOOTH, "fp16", small_cases(), SEED)
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+
+
+@pytest.mark.parametrize("held", [64 << 20, 1 << 14])
+def test_any_number_of_jobs_writes_the_same_files(held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("golden.vectorfile.HELD", held)
+    files = []
+    for jobs in (1, 2, 3):
+        written = generate("smoke", tmp_path / str(jobs), jobs=jobs)
+        sizes = [sum(head.size for head in file.heads) for file in read_suite(tmp_path / str(jobs))]
+        assert sorted(w.elements for w in written) == sorted(sizes) and all(w.rate > 0 for w in written)
+        files.append({path.name: path.read_bytes() for path in (tmp_path / str(jobs)).iterdir()})
+    assert files[0] == files[1] == files[2] and len(files[0]) == 5
+
+
+def test_two_cases_of_one_id_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [*small_cases(), small_cases()[0]]
+    monkeypatch.setattr(suites, "generator", lambda name: lambda suite, fmt: iter(cases))
+    with pytest.raises(ValueError, match="two cases"):
+        generate_file("smoke", "smoothl1lossgrad", "fp16", tmp_path)
+    assert list(tmp_path.iterdir()) == []
