@@ -338,6 +338,7 @@ def _blind(hello: Hello) -> tuple[str, ...]:
         f"writes that miss an operand by more than {hello.guard} bytes",
         "writes of an input's own content back into it",
         "exception traps, and modes of fp16 arithmetic",
+        "memory that calls lose",
     )
 
 
