@@ -3,14 +3,17 @@
 import platform
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from golden.results import CONTRACTS, Contract, EntryPointResult, Results
 from golden.vectorfile import read_vectors
+from runners.contracts import Contracts
 from runners.plan import invocations
+from runners.protocol import Finding, Invocation, Outcome
 from runners.reference import ReferenceSession
 from runners.validate import Settings
-from tests.test_validate import SMOKE, load_profile, needs_compiler, run, run_library
+from tests.test_validate import SMOKE, case_with, load_profile, needs_compiler, run, run_library
 
 DOWNWARD = {"aarch64": "0x800000"}.get(platform.machine(), "0x400")
 PLAIN = "good(dy, dx1, x1, x2, length, beta);"
@@ -84,6 +87,53 @@ def test_what_is_broken_is_named(code: str, expected: set[str], tmp_path: Path) 
 def test_what_was_varied_together_is_blamed_together_and_what_cannot_be_the_cause_is_not(tmp_path: Path) -> None:
     found = broken(run_library(tmp_path, PLAIN + " if (length == 31 && ((unsigned long)dx1 & 63)) dx1[5] = 1;"))
     assert "placement" in found and not found & {"repetition", "core-mask"}
+
+
+def counted(*parts: tuple[Invocation, Outcome]) -> dict[str, Contract]:
+    """Count one made-up case of one element, run in these ways."""
+    made = case_with(1, 7.0)
+    symbol = next(e for e in made.operator.entry_points() if e.symbol == "fp_smoothl1lossgrad_s")
+    checks = Contracts(symbol, frozenset())
+    plan, outcomes = [i for i, _ in parts], [o for _, o in parts]
+    outputs = [np.frombuffer(o.output, np.float32) if o.status == "ok" else None for o in outcomes]
+    checks.add(made, plan, outcomes, outputs)
+    return {c.name: c for c in checks.result()}
+
+
+ONE, TWO = (np.float32(x).tobytes() for x in (1, 2))
+FIRST = Invocation(core_mask=255)
+
+
+def test_what_did_not_run_or_did_not_return_is_not_counted_as_checked() -> None:
+    found = counted(
+        (FIRST, Outcome("ok", ONE)),
+        (FIRST, Outcome("crash", findings=[Finding("guard", "beyond")])),
+        (FIRST, Outcome("timeout")),
+        (FIRST, Outcome("not-run")),
+    )
+    assert (found["returns"].checked, found["processes"].checked) == (3, 3)
+    assert (found["outside-access"].checked, found["outside-access"].broken) == (2, 1)
+    assert (found["fp-environment"].checked, found["repetition"].checked) == (1, 0)
+    assert found["output-written"].checked == 0, "one filling alone shows nothing"
+    other = counted((FIRST, Outcome("ok", ONE)), (Invocation(core_mask=255, poison=1), Outcome("ok", ONE)))
+    assert other["output-written"].checked == other["output-fill"].checked == other["small-sizes"].checked == 1
+
+
+def test_what_the_invocations_with_other_bits_have_in_common_is_blamed() -> None:
+    masked, moved = Invocation(core_mask=1), Invocation(core_mask=255, offset=3)
+    both, all_three = Invocation(core_mask=1, offset=3), Invocation(core_mask=2, offset=1, poison=1)
+
+    def blamed(**got: bytes) -> set[str]:
+        ways = {"masked": masked, "moved": moved, "both": both, "all_three": all_three, "again": FIRST}
+        found = counted((FIRST, Outcome("ok", ONE)), *((ways[name], Outcome("ok", out)) for name, out in got.items()))
+        return {name for name, c in found.items() if c.broken}
+
+    assert blamed(masked=ONE, moved=ONE, both=ONE, again=ONE) == set()
+    assert blamed(masked=TWO, all_three=TWO) == {"core-mask"}, "in both, and alone in one"
+    assert blamed(both=TWO, all_three=TWO) == {"core-mask", "placement"}, "cannot be told apart"
+    assert blamed(both=TWO, masked=ONE) == {"placement"}, "the mask alone changed nothing"
+    assert blamed(again=TWO) == {"repetition"}
+    assert blamed(masked=TWO, moved=TWO) == {"core-mask", "placement"}, "nothing in common: either"
 
 
 def test_a_model_is_not_said_to_keep_contracts_that_nobody_could_see(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from golden.case import Case
 from golden.formats import FP16, FP32, Array, Format
 from golden.judge import FAILS, judge
+from golden.landscape import Bins
 from golden.operator import Arithmetic, operator
 from golden.results import Landscape
 from golden.tally import KEPT_WORST, Accumulator
@@ -80,7 +81,24 @@ def test_a_power_of_two_reached_by_rounding_up_is_in_the_binade_below() -> None:
     assert [b.exponent for b in result.binades] == [math.frexp(exact)[1] - 1]
 
 
-def test_zero_and_far_coordinates_stay_in_bounds() -> None:
+def test_every_coordinate_has_a_bin() -> None:
+    bins = Bins("x", signed=True, limit=40)
+    values = np.array([0.0, 5e-324, 2.0**-41, 2.0**-40, 1.0, -1.0, 1.99, 2.0, 1e300, np.inf, -np.inf, -(2.0**-60)])
+    found = bins.of(values)
+    bins.add(bins.share(found, np.ones(len(values))))
+    told = [(b.negative, b.exponent, b.elements) for b in bins.landscape().binades]
+    assert told == [
+        (True, 40, 1),
+        (True, 0, 1),
+        (True, -40, 1),
+        (False, -40, 4),
+        (False, 0, 2),
+        (False, 1, 1),
+        (False, 40, 2),
+    ]
+
+
+def test_far_coordinates_stay_in_bounds() -> None:
     case = smooth(FP32, 2.0**-60, (1.0, 2.0**60, 0), (1.0, -(2.0**60), 0), (1.0, math.inf, 0), (1.0, 2.0**-140, 0))
     (_, own) = collected((case, case.golden.value)).landscapes()
     assert [(b.negative, b.exponent, b.elements) for b in own.binades] == [
