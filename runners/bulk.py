@@ -26,13 +26,12 @@ import msgspec
 from runners import protocol
 from runners.protocol import Fault, Finding, Load, Loaded, PointerArgument, ScalarArgument, Trouble
 from runners.regions import GUARD, PAGE, Placed, libc
-from runners.worker import Worker, _decoys, _scalar
+from runners.worker import Worker, c_scalar, decoy_arguments, die_with_parent
 
 #: Blocks that are in shared memory at once: one with the worker, one with the judge.
 SLOTS = 2
 #: Seconds for starting a process and loading the library.
 PATIENCE = 30.0
-_PR_SET_PDEATHSIG = 1
 _PROT_NONE = 0
 _MAP_FIXED = 0x10
 
@@ -149,10 +148,10 @@ class BulkWorker(Worker):
         if run.gather > 1:
             target = self._gathered(output, run.written)
             self._placed.append(target)
-        scalars = [_scalar(s) if s is not None else None for s in run.scalars]
+        scalars = [c_scalar(s) if s is not None else None for s in run.scalars]
         given = [s for s in run.scalars if s is not None]
         mask = self._request.core_mask
-        tail = [*([] if mask is None else [ctypes.c_int(mask)]), *_decoys(given)]
+        tail = [*([] if mask is None else [ctypes.c_int(mask)]), *decoy_arguments(given)]
         pointers: list[tuple[Any, int]] = []
         arguments: list[Any] = []
         for placed, scalar, step in zip(slot, scalars, run.steps, strict=True):
@@ -325,7 +324,7 @@ def _access(fault: Fault) -> str:
 def main() -> None:
     """Serve the judge at the other end of the inherited socket whose number is the argument."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     worker = BulkWorker(control)

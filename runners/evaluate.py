@@ -16,7 +16,7 @@ from golden.operator import Operands, Pointer
 from golden.results import Element
 from runners.blocks import BlockTally, full, numpy_tally
 from runners.bulk import SLOTS, BulkError, BulkLibrary, Run
-from runners.library import HalfAbi, _scalar_for
+from runners.library import HalfAbi, scalar_argument
 from runners.native import load
 from runners.protocol import ScalarArgument
 from runners.reference import MODELS
@@ -179,7 +179,7 @@ class Evaluator:
                 steps.append(step * p.dtype(entry.fmt).itemsize)
             else:
                 value = plan.scalars[p.name]
-                scalars.append(_scalar_for(p, value, entry, self.work.half_abi, self.work.reduction_enum))
+                scalars.append(scalar_argument(p, value, entry, self.work.half_abi, self.work.reduction_enum))
                 steps.append(0)
         library.start(Run(slot, plan.calls, scalars, steps, plan.width, plan.gather, plan.written))
 

@@ -62,19 +62,20 @@ def call_for(
             count = len(data) // dtype.itemsize if data else int(np.prod(shapes[p.name], dtype=np.int64))
             arguments.append(PointerArgument(p.name, p.role.value, dtype.itemsize, count, data))
         else:
-            arguments.append(_scalar_for(p, scalars[p.name], entry_point, half_abi, reduction_enum))
+            arguments.append(scalar_argument(p, scalars[p.name], entry_point, half_abi, reduction_enum))
     if not entry_point.has_core_mask:
         invocations = [msgspec.structs.replace(i, core_mask=None) for i in invocations]
     return Call(entry_point.symbol, tuple(arguments), tuple(invocations))
 
 
-def _scalar_for(
+def scalar_argument(
     parameter: Scalar,
     value: int | float | str,
     entry_point: EntryPoint,
     half_abi: HalfAbi,
     reduction_enum: str,
 ) -> ScalarArgument:
+    """Return a scalar with the bits and the C type that the entry point takes it in."""
     if parameter.kind == "real":
         fmt = entry_point.fmt
         bits = int(fmt.bits(np.array([value], fmt.dtype))[0])

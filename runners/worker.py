@@ -141,7 +141,7 @@ def _fault_access(context: int) -> tuple[str, bool]:
 # The worker
 
 
-def _scalar(argument: ScalarArgument) -> Any:
+def c_scalar(argument: ScalarArgument) -> Any:
     """Return a ctypes value that reaches the callee with the wanted bits.
 
     ctypes has no fp16. A ``_Float16`` travels in the low 16 bits of a floating-point register (System V
@@ -155,7 +155,7 @@ def _scalar(argument: ScalarArgument) -> Any:
     return ctypes.c_float.from_buffer_copy(argument.bits.to_bytes(4, "little"))
 
 
-def _decoys(scalars: Sequence[ScalarArgument]) -> list[Any]:
+def decoy_arguments(scalars: Sequence[ScalarArgument]) -> list[Any]:
     """Return surplus arguments that load NaN where the other half convention would look for the value.
 
     Without them a wrong guess may go unnoticed: that register can still hold the value from its own passing.
@@ -164,6 +164,11 @@ def _decoys(scalars: Sequence[ScalarArgument]) -> list[Any]:
     types = {s.ctype for s in scalars}
     floating = [ctypes.c_float.from_buffer_copy(b"\x00\x7e\xc0\x7f")] if "uint16" in types else []
     return floating + ([ctypes.c_int(0x7E00)] if "float16" in types else [])
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that started it ends, however that happens."""
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Worker:
@@ -234,8 +239,8 @@ class Worker:
         function = self._functions[call.symbol]
         self._memory.trim()
         self._serial += 1
-        scalars = [_scalar(a) if isinstance(a, ScalarArgument) else None for a in call.arguments]
-        decoys = _decoys([a for a in call.arguments if isinstance(a, ScalarArgument)])
+        scalars = [c_scalar(a) if isinstance(a, ScalarArgument) else None for a in call.arguments]
+        decoys = decoy_arguments([a for a in call.arguments if isinstance(a, ScalarArgument)])
         geometry: object = None
         arguments: list[Any] = []
         previous: bytes | None = None
@@ -360,7 +365,7 @@ def run_worker(control: socket.socket, nursery: int) -> NoReturn:
     """Become a worker in a process that the nursery has just forked."""
     os.setsid()
     control.set_inheritable(False)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    die_with_parent()
     if os.getppid() != nursery:
         os._exit(0)
     gc.disable()  # nothing here makes cycles, and a collection would visit the whole heap
