@@ -29,6 +29,7 @@ from golden.options import (
 )
 from golden.terminal import (
     EXIT_CODES,
+    check_folder,
     console,
     end_quietly_on_closed_pipe,
     examples,
@@ -211,7 +212,7 @@ def validate(
     """
     from reports.terminal import print_summary, summary_document
 
-    _check_folder(out)
+    check_folder(out)
     results = _validate(target, vectors, shown=not quiet, **options)
     hidden = (*_OUTPUT, "suite") if vectors else _OUTPUT
     results.option_sources = {name: source for name, source in sources(context).items() if name not in hidden}
@@ -399,17 +400,6 @@ def _validate(
             return judge(target, session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total))
     finally:
         session.close()
-
-
-def _check_folder(out: Path) -> None:
-    """Refuse a folder that cannot be written before any work is done for it."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / f".golden.{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(f"Cannot write into {out}: {error.strerror}. Choose another folder with --out.") from error
 
 
 def _write_reports(out: Path, results: "Results", lang: "Lang") -> dict[str, str]:

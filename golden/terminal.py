@@ -1,10 +1,11 @@
-"""What all commands share: examples and exit codes in help texts, closed pipes, consoles, progress bars."""
+"""What all commands share: examples, exit codes, folders, signals, closed pipes, consoles, progress bars."""
 
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -60,6 +61,34 @@ def print_json(document: object) -> None:
     import msgspec  # noqa: PLC0415 - what help texts need not pay
 
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=1))
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a folder that cannot be written before any work is done for it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".golden.{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"Cannot write into {out}: {error.strerror}. Choose another folder with --out.") from error
+
+
+@contextmanager
+def interrupted_by_termination() -> Iterator[None]:
+    """Make SIGTERM, and SIGHUP of a closing terminal, interrupts like Ctrl-C; what is ignored (nohup) stays so."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    taken = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) == signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

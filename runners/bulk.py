@@ -3,7 +3,7 @@
 A worker as in :mod:`runners.worker` (a process of its own, operands between inaccessible pages, inputs read-only,
 faults located, floating-point environment checked), for sweeps: the judge fills the operands of a block in shared
 memory, tells the worker to run the calls, and judges one block while the worker computes the next. Runs as
-``python -m runners.bulk FD`` beside the judge and dies with it.
+``python -m runners.bulk FD PID`` beside the judge and dies with it.
 """
 
 import contextlib
@@ -218,6 +218,7 @@ class BulkLibrary:
         timeout: float = 10.0,
     ) -> None:
         self.timeout = timeout
+        self._closed = False
         self._frames = protocol.Frames()
         self._replies: list[Any] = []
         files = [os.memfd_create(a[0]) if a else -1 for a in arguments]
@@ -236,7 +237,7 @@ class BulkLibrary:
         search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "runners.bulk", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "runners.bulk", str(theirs.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -270,7 +271,10 @@ class BulkLibrary:
         return done
 
     def close(self) -> None:
-        """End the worker with everything that the library has started."""
+        """End the worker with everything that the library has started; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -285,13 +289,15 @@ class BulkLibrary:
     def _receive(self, timeout: float) -> Any:
         deadline = time.monotonic() + timeout
         while not self._replies:
-            ready, _, _ = select.select([self._control], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                raise BulkError(f"did not return within {timeout:g} s")
             try:
+                ready, _, _ = select.select([self._control], [], [], max(0.0, deadline - time.monotonic()))
+                if not ready:
+                    raise BulkError(f"did not return within {timeout:g} s")
                 chunk = self._control.recv(1 << 16)
             except ConnectionResetError:  # it died with runs unread
                 chunk = b""
+            except (OSError, ValueError) as error:  # another thread has closed the socket
+                raise BulkError("was ended") from error
             try:
                 self._replies += [_decode_reply(body) for body in self._frames.feed(chunk)]
             except (protocol.FrameError, msgspec.MsgspecError) as error:
@@ -322,9 +328,10 @@ def _access(fault: Fault) -> str:
 
 
 def main() -> None:
-    """Serve the judge at the other end of the inherited socket whose number is the argument."""
+    """Serve the judge at the other end of an inherited socket; arguments: its number, and the judge's process."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    die_with_parent()
+    die_with_parent(int(sys.argv[2]))
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whatever the judge's process has blocked
     control = socket.socket(fileno=int(sys.argv[1]))
     control.set_inheritable(False)
     worker = BulkWorker(control)

@@ -4,23 +4,37 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
 from golden import names
-from golden.errors import TargetError
+from golden.errors import TargetError, UsageError
 from golden.options import (
     OneOf,
     as_json,
     choices,
     complete_operator,
     half_abi,
+    platform_option,
     quiet,
     suite_option,
     timeout,
 )
-from golden.terminal import end_quietly_on_closed_pipe, examples, exit_codes, print_json, progress_bar
+from golden.terminal import (
+    check_folder,
+    end_quietly_on_closed_pipe,
+    examples,
+    exit_codes,
+    interrupted_by_termination,
+    print_json,
+    progress_bar,
+)
+
+if TYPE_CHECKING:
+    from golden.operator import Storage
+    from runners.evaluate import Pool
 
 
 def complete_target(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -68,12 +82,27 @@ def probe(target: str, suite: str, timeout: float, as_json: bool) -> None:
             click.echo(f"  {field.replace('_', ' ')}: {getattr(entry, field)}")
 
 
+def _points(context: click.Context, parameter: click.Parameter, text: str) -> int:
+    """Read a number of points: 1000000, or 2^30."""
+    base, power, exponent = text.partition("^")
+    try:
+        count = int(base) ** int(exponent) if power and 0 <= int(exponent) <= 62 else int(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is not a number of points such as 1000000 or 2^30.") from error
+    if not 0 < count < 1 << 62:
+        raise click.BadParameter(f"{text} points: give 1 to 2^61.")
+    return count
+
+
 @click.command(
     short_help="Judge a whole input space, such as all pairs of fp16 numbers.",
     epilog=examples(
-        "golden sweep kernels.so --operator smoothl1lossgrad --dtype fp16 --space diff-dy --beta 0.5",
-        "golden sweep kernels.so --operator nlllossgrad --dtype fp16 --space g-w",
-        "golden sweep reference:formula --operator smoothl1lossgrad --dtype fp32 --space random --samples 1000000",
+        "golden sweep kernels.so --operator smoothl1lossgrad --space diff-dy --beta 0.5",
+        "golden sweep kernels.so --operator nlllossgrad --space g-w --reduction mean --set total_weight=3",
+        "golden sweep libvendor.so --platform MT7004 --storage shared --space pairs --out out/pairs",
+        "golden sweep kernels.so --dtype fp32 --space operand:dy --set x1=0.25 --set x2=0",
+        "golden sweep reference:formula --dtype fp32 --space random --samples 2^24 --seed 7",
+        "golden sweep kernels.so --space diff-dy --scheduler tcp://10.0.0.1:8786 --resume",
     )
     + exit_codes(0, 1, 2, 3, 130, c0="no result is outside its bound", c1="some result is", c130="go on with --resume"),
 )
@@ -87,6 +116,13 @@ def probe(target: str, suite: str, timeout: float, as_json: bool) -> None:
 )
 @click.option("--dtype", type=OneOf(["fp16", "fp32"]), default="fp16", show_default=True, help="Of the operands.")
 @click.option(
+    "--storage",
+    type=click.Choice(["private", "shared"]),
+    default="private",
+    show_default=True,
+    help="The entry point ending in _p or in _s.",
+)
+@click.option(
     "--space", default="diff-dy", show_default=True, help="pairs, diff-dy, g-w, w-total, operand:NAME, random."
 )
 @click.option("--beta", default=1.0, show_default=True, help="SmoothL1LossGrad's scalar.")
@@ -97,81 +133,131 @@ def probe(target: str, suite: str, timeout: float, as_json: bool) -> None:
     show_default=True,
     help="NLLLossGrad's reduction.",
 )
-@click.option("--set", "fixed", multiple=True, metavar="NAME=VALUE", help="Value of an operand that does not vary.")
-@click.option("--samples", default=1 << 30, show_default=True, help="Points of the space 'random'.")
-@click.option("--flush", is_flag=True, help="Accept flushed subnormals.")
-@click.option("--jobs", type=click.IntRange(0), default=0, help="Processes that judge [default: all cores].")
-@click.option("--resume", is_flag=True, help="Go on with an interrupted sweep.")
+@click.option(
+    "--set", "fixed", multiple=True, metavar="NAME=VALUE", help="Value of an operand that does not vary [default: 1]."
+)
+@click.option(
+    "--samples", metavar="N|2^K", callback=_points, default="2^30", show_default=True, help="Points of 'random'."
+)
+@click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, show_default=True, help="For 'random'.")
+@platform_option("FT78NE, MT7004, host, or a profile's path.")
+@half_abi
+@click.option(
+    "--reduction-enum",
+    type=OneOf(["sum-mean-none", "none-sum-mean", "auto"]),
+    default="sum-mean-none",
+    show_default=True,
+    help="What the numbers 0, 1, 2 mean.",
+)
+@timeout
+@click.option("--jobs", type=click.IntRange(0), default=0, help="Processes that judge [default: one a core].")
+@click.option("--scheduler", metavar="ADDRESS", help="Run on a Dask cluster instead, such as tcp://HOST:8786.")
+@click.option("--resume", is_flag=True, help="Go on with the interrupted sweep in --out.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("out"),
     show_default=True,
-    help="Folder for sweep.json and the state of an interrupted sweep.",
+    help="Folder for sweep.json, and for sweep.state while the sweep is not complete.",
 )
-@half_abi
-@timeout
 @quiet
 @as_json
 def sweep(
     target: str,
     operator: str,
     dtype: str,
+    storage: "Storage",
     space: str,
     beta: float,
     reduction: str,
     fixed: tuple[str, ...],
     samples: int,
-    flush: bool,
+    seed: int,
+    platform: str,
+    half_abi: str,
+    reduction_enum: str,
+    timeout: float,
     jobs: int,
+    scheduler: str | None,
     resume: bool,
     out: Path,
-    half_abi: str,
-    timeout: float,
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Judge a whole input space: every pair of fp16 numbers, every value of an fp32 operand, or a counted sample."""
+    """Judge a whole input space: every pair of fp16 numbers, every value of an fp32 operand, or a counted sample.
+
+    Every point is computed by TARGET (a shared library, or reference:MODEL) and judged. Ctrl-C keeps what is done;
+    the same command with --resume goes on, here or on a cluster. Exit code 0: no result is outside every legal bound.
+    """
+    from golden.profile import load_profile
     from golden.sweepfile import write_sweep
+    from runners.processes import Processes
     from runners.spaces import make_space
-    from runners.sweep import open_work
+    from runners.sweep import coverage, open_work
     from runners.sweep import sweep as run
 
-    values = {}
-    for word in fixed:
-        name, _, text = word.partition("=")
-        try:
-            values[name] = float(text)
-        except ValueError as error:
-            raise click.BadParameter(f"{word!r} is not NAME=VALUE.", param_hint="--set") from error
-    made = make_space(space, operator, dtype, beta=beta, reduction=reduction, fixed=values or None, samples=samples)
-    work, library = open_work(target, made, half_abi=half_abi, flush=flush, timeout=timeout)
-    out.mkdir(parents=True, exist_ok=True)
-    with progress_bar(not quiet) as step:
+    if scheduler and jobs:
+        raise UsageError("--jobs is for this machine: a cluster judges with the workers that it has.")
+    profile = load_profile(platform)
+    values = dict(_fixed(word) for word in fixed)
+    options = {"beta": beta, "reduction": reduction, "fixed": values or None, "samples": samples, "seed": seed}
+    made = make_space(space, operator, dtype, storage=storage, **options)  # type: ignore[arg-type]
+    if not profile.requires(made.entry):
+        raise UsageError(f"{profile.name} has no {made.entry.symbol}: choose another --dtype or --platform.")
+    check_folder(out)
+    state = out / "sweep.state"
+    work, library = open_work(
+        *(target, made),
+        half_abi=half_abi,
+        reduction_enum=reduction_enum,
+        flush=profile.may_flush,
+        timeout=timeout,
+    )
+    pool = _cluster(scheduler) if scheduler else Processes(jobs)
+    with interrupted_by_termination(), progress_bar(not quiet) as step:
         result = run(
-            target,
-            work,
-            library,
-            jobs=jobs,
-            state=out / "sweep.state",
+            *(target, work, library, pool),
+            state=state,
             resume=resume,
             progress=lambda p: step(f"{p.rate / 1e6:.0f} M/s", p.done, p.total),
         )
-    write_sweep(out / "sweep.json", result)
-    tally = result.tally
-    limit = "<=" if result.exhaustive else ">="
+        write_sweep(out / "sweep.json", result)
+    if result.complete:
+        state.unlink()
+    tally, limit = result.tally, "<=" if result.exhaustive else ">="
     if as_json:
         print_json(result)
     elif not quiet:
+        click.echo(f"{result.symbol} {result.space}: {coverage(result)}")
         click.echo(
-            f"{result.symbol} {result.space}: {result.points} points, {tally.misrounded} misrounded, "
-            f"max {limit} {tally.max_ulp:.6g} ulp, {result.bound_exceeded} outside every legal bound, "
-            f"{result.seconds:.1f} s ({result.rate / 1e6:.0f} M/s)"
+            f"{tally.misrounded:,} misrounded, max {limit} {tally.max_ulp:.6g} ulp, {result.bound_exceeded:,} outside "
+            f"every legal bound; {result.seconds:.1f} s ({result.rate / 1e6:.0f} M/s)"
         )
+        for finding in result.findings:
+            click.echo(f"warning: {finding}")
     if not result.complete:
         click.echo("interrupted: go on with --resume", err=True)
         sys.exit(130)
     sys.exit(1 if result.bound_exceeded else 0)
+
+
+def _fixed(word: str) -> tuple[str, float]:
+    """Read NAME=VALUE."""
+    name, _, text = word.partition("=")
+    try:
+        return name, float(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{word!r} is not NAME=VALUE.", param_hint="--set") from error
+
+
+def _cluster(address: str) -> "Pool":
+    try:
+        from runners.cluster import Cluster
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("distributed", "dask"):
+            raise
+        raise UsageError("--scheduler needs dask.distributed: pip install 'golden-kernels[cluster]'.") from error
+    return Cluster(address)
 
 
 @click.command(

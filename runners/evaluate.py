@@ -1,12 +1,15 @@
 """Computes and judges blocks of a space: a library in a bulk worker, one block ahead of the judge; or a model."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
 
+from golden import __version__
 from golden.case import Case
 from golden.errors import TargetError
 from golden.formats import Array
@@ -17,7 +20,7 @@ from golden.results import Element
 from runners.blocks import BlockTally, full, numpy_tally
 from runners.bulk import SLOTS, BulkError, BulkLibrary, Run
 from runners.library import HalfAbi, scalar_argument
-from runners.native import load
+from runners.native import NativeJudge, load
 from runners.protocol import ScalarArgument
 from runners.reference import MODELS
 from runners.spaces import CallPlan, Space
@@ -29,26 +32,67 @@ _CORE_MASK = 1
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """What is swept, and how: everything that another process or machine needs to evaluate blocks.
 
-    ``path``: the library's file, or "" for the reference model ``model``. ``judge``: "auto" uses the C judge
-    where it can be compiled.
+    ``path``: the library's file, of digest ``sha256`` unless that is "", or "" for the reference model ``model``.
+    ``judge``: "auto" uses the C judge where it can be compiled. ``notes``: findings made before the first block.
     """
 
     space: Space
     path: str = ""
+    sha256: str = ""
     model: str = ""
     half_abi: HalfAbi = "float16"
     reduction_enum: str = "sum-mean-none"
     flush: bool = False
     timeout: float = 10.0
     judge: Literal["auto", "numpy"] = "auto"
+    notes: tuple[str, ...] = ()
 
 
 class Evaluated(msgspec.Struct):
-    """What some blocks gave. ``kernel_seconds``: time inside the library's calls."""
+    """What some blocks gave. ``kernel_seconds``: time inside the library's calls; ``judges``: native, numpy or both."""
 
     tally: BlockTally
     kernel_seconds: float = 0.0
     findings: list[str] = []
+    judges: list[str] = []
+
+    def plus(self, other: "Evaluated") -> "Evaluated":
+        """Return both together; neither is changed."""
+        tally = BlockTally()
+        tally.add(self.tally)
+        tally.add(other.tally)
+        findings, judges = {*self.findings, *other.findings}, {*self.judges, *other.judges}
+        return Evaluated(tally, self.kernel_seconds + other.kernel_seconds, sorted(findings), sorted(judges))
+
+
+class Pool(Protocol):
+    """Where blocks are evaluated: processes of this machine (:mod:`runners.processes`), or a cluster."""
+
+    jobs: int  #: evaluators at work at a time
+
+    def evaluate(self, work: Work, tasks: Iterator[tuple[int, range]]) -> Generator[tuple[int, Evaluated], None, None]:
+        """Evaluate tasks (number, blocks) and yield them as they finish; closing the generator ends what is under way.
+
+        Raises :class:`golden.errors.GoldenError` if that cannot go on.
+        """
+        ...
+
+
+@cache
+def identity() -> str:
+    """Return golden's version with a digest of the code that evaluates: what decides every bit of a tally."""
+    root = Path(__file__).parent.parent
+    content = hashlib.sha256()
+    for pattern in ("golden/*.py", "golden/operators/*.py", "runners/*.py", "runners/native/*.[ch]"):
+        for path in sorted(root.glob(pattern)):
+            content.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return f"{__version__}, code {content.hexdigest()[:12]}"
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal; raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Evaluator:
@@ -58,8 +102,9 @@ class Evaluator:
         self.work, self.space = work, work.space
         self._view, self._fmt = work.space.view, work.space.fmt
         native = load() if work.judge == "auto" else None
-        self.native = native is not None
-        self._tally = native.tally if native is not None else numpy_tally
+        self._judge = "numpy" if native is None else "native"
+        # A judge of its own: evaluators may run in several threads, and a judge has scratch memory.
+        self._tally = numpy_tally if native is None else NativeJudge(native.path).tally
         self._library: BulkLibrary | None = None
         self._filled: dict[tuple[str, int], int] = {}
         self._plans: list[CallPlan | None] = [None] * SLOTS
@@ -73,7 +118,7 @@ class Evaluator:
 
     def evaluate(self, blocks: range) -> Evaluated:
         """Compute and judge blocks; raises :class:`TargetError` if the library crashes or hangs."""
-        found = Evaluated(BlockTally())
+        found = Evaluated(BlockTally(), judges=[self._judge])
         for block, operands, output, seconds in self.outputs(blocks):
             found.kernel_seconds += seconds
             scalars = self.space.call_scalars(output.size)
@@ -149,6 +194,7 @@ class Evaluator:
                 count = plan.calls * plan.width if p.role.value == "output" else plan.written
             arguments.append((p.name, p.role.value, p.dtype(entry.fmt).itemsize, count))
         mask = _CORE_MASK if entry.has_core_mask else None
+        self._check_digest()
         try:
             library = BulkLibrary(Path(self.work.path), entry.symbol, arguments, mask, self.work.timeout)
         except BulkError as error:
@@ -158,6 +204,19 @@ class Evaluator:
                 for memory in library.memory[p.name]:
                     memory[:] = b"\xff" * len(memory)
         return library
+
+    def _check_digest(self) -> None:
+        """Refuse a file that is not the library that the sweep began with: it was built again, or damaged."""
+        path, wanted = self.work.path, self.work.sha256
+        try:
+            found = file_digest(Path(path)) if wanted else ""
+        except OSError as error:
+            raise TargetError(f"{path} cannot be read any more: {error.strerror}.") from error
+        if found != wanted:
+            raise TargetError(
+                f"{path} is not the library that the sweep began with: its SHA-256 begins {found[:12]}, not "
+                f"{wanted[:12]}. Sweep the new one from the start, without --resume."
+            )
 
     def _start(self, operands: Operands, n: int, slot: int) -> None:
         """Fill a slot's operands and have the worker compute it."""

@@ -3,6 +3,7 @@
 import numpy as np
 
 from golden.case import Case
+from golden.errors import UsageError
 from golden.formats import FORMATS, Array, Format
 from golden.operator import REDUCTION_ENUMS, EntryPoint, Operands, Scalars, Storage, operators
 from runners.library import HalfAbi, call_for
@@ -58,6 +59,34 @@ def probe_reductions(session: Session) -> str:
         if all(meaning[number] == reduction for reduction, number in numbers.items()):
             return name
     return "other"
+
+
+def choose_half_abi(session: Session, asked: str, used: bool) -> tuple[str, str]:
+    """Return how ``half`` goes to a target (or ``unknown``: as float16), and a remark on that, or "".
+
+    It is as ``asked``, or for ``auto`` found out, where the results tell (``used``). Raises :class:`UsageError` if the
+    target itself says otherwise than asked.
+    """
+    stated = session.stated_half_abi
+    if asked != "auto":
+        if stated not in ("", "none", asked):
+            raise UsageError(f"--half-abi {asked}: this target says that it takes half as {stated}; use auto.")
+        return asked, ""
+    if not used:
+        return stated or "float16", ""
+    found = probe_half_abi(session)
+    remark = "Neither _Float16 nor uint16_t as the type of half gives plausible results; _Float16 was used."
+    return found, remark if found == "unknown" else ""
+
+
+def choose_reductions(session: Session, asked: str) -> tuple[str, str, str]:
+    """Return the numbering of reductions that a target has, the one to use, and a remark on that, or ""."""
+    found = probe_reductions(session)
+    if asked != "auto":
+        return found, asked, ""
+    used = found if found in REDUCTION_ENUMS else "sum-mean-none"
+    remark = f"This build numbers reductions {used}; the gradient's page says sum-mean-none."
+    return found, used, remark if used != "sum-mean-none" else ""
 
 
 def _reduction_of(session: Session, number: int) -> str:

@@ -6,13 +6,9 @@ An interrupted sweep leaves its state (which tasks are done, and what they gave)
 
 import contextlib
 import hashlib
-import multiprocessing
-import os
-import signal
+import math
 import time
-from collections.abc import Callable, Generator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,25 +17,26 @@ import msgspec
 import numpy as np
 
 from golden.errors import TargetError, UsageError, unknown_name
+from golden.operator import REDUCTION_ENUMS
 from golden.results import Library, Number, write_atomically
 from golden.sweepfile import SweepResult
 from runners.blocks import BlockTally
-from runners.evaluate import Evaluated, Evaluator, Work
-from runners.library import HalfAbi, LibrarySession
-from runners.native import load
-from runners.probe import probe_half_abi
+from runners.evaluate import Evaluated, Evaluator, Pool, Work, identity
+from runners.library import LibrarySession
+from runners.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions
 from runners.reference import MODELS
 from runners.spaces import Space
 
-STATE_SCHEMA = "golden-sweep-state/1"
-#: Points that a process takes at a time.
-TASK = 1 << 25
+STATE_SCHEMA = "golden-sweep-state/2"
+#: Points that an evaluator takes at a time, at least; and the most tasks that a sweep is cut into: the state, and
+#: what a cluster's scheduler has to do, stay small for any space.
+TASK, TASKS = 1 << 25, 1 << 16
 #: Seconds between two savings of the state.
-_SAVING = 10.0
+_SAVING = 3.0
 
 
 class State(msgspec.Struct):
-    """What an interrupted sweep leaves. ``digest``: of target, space and judgement; ``done``: one bit a task."""
+    """What an interrupted sweep leaves. ``digest``: of target, space, judgement, code; ``done``: a bit a task, hex."""
 
     schema: str
     digest: str
@@ -48,6 +45,7 @@ class State(msgspec.Struct):
     seconds: float
     kernel_seconds: float
     findings: list[str]
+    judges: list[str]
 
 
 @dataclass(frozen=True)
@@ -72,10 +70,11 @@ def open_work(
 ) -> tuple[Work, Library]:
     """Turn what a user names as TARGET into work: a shared library's path, or ``reference:MODEL``.
 
-    Raises :class:`UsageError` for a name that means nothing and :class:`TargetError` for a library that cannot be
+    ``half_abi`` and ``reduction_enum`` as in :class:`runners.validate.Settings`. Raises :class:`UsageError` for a name
+    that means nothing or a build with other reduction numbers, and :class:`TargetError` for a library that cannot be
     loaded or lacks the entry point.
     """
-    work = Work(space=space, reduction_enum=reduction_enum, flush=flush, timeout=timeout, judge=judge)  # type: ignore[arg-type]
+    work = Work(space=space, flush=flush, timeout=timeout, judge=judge)  # type: ignore[arg-type]
     kind, separator, name = target.partition(":")
     if separator and kind == "reference":
         if name not in MODELS:
@@ -83,83 +82,110 @@ def open_work(
         return msgspec.structs.replace(work, model=name), Library()
     if separator and kind == "exec" and not Path(target).exists():
         raise UsageError("A sweep needs a library or reference:MODEL: exec: is too slow for whole input spaces.")
-    path = Path(target)
+    path, entry = Path(target), space.entry
     with LibrarySession(path, timeout=timeout) as session:
-        symbol = space.entry.symbol
-        if symbol not in session.symbols:
-            raise TargetError(f"{target} has no {symbol}; it has {', '.join(sorted(session.symbols)) or 'nothing'}.")
-        abi: HalfAbi = "uint16" if half_abi == "uint16" else "float16"
-        if half_abi == "auto" and space.fmt.width == 16 and probe_half_abi(session) == "uint16":
-            abi = "uint16"
-        return msgspec.structs.replace(work, path=str(path.resolve()), half_abi=abi), session.library
+        if entry.symbol not in session.symbols:
+            raise TargetError(
+                f"{target} has no {entry.symbol}; it has {', '.join(sorted(session.symbols)) or 'nothing'}."
+            )
+        used = entry.fmt.width == 16 and space.operator == PROBED_OPERATOR
+        abi, on_half = choose_half_abi(session, half_abi, used)
+        enum, on_numbers = reduction_enum, ""
+        if any(s.kind == "reduction" for s in entry.operator.scalars):
+            numbers, enum, on_numbers = choose_reductions(session, reduction_enum)
+            if numbers in REDUCTION_ENUMS and numbers != enum:
+                raise UsageError(
+                    f"{target} numbers reductions {numbers}, not {enum}: sweep with --reduction-enum {numbers}."
+                )
+        work = msgspec.structs.replace(
+            work,
+            path=str(path.resolve()),
+            sha256=session.library.sha256,
+            half_abi="uint16" if abi == "uint16" else "float16",
+            reduction_enum="sum-mean-none" if enum == "auto" else enum,
+            notes=tuple(filter(None, (on_half, on_numbers))),
+        )
+        return work, session.library
 
 
 def sweep(
     target: str,
     work: Work,
     library: Library,
+    pool: Pool,
     *,
-    jobs: int = 0,
     state: Path | None = None,
     resume: bool = False,
     progress: Callable[[Progress], None] = lambda step: None,
 ) -> SweepResult:
     """Sweep a space; ``target`` is for the result, the work comes from :func:`open_work`.
 
-    ``jobs``: processes that judge, each with a library process of its own; 0: one a core. With 1 the work is done
-    here. ``state``: file for resuming, written every few seconds and removed at the end; ``resume``: go on from it.
+    ``pool``: where blocks are evaluated (:class:`runners.processes.Processes`, :class:`runners.cluster.Cluster`).
+    ``state``: file for resuming, written every few seconds, for the caller to remove when it has the result;
+    ``resume``: go on from it.
 
     An interrupt (KeyboardInterrupt) ends the sweep early; the result then lacks the footer ``complete``. Raises
-    :class:`UsageError` if there is no state to resume or it is of another sweep, :class:`TargetError` if the library
-    crashes or hangs.
+    :class:`UsageError` if there is no state to resume, or it is of another sweep, or it would be lost without
+    ``resume``; :class:`TargetError` if the library crashes or hangs; and what the pool raises.
     """
-    load()  # compile once, before the processes start
     sweeping = _Sweep(target, work, library, state)
-    if resume:
-        sweeping.resume()
-    return sweeping.run(jobs or os.cpu_count() or 1, progress)
+    sweeping.take_state(resume)
+    return sweeping.run(pool, progress)
 
 
 class _Sweep:
     def __init__(self, target: str, work: Work, library: Library, state: Path | None) -> None:
         self._target, self._work, self._library, self._path = target, work, library, state
         space = work.space
-        self._per_task = max(1, TASK // space.step)
-        self._done = np.zeros(-(-space.blocks // self._per_task), bool)
-        self._found = Evaluated(BlockTally())
+        self._per_task = max(1, TASK // space.step, -(-space.blocks // TASKS))
+        self._tasks = -(-space.blocks // self._per_task)
+        #: Which tasks are done (bit by bit), and what they gave. Replaced as one: an interrupt comes before or after.
+        self._sum = 0, Evaluated(BlockTally(), findings=list(work.notes))
         self._seconds = 0.0
-        # The judgement counts, not the machine: path and judge may differ when a sweep is resumed.
-        what = (space.digest(), library.sha256, work.model, work.flush, work.half_abi, work.reduction_enum, TASK)
-        self._digest = hashlib.sha256(repr(what).encode()).hexdigest()
+        # What decides the bits, not where they are made: machine, path and judge may differ when a sweep is resumed.
+        judged = (work.model, work.flush, work.half_abi, work.reduction_enum)
+        what = (space.digest(), library.sha256, *judged, self._per_task)
+        self._digest = hashlib.sha256(repr((*what, identity())).encode()).hexdigest()
 
-    def resume(self) -> None:
-        """Take the state file in."""
+    def take_state(self, resume: bool) -> None:
+        """Take the state file in; or, to begin anew, make sure that there is none of this very sweep."""
         path = self._path
         if path is None or not path.is_file():
-            raise UsageError(f"There is nothing to resume: {path} does not exist. Sweep without --resume.")
+            if resume:
+                raise UsageError(f"There is nothing to resume: {path} does not exist. Sweep without --resume.")
+            return
         try:
             state = msgspec.json.decode(path.read_bytes(), type=State)
             tally = msgspec.convert({**state.tally, **{n: int(state.tally[n]) for n in ("total", "bias")}}, BlockTally)
+            done = int(state.done, 16)
         except (msgspec.MsgspecError, OSError, KeyError, ValueError) as error:
-            raise UsageError(f"{path} is damaged ({error}). Sweep without --resume.") from error
-        if state.schema != STATE_SCHEMA or state.digest != self._digest or len(state.done) != len(self._done):
-            raise UsageError(f"{path} is of another sweep (target, space or options differ). Sweep without --resume.")
-        self._done = np.array([c == "1" for c in state.done], bool)
-        self._found = Evaluated(tally, state.kernel_seconds, state.findings)
-        self._seconds = state.seconds
+            if resume:
+                raise UsageError(f"{path} is damaged ({error}). Sweep without --resume.") from error
+            return
+        mine = state.schema == STATE_SCHEMA and state.digest == self._digest and 0 <= done < 1 << self._tasks
+        if resume and not mine:
+            raise UsageError(
+                f"{path} is of another sweep (target, space, options or version of golden differ). "
+                "Sweep without --resume."
+            )
+        if not resume and mine and done:
+            raise UsageError(
+                f"{path} holds {100 * done.bit_count() / self._tasks:.3g} % of this very sweep: go on with --resume, "
+                "or remove the file to begin anew."
+            )
+        if resume:
+            self._sum = done, Evaluated(tally, state.kernel_seconds, state.findings, state.judges)
+            self._seconds = state.seconds
 
-    def run(self, jobs: int, progress: Callable[[Progress], None]) -> SweepResult:
+    def run(self, pool: Pool, progress: Callable[[Progress], None]) -> SweepResult:
         """Do what is left, and describe what was found."""
-        started, before, saved = time.monotonic(), self._points(), time.monotonic()
-        earlier = self._seconds
-        complete = True
+        before, earlier = self._points(), self._seconds
+        started = saved = time.monotonic()
         try:
-            with contextlib.closing(self._evaluated(min(jobs, max(1, int((~self._done).sum()))))) as tasks:
-                for task, found in tasks:
-                    self._done[task] = True
-                    self._found.tally.add(found.tally)
-                    self._found.kernel_seconds += found.kernel_seconds
-                    self._found.findings = sorted({*self._found.findings, *found.findings})
+            self._save()
+            with contextlib.closing(pool.evaluate(self._work, self._left())) as evaluated:
+                for task, found in evaluated:
+                    self._sum = self._sum[0] | 1 << task, self._sum[1].plus(found)
                     now = time.monotonic()
                     self._seconds = earlier + now - started
                     if now - saved > _SAVING:
@@ -169,68 +195,40 @@ class _Sweep:
                     rate = (done - before) / max(now - started, 1e-9)
                     progress(Progress(done, total, rate, (total - done) / max(rate, 1e-9)))
         except KeyboardInterrupt:
-            complete = False
+            pass
         finally:
-            if not (complete and self._done.all()):
-                self._save()
-        result = self._result(jobs, complete and bool(self._done.all()))
-        if result.complete and self._path is not None:
-            self._path.unlink(missing_ok=True)
-        return result
+            self._save()
+        return self._result(pool.jobs)
 
     def _points(self) -> int:
-        space = self._work.space
+        space, done = self._work.space, self._sum[0]
         per_task = self._per_task * space.step
-        last = space.points - (len(self._done) - 1) * per_task
-        return int(self._done.sum()) * per_task - (per_task - last if self._done[-1:].any() else 0)
+        last = space.points - (self._tasks - 1) * per_task
+        return done.bit_count() * per_task - (per_task - last if done >> self._tasks - 1 else 0)
 
-    def _blocks(self, task: int) -> range:
-        return range(task * self._per_task, min((task + 1) * self._per_task, self._work.space.blocks))
-
-    def _evaluated(self, jobs: int) -> Generator[tuple[int, Evaluated], None, None]:
-        """Yield the tasks that were not done yet, as they finish."""
-        left = np.flatnonzero(~self._done).tolist()
-        if jobs == 1:
-            evaluator = Evaluator(self._work)
-            try:
-                for task in left:
-                    yield task, evaluator.evaluate(self._blocks(task))
-            finally:
-                evaluator.close()
-            return
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(jobs, context, _initialise, (self._work,))
-        try:
-            running: dict[Future[Evaluated], int] = {}
-            while left or running:
-                while left and len(running) < 2 * jobs:
-                    task = left.pop(0)
-                    running[pool.submit(_evaluate, self._blocks(task))] = task
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
-                    yield running.pop(future), future.result()
-        except BrokenProcessPool as error:
-            raise TargetError("A process of the sweep was killed, as the system does when memory runs out.") from error
-        finally:
-            processes = list((pool._processes or {}).values())
-            for future in running:
-                future.cancel()
-            for process in processes:  # in the middle of a task, or idle: their libraries die with them
-                process.terminate()
-            pool.shutdown(wait=True, cancel_futures=True)
+    def _left(self) -> Iterator[tuple[int, range]]:
+        """Yield the tasks that are not done yet: number and blocks."""
+        done, blocks = self._sum[0].to_bytes(self._tasks // 8 + 1, "little"), self._work.space.blocks
+        for task in range(self._tasks):
+            if not done[task // 8] >> task % 8 & 1:
+                yield task, range(task * self._per_task, min((task + 1) * self._per_task, blocks))
 
     def _save(self) -> None:
         if self._path is None:
             return
-        tally = msgspec.structs.asdict(self._found.tally)
+        done, found = self._sum
+        tally = msgspec.structs.asdict(found.tally)
         tally |= {name: str(tally[name]) for name in ("total", "bias")}  # may exceed 64 bits
-        done = "".join("1" if d else "0" for d in self._done)
-        found = self._found
-        state = State(STATE_SCHEMA, self._digest, done, tally, self._seconds, found.kernel_seconds, found.findings)
+        state = State(
+            *(STATE_SCHEMA, self._digest, f"{done:x}", tally),
+            *(self._seconds, found.kernel_seconds, found.findings, found.judges),
+        )
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, msgspec.json.encode(state))
 
-    def _result(self, jobs: int, complete: bool) -> SweepResult:
-        space, tally = self._work.space, self._found.tally
+    def _result(self, jobs: int) -> SweepResult:
+        space, (done, found) = self._work.space, self._sum
+        tally, complete = found.tally, done.bit_count() == self._tasks
         statistics, first = tally.statistics(), None
         if complete and (tally.worst >= 0 or tally.first_failure >= 0):
             evaluator = Evaluator(self._work)
@@ -239,7 +237,6 @@ class _Sweep:
                 first = evaluator.describe(tally.first_failure) if tally.first_failure >= 0 else None
             finally:
                 evaluator.close()
-        native = load() is not None and self._work.judge == "auto"
         return SweepResult(
             target=self._target,
             library=self._library,
@@ -256,29 +253,14 @@ class _Sweep:
             bound_exceeded=tally.failures,
             tally=statistics,
             first_failure=first,
-            findings=self._found.findings,
+            findings=found.findings,
             seconds=self._seconds,
-            kernel_seconds=self._found.kernel_seconds,
+            kernel_seconds=found.kernel_seconds,
             rate=tally.points / max(self._seconds, 1e-9),
-            judge="native" if native else "numpy",
+            judge="+".join(found.judges),
             jobs=jobs,
             complete=complete,
         )
-
-
-_evaluator: Evaluator | None = None
-
-
-def _initialise(work: Work) -> None:
-    """Prepare a process of the pool; an interrupt is for the process that began the sweep."""
-    global _evaluator  # noqa: PLW0603 - a pool process has one job, and no other place to keep it
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _evaluator = Evaluator(work)
-
-
-def _evaluate(blocks: range) -> Evaluated:
-    assert _evaluator is not None
-    return _evaluator.evaluate(blocks)
 
 
 def _parameters(space: Space) -> dict[str, Number | str | int]:
@@ -293,3 +275,11 @@ def _parameters(space: Space) -> dict[str, Number | str | int]:
     if not space.axes:
         found |= {"samples": space.samples, "seed": space.seed}
     return found
+
+
+def coverage(result: SweepResult) -> str:
+    """Say how much of its space a sweep has covered, and so which bound its maximum is."""
+    if result.exhaustive:
+        return f"all {result.points:,} points, so the maximum is an upper bound"
+    share = f"2^{math.log2(result.share):.1f}".removesuffix(".0") if result.share else "none"
+    return f"{result.points:,} points, {share} of the space, so the maximum is a lower bound"

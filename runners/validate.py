@@ -14,7 +14,7 @@ import numpy as np
 
 from golden import __version__
 from golden.case import Case
-from golden.errors import TargetError, UsageError
+from golden.errors import TargetError
 from golden.operator import EntryPoint
 from golden.profile import Profile
 from golden.results import (
@@ -32,7 +32,7 @@ from golden.vectorfile import VectorFile
 from runners.library import HalfAbi, call_for
 from runners.plan import invocations
 from runners.positions import comparable_bits
-from runners.probe import PROBED_OPERATOR, probe_half_abi, probe_reductions, probe_subnormals
+from runners.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions, probe_subnormals
 from runners.protocol import Invocation, Session
 from runners.verdict import EntryPointVerdict
 from runners.xfail import read_xfail
@@ -178,28 +178,14 @@ def validate(
 
 def _probe(session: Session, settings: Settings, wanted: Iterable[EntryPoint]) -> tuple[Probe, str, list[Finding]]:
     """Find out what has to be known before judging; returns it with the reduction numbers to use."""
-    findings = []
-    half_abi = settings.half_abi
-    if session.stated_half_abi not in ("", "none", half_abi) and half_abi != "auto":
-        raise UsageError(
-            f"--half-abi {half_abi}: this target says that it takes half as {session.stated_half_abi}; use auto."
-        )
     # The only entry points with a half by value whose results tell how it arrived.
     uses_half = any(
         e.fmt.name == "fp16" and e.operator.name == PROBED_OPERATOR for e in wanted if e.symbol in session.symbols
     )
-    if half_abi == "auto":
-        half_abi = probe_half_abi(session) if uses_half else session.stated_half_abi or "float16"
-        if half_abi == "unknown":
-            message = "Neither _Float16 nor uint16_t as the type of half gives plausible results; _Float16 was used."
-            findings.append(Finding("half-abi", "", "warning", message))
-    numbers = probe_reductions(session)
-    reduction_enum = settings.reduction_enum
-    if reduction_enum == "auto":
-        reduction_enum = numbers if numbers not in ("unknown", "other") else "sum-mean-none"
-        if reduction_enum != "sum-mean-none":
-            message = f"This build numbers reductions {reduction_enum}; the gradient's page says sum-mean-none."
-            findings.append(Finding("reduction-enum", "", "warning", message))
+    half_abi, on_half = choose_half_abi(session, settings.half_abi, uses_half)
+    numbers, reduction_enum, on_numbers = choose_reductions(session, settings.reduction_enum)
+    remarks = {"half-abi": on_half, "reduction-enum": on_numbers}
+    findings = [Finding(kind, "", "warning", message) for kind, message in remarks.items() if message]
     subnormals = probe_subnormals(session, "uint16" if half_abi == "uint16" else "float16")
     return Probe(half_abi, numbers, subnormals), reduction_enum, findings
 

@@ -166,9 +166,14 @@ def decoy_arguments(scalars: Sequence[ScalarArgument]) -> list[Any]:
     return floating + ([ctypes.c_int(0x7E00)] if "float16" in types else [])
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when the thread that started it ends, however that happens."""
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the thread that started it ends, or end now if that has happened.
+
+    ``parent``: number of the process with that thread.
+    """
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)
 
 
 class Worker:
@@ -365,9 +370,7 @@ def run_worker(control: socket.socket, nursery: int) -> NoReturn:
     """Become a worker in a process that the nursery has just forked."""
     os.setsid()
     control.set_inheritable(False)
-    die_with_parent()
-    if os.getppid() != nursery:
-        os._exit(0)
+    die_with_parent(nursery)
     gc.disable()  # nothing here makes cycles, and a collection would visit the whole heap
     with contextlib.suppress(ValueError):  # by lines: a crash then costs little of what was printed before it
         stdout = ctypes.c_void_p.in_dll(libc, "stdout")

@@ -1,7 +1,8 @@
 """Sweeps: the same result however the work is divided, interrupted or judged; and wrong builds found."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -10,37 +11,15 @@ import pytest
 
 from golden.errors import TargetError, UsageError
 from golden.formats import FP16
-from golden.sweepfile import SweepResult, read_sweep, write_sweep
+from golden.sweepfile import read_sweep, write_sweep
 from runners import sweep as sweeping
-from runners.build import build_library
-from runners.evaluate import Evaluator, Work
+from runners.blocks import BlockTally
+from runners.build import build_library, include_dir
+from runners.evaluate import Evaluated, Evaluator, Work
+from runners.processes import Processes
 from runners.spaces import SPACES, Axis, Space, make_space
-from runners.sweep import Progress, open_work, sweep
-
-#: The bundled kernel with something added after each hp_smoothl1lossgrad_p call.
-_WRAPPER = """
-#define hp_smoothl1lossgrad_p inner
-#include "smoothl1lossgrad.h"
-#undef hp_smoothl1lossgrad_p
-#define hp_smoothl1lossgrad_p inner
-#include "{source}"
-#undef hp_smoothl1lossgrad_p
-void hp_smoothl1lossgrad_p(half *dy, half *dx1, half *x1, half *x2, int length, half beta);
-void hp_smoothl1lossgrad_p(half *dy, half *dx1, half *x1, half *x2, int length, half beta)
-{{
-    inner(dy, dx1, x1, x2, length, beta);
-    {body}
-}}
-"""
-_FUZZY = ("seconds", "kernel_seconds", "rate", "judge", "jobs")
-
-
-def build(folder: Path, body: str) -> Path:
-    from runners.build import include_dir
-
-    source = folder / "kernel.c"
-    source.write_text(_WRAPPER.format(source=include_dir() / "smoothl1lossgrad.c", body=body))
-    return build_library(folder / "kernel.so", sources=[source])
+from runners.sweep import open_work, sweep
+from tests.small_sweeps import WRAPPER, Interrupt, build, orphans, run, steady, tiny
 
 
 @pytest.fixture(scope="module")
@@ -48,23 +27,13 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_library(tmp_path_factory.mktemp("kernels") / "kernels.so", cflags=["-O2"])
 
 
-def tiny(name: str = "diff-dy", block: int = 1 << 16, beta: float = 0.1) -> Space:
-    """2**20 points: 1024 differences in and beyond the branch, 1024 gradients."""
-    axes = (Axis("x1", 0x2A00, 0x3200, 2), Axis("dy", 0, 1 << 16, 64))
-    if name == "pairs":
-        axes = (Axis("x1", 0x2A00, 0x3200, 2), Axis("x2", 0, 1 << 16, 64))
-    return make_space(name, "smoothl1lossgrad", "fp16", beta=beta, axes=axes, block=block)
-
-
-def run(target: str, space: Space, **options: object) -> SweepResult:
-    judge = str(options.pop("judge", "auto"))
-    work, library = open_work(target, space, judge=judge)
-    return sweep(target, work, library, **({"jobs": 1} | options))  # type: ignore[arg-type]
-
-
-def steady(result: SweepResult) -> dict[str, object]:
-    found = msgspec.to_builtins(result)
-    return {k: v for k, v in found.items() if k not in _FUZZY}
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    yield
+    deadline = time.monotonic() + 10
+    while (left := orphans()) and time.monotonic() < deadline:
+        time.sleep(0.05)  # a library's process follows the judge that started it within moments
+    assert left == []
 
 
 @pytest.fixture
@@ -143,44 +112,42 @@ def test_index_is_outer_times_inner(space: Space) -> None:
         assert (FP16.bits(operands[inner.operand]) == inner.bits(0, len(inner))[index % len(inner)]).all()
 
 
-class _Interrupt:
-    """Raises KeyboardInterrupt after some tasks, as Ctrl-C would."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-        self.steps: list[Progress] = []
-
-    def __call__(self, step: Progress) -> None:
-        self.steps.append(step)
-        self.left -= 1
-        if self.left == 0:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_resuming_gives_the_result_of_a_whole_run(kernels: Path, tmp_path: Path, small_tasks: None, jobs: int) -> None:
     state, whole = tmp_path / "state.json", run(str(kernels), tiny())
-    partial = run(str(kernels), tiny(), state=state, jobs=jobs, progress=_Interrupt(3))
+    partial = run(str(kernels), tiny(), state=state, jobs=jobs, progress=Interrupt(3))
     assert not partial.complete and not partial.exhaustive and 0 < partial.points < whole.points
     assert state.is_file()
-    again = run(str(kernels), tiny(), state=state, jobs=jobs, resume=True, progress=_Interrupt(2))
+    again = run(str(kernels), tiny(), state=state, jobs=jobs, resume=True, progress=Interrupt(2))
     assert not again.complete and again.points > partial.points
-    steps = _Interrupt(0)
+    steps = Interrupt(0)
     last = run(str(kernels), tiny(), state=state, jobs=jobs, resume=True, progress=steps)
     assert steady(last) == steady(whole)
-    assert not state.exists()
+    assert state.is_file()  # until the caller has written what was found
     assert steps.steps[-1].done == steps.steps[-1].total == whole.points and steps.steps[0].done > again.points
 
 
-def test_state_of_another_sweep_is_refused(kernels: Path, tmp_path: Path, small_tasks: None) -> None:
+def test_state_of_another_sweep_is_refused(
+    kernels: Path, tmp_path: Path, small_tasks: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     state = tmp_path / "state.json"
     with pytest.raises(UsageError, match="nothing to resume"):
         run(str(kernels), tiny(), state=state, resume=True)
-    run(str(kernels), tiny(), state=state, progress=_Interrupt(1))
+    run(str(kernels), tiny(), state=state, progress=Interrupt(1))
     with pytest.raises(UsageError, match="another sweep"):
         run(str(kernels), tiny(beta=0.5), state=state, resume=True)
     with pytest.raises(UsageError, match="another sweep"):
         run("reference:formula", tiny(), state=state, resume=True)
+    other = tmp_path / "other.so"
+    other.write_bytes(kernels.read_bytes() + b"\0")
+    with pytest.raises(UsageError, match="another sweep"):
+        run(str(other), tiny(), state=state, resume=True)
+    with pytest.raises(UsageError, match=r"holds 12\.5 % of this very sweep: go on with --resume"):
+        run(str(kernels), tiny(), state=state)
+    monkeypatch.setattr(sweeping, "identity", lambda: "0.0.9")
+    with pytest.raises(UsageError, match="version of golden"):
+        run(str(kernels), tiny(), state=state, resume=True)
+    monkeypatch.undo()
     state.write_bytes(state.read_bytes()[:-9])
     with pytest.raises(UsageError, match="damaged"):
         run(str(kernels), tiny(), state=state, resume=True)
@@ -245,10 +212,10 @@ def test_a_hang_and_an_exit_are_reported(tmp_path: Path) -> None:
     work, info = open_work("reference:exact", tiny())
     stuck = msgspec.structs.replace(work, model="", path=str(library), timeout=0.5)
     with pytest.raises(TargetError, match=r"did not return within 0\.5 s"):
-        sweep("kernel", stuck, info, jobs=1)
+        sweep("kernel", stuck, info, Processes(1))
     gone = msgspec.structs.replace(stuck, path=str(build(tmp_path, "__builtin_trap();")))
     with pytest.raises(TargetError, match=r"crashed with SIG(ILL|TRAP)"):
-        sweep("kernel", gone, info, jobs=1)
+        sweep("kernel", gone, info, Processes(1))
 
 
 def test_unwritten_output_is_not_taken_from_an_earlier_block(tmp_path: Path) -> None:
@@ -256,11 +223,9 @@ def test_unwritten_output_is_not_taken_from_an_earlier_block(tmp_path: Path) -> 
     folder = tmp_path / "lazy"
     folder.mkdir()
     source = folder / "kernel.c"
-    text = _WRAPPER.replace(
+    text = WRAPPER.replace(
         "inner(dy, dx1, x1, x2, length, beta);", "static int n; if (n++ < 2) inner(dy, dx1, x1, x2, length, beta);"
     )
-    from runners.build import include_dir
-
     source.write_text(text.format(source=include_dir() / "smoothl1lossgrad.c", body=""))
     library = build_library(folder / "kernel.so", sources=[source])
     space = make_space(
@@ -325,32 +290,49 @@ def test_missing_entry_points_are_target_errors(tmp_path: Path) -> None:
         open_work("reference:formla", tiny())
 
 
-@pytest.fixture(autouse=True)
-def no_process_is_left() -> Iterator[None]:
-    yield
-    deadline = time.monotonic() + 10
-    while (left := _orphans()) and time.monotonic() < deadline:
-        time.sleep(0.05)  # a library's process follows the judge that started it within moments
-    assert left == []
+def test_evaluators_in_threads_do_not_share(kernels: Path) -> None:
+    """As in a cluster's worker. Blocks differ, so that a mix-up of their operands or results would show."""
+    space = tiny(block=1 << 14)
+    work, _ = open_work(str(kernels), space)
+
+    def tallies(blocks: range) -> list[BlockTally]:
+        evaluator = Evaluator(work)
+        try:
+            return [evaluator.evaluate(range(b, b + 1)).tally for b in blocks]
+        finally:
+            evaluator.close()
+
+    halves = range(0, space.blocks // 2), range(space.blocks // 2, space.blocks)
+    alone = [tallies(half) for half in halves]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(tallies, 2 * halves)) == 2 * alone
 
 
-def _orphans() -> list[Path]:
-    numbered = [pid for pid in Path("/proc").iterdir() if pid.name.isdigit()]
-    return [pid for pid in numbered if b"runners.bulk" in _command(pid) and _parent(pid) == 1]
+@pytest.mark.parametrize("samples", [1, 1 << 25, (1 << 34) + 5, (1 << 48) - 1, 1 << 61])
+def test_a_space_of_any_size_is_cut_into_few_tasks_that_cover_it(tmp_path: Path, samples: int) -> None:
+    """Whatever a scheduler has to keep, and the state file, stay small."""
+    space = make_space("random", "nlllossgrad", "fp32", samples=samples)
+    work, library = open_work("reference:formula", space)
+    pool = _Listing()
+    sweep("reference:formula", work, library, pool, state=tmp_path / "state")
+    assert 1 <= len(pool.tasks) <= 1 << 16 and len(pool.tasks) <= -(-samples // sweeping.TASK)
+    assert [number for number, _ in pool.tasks] == list(range(len(pool.tasks)))
+    starts, stops = [b.start for _, b in pool.tasks], [b.stop for _, b in pool.tasks]
+    assert starts == [0, *stops[:-1]] and stops[-1] == space.blocks and all(b for _, b in pool.tasks)
+    assert (tmp_path / "state").stat().st_size < 1 << 16
 
 
-def _command(pid: Path) -> bytes:
-    try:
-        return (pid / "cmdline").read_bytes()
-    except OSError:
-        return b""
+class _Listing:
+    """A pool that does nothing but remember what it was asked for."""
 
+    jobs = 1
 
-def _parent(pid: Path) -> int:
-    try:
-        return int((pid / "stat").read_bytes().rpartition(b")")[2].split()[1])
-    except OSError:
-        return 0
+    def __init__(self) -> None:
+        self.tasks: list[tuple[int, range]] = []
+
+    def evaluate(self, work: Work, tasks: Iterator[tuple[int, range]]) -> Generator[tuple[int, Evaluated], None, None]:
+        self.tasks += tasks
+        yield from ()
 
 
 def test_work_can_be_sent_elsewhere(kernels: Path) -> None:

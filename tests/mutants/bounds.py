@@ -21,6 +21,7 @@ from generators.stream import Stream
 from golden.formats import FORMATS, Array, Format
 from golden.results import Element
 from golden.scaled_product import ORDERS
+from runners.processes import Processes
 from runners.spaces import Space, make_space
 from runners.sweep import open_work, sweep
 from tests.mutants import nll, smoothl1
@@ -106,7 +107,7 @@ def sweeps(order: str, samples: int, jobs: int, dtype: str | None = None) -> Ite
     for space, what in spaces(order, samples):
         if dtype in (None, space.dtype):
             work, file = open_work(str(library), space)
-            found = sweep(order, work, file, jobs=jobs)
+            found = sweep(order, work, file, Processes(jobs))
             yield Swept(order, space, what, found.points, found.exhaustive, found.tally.misrounded,
                         found.bound_exceeded, found.seconds, found.first_failure)  # fmt: skip
 
