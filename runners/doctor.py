@@ -221,6 +221,7 @@ def _cross() -> Iterator[Check]:
         ("aarch64", "aarch64-linux-gnu", "gcc-aarch64-linux-gnu"),
         ("arm", "arm-linux-gnueabihf", "gcc-arm-linux-gnueabihf"),
         ("riscv64", "riscv64-linux-gnu", "gcc-riscv64-linux-gnu"),
+        ("s390x", "s390x-linux-gnu", "gcc-s390x-linux-gnu"),
     ):
         compiler = shutil.which(f"{triple}-gcc")
         found = (_run([compiler, "--version"]) or "").partition("\n")[0] if compiler else "not found"

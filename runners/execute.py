@@ -29,7 +29,7 @@ from runners.protocol import Call, Finding, Outcome, PointerArgument, Status
 PATIENCE = 30.0
 #: What a harness gets beyond an invocation's time before it ends itself, where nobody could kill it.
 _GRACE = 5
-#: A frame's fixed parts, and those of a result; and the most that a result can say of disturbances.
+#: Bytes of a result beside the output: its fixed part, and three disturbances for each of 16 arguments.
 _RESULT_LIMIT = 1 << 12
 #: Contracts that a harness cannot see broken, having no memory protection and no view of processes.
 _UNOBSERVABLE = frozenset({"outside-access", "untouched-operands", "processes"})
@@ -39,9 +39,8 @@ class ExecSession:
     """A harness behind the session interface; implements :class:`runners.protocol.Session`.
 
     ``timeout``: seconds for an invocation; its clock runs only while someone waits in :meth:`collect`. ``regions``:
-    where operands have to lie; anywhere by default. A harness that
-    dies or breaks the protocol is started again, and the remaining invocations go on; one that cannot be started again
-    leaves all other calls "not-run".
+    where operands have to lie; anywhere by default. A harness that dies or breaks the protocol is started again, and
+    the remaining invocations go on; one that cannot be started again leaves all other calls "not-run".
 
     Raises :class:`UsageError` for a command that cannot be read and :class:`TargetError` for a harness that does not
     start, or does not speak the protocol.
@@ -61,9 +60,7 @@ class ExecSession:
         self._patience = patience
         self._regions = regions
         self._backlog = Backlog(crash_limit)
-        self._sent: dict[
-            int, tuple[int, int]
-        ] = {}  # id of a sent job -> serial number, invocations that it had behind it
+        self._sent: dict[int, tuple[int, int]] = {}  # id of a sent job -> serial number, outcomes it had by then
         self._serial = 0
         self._said, self._printed = "", 0  # text of harnesses that are gone
         self._knows_of_children = False
@@ -87,7 +84,9 @@ class ExecSession:
         self.blind = _blind(hello)
         self.library = Library(compiler=hello.compiler, machine=hello.machine)
         changed = environment_changes(DEFAULT_ENVIRONMENT, hello.environment)
-        self.load_findings = [Finding("fp-environment", f"The harness starts with {c}.") for c in changed]
+        self.load_findings = [
+            Finding("fp-environment", f"Before its first call the harness has changed {c}.") for c in changed
+        ]
         self.load_findings += self._take_text()[1]
 
     def submit(self, call: Call) -> None:
