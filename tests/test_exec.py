@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -185,8 +186,12 @@ def test_processes_that_a_call_leaves_are_found_and_do_not_answer(broken: Path) 
         assert [o.status for o in run(session, 24, *[Invocation()] * 5)] == ["ok"] * 5
         assert session._peer is not None
         group = session._peer._process.pid
-        left = session.close()
-        assert [f.kind for f in left] == (["left-process"] if n == 15 else [])
+        left = [f.kind for f in session.close()]
+        # The copy of case 14 ends by itself, as soon as the system lets it.
+        assert left == ["left-process"] or (n == 14 and left == [])
+        deadline = time.monotonic() + 10
+        while alive(group) and time.monotonic() < deadline:
+            time.sleep(0.01)
         assert not alive(group)
 
 
