@@ -3,6 +3,8 @@
 All work on y = a * b / s, the shape of both operators (:mod:`golden.scaled_product`); ``s`` = 1 gives products.
 """
 
+import math
+
 import numpy as np
 
 from generators.stream import Stream
@@ -37,28 +39,39 @@ def near_midpoint_partners(stream: Stream, fmt: Format, s: float, b: Array) -> A
     p = fmt.precision
     significands = np.ldexp(np.frexp(np.abs(b.astype(np.float64)))[0], p).astype(np.int64)
     picks = stream.integers(len(b), 0, 1 << 30)
-    distinct, group = np.unique(significands, return_inverse=True)
-    solver = _Solver(p, odd_part(s), distinct)
     # Entries of one significand take turns, and a turn without a solution passes to the next r. All significands go on
-    # together, ``at`` being the entry that each has come to; where few are left, many turns are tried at once.
-    order = np.argsort(group, kind="stable")
-    at = np.searchsorted(group[order], np.arange(len(distinct)))
+    # together, ``at`` being the entry that each has come to. The fewer they are, the further each looks ahead, at
+    # ``depth`` entries in ``width`` turns, and takes what it would have taken one by one.
+    order = np.argsort(significands, kind="stable")
+    distinct, at = np.unique(significands[order], return_index=True)
+    solver = _Solver(p, odd_part(s), distinct)
     end = np.append(at[1:], len(b))
     turn = picks[order[at]] & 1
     solved = np.empty(len(b), np.int64)
-    active, width = np.arange(len(distinct)), 1
-    while active.size:
-        entry, rows = order[at[active]], np.arange(len(active))
-        tried = turn[active][:, None] + np.arange(1, width + 1)
-        d = solver.solve(active, tried // 2 * np.where(tried & 1, 1, -1), picks[entry] >> 1)
-        first = np.argmax(d > 0, axis=1)
-        solved[entry] = d[rows, first]
-        done = solved[entry] > 0
-        turn[active] += np.where(done, first + 1, width)
-        at[active] += done
-        few = 2 * np.count_nonzero(done) < len(active)
-        width = min(2 * width if few else -(-width // 2), -(-BLOCK // len(active)))
-        active = active[at[active] < end[active]]
+    for part in blocks(len(distinct)):
+        active, depth, width = np.arange(part.start, part.stop), 1, 1
+        while active.size:
+            entries = order[np.minimum(at[active] + np.arange(depth)[:, None], len(b) - 1)]
+            tried = turn[active] + np.arange(1, width + 1)[:, None]
+            d = solver.solve(active, tried // 2 * np.where(tried & 1, 1, -1), picks[entries][:, None] >> 1)
+            going, columns = np.arange(len(active)), np.arange(len(active))
+            used, found = np.zeros(len(active), np.int64), 0
+            for step in range(depth):
+                going = going[at[active[going]] < end[active[going]]]
+                usable = (d[step][:, going] > 0) & (np.arange(width)[:, None] >= used[going])
+                first = np.argmax(usable, axis=0)
+                done = usable[first, columns[: len(going)]]
+                used[going] = np.where(done, first + 1, width)
+                first, going = first[done], going[done]
+                solved[entries[step, going]] = d[step, first, going]
+                at[active[going]] += 1
+                found += len(going)
+            turn[active] += used
+            share = (found + 1) / (int(used.sum()) + 1)
+            active = active[at[active] < end[active]]
+            lanes = BLOCK // 4 // max(1, len(active))
+            depth = max(1, min(math.isqrt(int(lanes * share)), len(b)))
+            width = max(1, lanes // depth)
     return fmt.cast(solved.astype(np.float64) * 2.0 ** (1 - p))
 
 
@@ -77,18 +90,19 @@ class _Solver:
             self._moduli.append((modulus, scaled, inverse(scaled, modulus)))
 
     def solve(self, which: Array, r: Array, pick: Array) -> Array:
-        """Return D, or 0 where there is none, for the significands at the positions ``which`` and each r of their rows.
+        """Return D, or 0 where there is none, for the significands at the positions ``which``.
 
-        ``pick`` chooses one of several D, for each row.
+        ``r`` and ``pick``, which chooses one of several D, broadcast against each other; their last axis is that of
+        ``which``.
         """
-        p, found = self._p, np.zeros(r.shape, np.int64)
+        p, found = self._p, np.zeros(np.broadcast_shapes(r.shape, pick.shape), np.int64)
         for modulus, scaled, inverses in reversed(self._moduli):  # so that the first t has the last word
-            d = inverses[which][:, None] * r % modulus
+            d = inverses[which] * r % modulus
             first = -((d - (1 << (p - 1))) // modulus)  # smallest k with d + k * modulus of p bits
             count = ((1 << p) - 1 - d) // modulus - first + 1
-            d += (first + pick[:, None] % np.maximum(count, 1)) * modulus
-            m = (d * scaled[which][:, None] - r) // modulus
-            found = np.where((count > 0) & (m & 1 == 1) & (m >> p == 1), d, found)
+            chosen = d + (first + pick % np.maximum(count, 1)) * modulus
+            m = (chosen * scaled[which] - r) // modulus
+            found = np.where((count > 0) & (m & 1 == 1) & (m >> p == 1), chosen, found)
         return found
 
 

@@ -24,11 +24,9 @@ class Stream:
         self._seek(0)
 
     def _seek(self, position: int) -> None:
-        """Go on with the word at ``position``: Philox counts, and makes four words of each count."""
+        """Go on with the word at ``position``."""
         self._position = position
-        self._bits = np.random.Philox(key=self._key)
-        self._bits.advance(position // 4)
-        self._bits.random_raw(position % 4)
+        self._bits: np.random.Philox | None = None
 
     def ahead(self, n: int) -> "Stream":
         """Return a stream of its own over the next n words, which this one skips.
@@ -42,13 +40,22 @@ class Stream:
 
     def words(self, n: int) -> Array:
         """Return n uniform 64-bit words (uint64)."""
+        if self._bits is None:
+            # Philox counts, and makes four words of each count.
+            self._bits = np.random.Philox(key=self._key)
+            self._bits.advance(self._position // 4)
+            self._bits.random_raw(self._position % 4)
         self._position += n
         return self._bits.random_raw(n) if n else np.empty(0, np.uint64)
 
     def integers(self, n: int, low: int, high: int) -> Array:
         """Return n integers in [low, high), as int64; high - low must be at most 2**32."""
-        scaled = (self.words(n) >> np.uint64(32)) * np.uint64(high - low) >> np.uint64(32)
-        result: Array = scaled.astype(np.int64) + low
+        words = self.words(n)  # ours, so worked on in place
+        words >>= np.uint64(32)
+        words *= np.uint64(high - low)
+        words >>= np.uint64(32)
+        result: Array = words.view(np.int64)
+        result += low
         return result
 
     def unit(self, n: int) -> Array:

@@ -107,14 +107,18 @@ class _Arrays:
     def add(self, arrays: dict[str, Array]) -> None:
         """Add one case's arrays."""
         size = sum(values.nbytes for values in arrays.values())
-        if self._size and self._size + size > HELD:
+        if self._size and self._size + size > self._limit():
             self._write()
         for name, values in arrays.items():
             self._parts[name].append(values)
             self.counts[name] += values.size
         self._size += size
-        if self._size > HELD:
+        if self._size > self._limit():
             self._write()
+
+    def _limit(self) -> int:
+        """Return how much is held; once it is known that not everything can be, enough for fast writing."""
+        return HELD // 8 if self.bulk else HELD
 
     def held(self) -> dict[str, Array]:
         """Return what is not in the file yet; in all but bulk files, everything."""
@@ -156,10 +160,13 @@ class _Arrays:
         for name, dtype in self._dtypes.items():
             if name not in file:
                 file.create_dataset(name, (0,), dtype, maxshape=(None,), chunks=(_CHUNK,), track_times=False)
-            values, data = self._joined(name), file[name]
+            data, parts = file[name], self._parts[name]
             start = len(data)
-            data.resize((start + len(values),))
-            data[start:] = values
+            data.resize((self.counts[name],))
+            # Short parts are joined first: a write has its price.
+            for values in parts if self.counts[name] - start > _CHUNK * len(parts) else [self._joined(name)]:
+                data[start : start + len(values)] = values
+                start += len(values)
             self._parts[name] = []
         self._size = 0
 

@@ -13,6 +13,7 @@ import h5py
 import pytest
 
 from golden.manifest import read_suite
+from golden.vectorfile import read_vectors, write_vectors
 from runners.build import build_library, include_dir
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -160,6 +161,19 @@ def test_a_file_that_the_manifest_does_not_name_and_one_that_is_gone(library: Pa
     manifest.write_text(json.dumps(content))
     done = run(folder / "smoke" / FILE.name, "--golden-library", library, cwd=folder)
     assert done.returncode == 2 and "not the file that its manifest names" in done.stdout
+
+
+def test_a_damaged_case_of_a_bulk_file_fails_alone(
+    library: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("golden.vectorfile.HELD", 4096)
+    read, path = read_vectors(FILE), folder / "bulk.h5"
+    write_vectors(path, "smoke", read.operator, read.dtype, read.cases, "seed")
+    with h5py.File(path, "r+") as file:
+        file["golden"][file["cases"][5]["golden_offset"]] += 1
+    done = run(path, "--golden-library", library, "-k", "fp_smoothl1lossgrad_p", cwd=folder)
+    assert done.returncode == 1 and counts(done) == {"failed": 1, "passed": len(read.cases) - 1}, done.stdout
+    assert f"case {read.heads[5].id} does not match its digest" in done.stdout and "Traceback" not in done.stdout
 
 
 def test_what_cannot_be_tested_is_one_sentence(folder: Path, library: Path) -> None:

@@ -9,17 +9,33 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden.vectorfile import read_vectors
+from generators.stream import SEED
+from golden.vectorfile import read_vectors, write_vectors
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 FILE = VECTORS / "smoke/smoothl1lossgrad-fp32.h5"
 
 
-def test_python_example_reads_every_case() -> None:
+@pytest.fixture(params=["held", "bulk"])
+def file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A committed file, and a bulk one of the same cases."""
+    if request.param == "held":
+        return FILE
+    read, path = read_vectors(FILE), tmp_path / "bulk.h5"
+    monkeypatch.setattr("golden.vectorfile.HELD", 4096)
+    write_vectors(path, "smoke", read.operator, read.dtype, read.cases, SEED)
+    assert b"golden-vectors-bulk/1" in path.read_bytes()
+    return path
+
+
+def test_python_example_reads_every_case(file: Path) -> None:
     script = VECTORS / "examples/read.py"
-    done = subprocess.run([sys.executable, script, FILE], capture_output=True, text=True, check=True)
-    expected = [case.id for case in read_vectors(FILE).cases]
-    assert [line.split(" ")[0] for line in done.stdout.splitlines()] == expected
+    done = subprocess.run([sys.executable, script, file], capture_output=True, text=True, check=True)
+    cases = read_vectors(FILE).cases
+    assert [line.split(" ")[0] for line in done.stdout.splitlines()] == [case.id for case in cases]
+    for line, case in zip(done.stdout.splitlines(), cases, strict=True):
+        counts = {name: values.size for name, values in case.operands.items()}
+        assert str(dict(sorted(counts.items()))) in line and line.endswith(str(case.golden.value[:3]))
 
 
 def test_readme_shows_the_python_example() -> None:
@@ -27,7 +43,7 @@ def test_readme_shows_the_python_example() -> None:
     assert blocks == [(VECTORS / "examples/read.py").read_text()]
 
 
-def test_c_example_reads_every_case(tmp_path: Path) -> None:
+def test_c_example_reads_every_case(file: Path, tmp_path: Path) -> None:
     compiler = shutil.which("h5cc")
     if compiler is None:
         pytest.skip("no HDF5 C compiler wrapper (h5cc of libhdf5-dev) on this machine")
@@ -42,7 +58,7 @@ def test_c_example_reads_every_case(tmp_path: Path) -> None:
         check=False,
     )
     assert built.returncode == 0, built.stderr
-    done = subprocess.run([program, FILE], capture_output=True, text=True, check=True)
+    done = subprocess.run([program, file], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     cases = read_vectors(FILE).cases
     assert len(lines) == len(cases)

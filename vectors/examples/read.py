@@ -4,8 +4,7 @@ import h5py
 
 with h5py.File(sys.argv[1]) as file:
     operator = file.attrs["operator"]
-    operands = {name: data[...] for name, data in file["operands"].items()}
-    golden = file["golden"][...]
+    operands, golden = file["operands"], file["golden"]
     for case in file["cases"]:
         parts = {}
         for name, data in operands.items():
