@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_command_line import cases_of
 from tests.test_third_operator import install_example
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -233,6 +234,13 @@ def test_both_readmes_are_in_step() -> None:
         {t for t in re.findall(r"\]\(([^)]+)\)", text) if not t.startswith("README")} for text in (english, chinese)
     ]
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
+def test_the_readmes_count_the_cases_that_there_are(name: str) -> None:
+    count = f"{cases_of('core'):,}"
+    told = re.findall(r"(\d,\d{3}) (?:cases|个用例)", (ROOT / name).read_text(encoding="utf-8"))
+    assert len(told) == 2 and set(told) == {count}
 
 
 def test_every_command_of_the_tool_is_in_the_readme() -> None:
