@@ -6,7 +6,6 @@ import functools
 import itertools
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -446,33 +445,6 @@ def test_inverses(modulus: int, values: list[int]) -> None:
     prime = [v for v in values if math.gcd(v, modulus) == 1] or [1]
     found = hard.inverse(np.array(prime, np.int64), modulus).tolist()
     assert found == [pow(v, -1, modulus) if modulus > 1 else 0 for v in prime]
-
-
-@BOTH
-def test_candidates_that_decide_nothing_are_not_taken(fmt: Format) -> None:
-    s, n = fmt.typed(0.1), 60
-    a, b = (samplers.log_uniform(Stream(name), fmt, 6000, -3, 1) for name in "ab")
-    whole = hard.distinguishing(fmt, s, [(a, b)], n)
-    taken = []
-
-    def blocks() -> Iterator[tuple[Array, Array]]:
-        for at in range(0, 6000, 100):
-            taken.append(at)
-            yield a[at : at + 100], b[at : at + 100]
-
-    assert [v.tobytes() for v in hard.distinguishing(fmt, s, blocks(), n)] == [v.tobytes() for v in whole]
-    assert len(whole[0]) == n and len(taken) < 30
-
-
-@BOTH
-def test_powers_of_two_distinguish_nothing(fmt: Format) -> None:
-    """What order_distinguishing says without looking."""
-    for beta in (0.25, 1.0):
-        a, b = (
-            samplers.log_uniform(Stream(name), fmt, 20_000, *ends) for name, ends in (("a", (-10, -2)), ("b", (-3, 4)))
-        )
-        assert [len(v) for v in hard.distinguishing(fmt, beta, [(a, b)], 10)] == [0, 0]
-        assert len(smoothl1lossgrad.order_distinguishing(Stream("c"), fmt, beta, 10).dy) == 0
 
 
 # Randomness and arithmetic that are the same everywhere
