@@ -12,7 +12,10 @@ from generators import hard
 from generators.samplers import specials
 from generators.stream import Stream
 from golden import tally
+from golden.case import Case
 from golden.formats import FORMATS, FP16, FP32, Array, Format
+from golden.judge import exact_ulp
+from golden.judge import judge as judge_case
 from golden.operator import Arithmetic
 from runners import native
 from runners.blocks import BINS, BlockTally, full, numpy_tally, upper_edge
@@ -140,20 +143,89 @@ def test_hard_cases_and_their_neighbours_give_the_same_tally(fmt: Format) -> Non
 
 @BOTH
 def test_results_at_the_edge_of_the_legal_interval_give_the_same_tally(fmt: Format) -> None:
-    """The C code's cheap bounds must hand back exactly where they cannot tell: step through the edge itself."""
+    """The C code's cheap bounds must leave to others exactly where they cannot tell: step through the edge itself."""
     rng = np.random.default_rng(3)
-    op = dense("smoothl1lossgrad")
-    for beta in (0.1, 0.5):
-        b = fmt.typed(beta)
-        call = smooth(fmt, b, near(fmt, rng, 1), near(fmt, rng, b / 2), near(fmt, rng, b / 9))
+    tiny = nll(fmt, "mean", near(fmt, rng, fmt.smallest_normal), near(fmt, rng, 1), 0.3)  # results below N
+    small = smooth(fmt, 1000.0, near(fmt, rng, 1000), near(fmt, rng, 100 * fmt.smallest_normal), near(fmt, rng, 1e-30))
+    calls = [*worked(fmt, rng, POINTS), ("nlllossgrad", tiny), ("smoothl1lossgrad", small)]
+    for name, call in calls:
+        op = dense(name)
         golden = op.oracle(fmt, *call)
         slack = op.slack(fmt, *call, np.arange(POINTS), False)
-        exact = golden.value.astype(float) + golden.residual * fmt.ulp_of(np.abs(golden.value.astype(float)))
+        exact = exact_ulp(fmt, golden)[0]
         for part in (slack.formula, slack.legal):
             for side in (-1, 1):
                 edge = fmt.bits(fmt.cast(exact + side * part)).astype(np.int64)
                 for step in (-1, 0, 1):
-                    assert_same("smoothl1lossgrad", fmt, call, fmt.from_bits((edge + step).astype(fmt.bits_dtype)))
+                    assert_same(name, fmt, call, fmt.from_bits((edge + step).astype(fmt.bits_dtype)))
+
+
+def worked(fmt: Format, rng: np.random.Generator, n: int) -> list[tuple[str, Call]]:
+    """Calls with ordinary operands, and an exact divisor, a rounded one and none."""
+    found: list[tuple[str, Call]] = []
+    for beta in (0.1, 0.5):
+        b = fmt.typed(beta)
+        call = smooth(fmt, b, near(fmt, rng, 1, n), near(fmt, rng, b, n), near(fmt, rng, b / 3, n))
+        found.append(("smoothl1lossgrad", call))
+    for reduction, total in (("mean", 3.7), ("mean", -2.0), ("none", 1.0)):
+        found.append(("nlllossgrad", nll(fmt, reduction, near(fmt, rng, 1, n), near(fmt, rng, 1, n), total)))
+    return found
+
+
+#: Ends of vectors, of what is counted together, of the C code's blocks and of their parts.
+EDGES = (0, 1, 7, 8, 15, 16, 31, 32, 63, 64, 255, 256, 511, 512, 1023, 1024, 2046, 2047, 2048, 4095, 4096, 4097, 4098)
+
+
+@BOTH
+@pytest.mark.parametrize("flush", [False, True], ids=["preserve", "flush"])
+def test_any_number_of_elements_to_grade_gives_the_same_tally(fmt: Format, flush: bool) -> None:
+    """None, a few (counted one by one), many (counted in vectors) and all, at the ends of everything."""
+    rng = np.random.default_rng(8)
+    union = BlockTally()
+    for name, call in worked(fmt, rng, POINTS):
+        golden = fmt.bits(dense(name).oracle(fmt, *call).value)
+        everything = rng.permutation(POINTS)
+        chosen = [np.array(EDGES), np.arange(POINTS), *(everything[:n] for n in (0, 1, 2, 31, 32, 33, 500, 3000))]
+        for which in [*([e] for e in EDGES), *chosen]:
+            for step in (1, -1, 2, -3):
+                bits = golden.copy()
+                bits[which] += np.array(step).astype(fmt.bits_dtype)
+                found = assert_same(name, fmt, call, fmt.from_bits(bits), flush)
+                assert found.misrounded == len(which)
+                union.add(found)
+    for grade in ("faithful", "formula", "legal", "failures"):
+        assert getattr(union, grade) > 0, grade
+
+
+@BOTH
+def test_every_grade_is_the_one_of_the_judge(fmt: Format) -> None:
+    """Element by element, so that two wrong grades cannot make up for each other."""
+    rng, n = np.random.default_rng(9), 300
+    names = ("faithful", "formula", "legal", "failures")
+    for name, call in worked(fmt, rng, n):
+        golden = dense(name).oracle(fmt, *call)
+        output = fmt.from_bits(fmt.bits(golden.value) + rng.integers(-2, 3, n).astype(fmt.bits_dtype))
+        case = Case("", dense(name), fmt.name, "required", "sweep", (), dict(call[0]), call[1], golden)
+        grades = dict(zip(*(v.tolist() for v in judge_case(case, output, False)[:3:2]), strict=True))
+        for i in range(n):
+            one = {k: v if k == "total_weight" else v[i : i + 1] for k, v in call[1].items()}
+            scalars = {k: 1 if k in ("length", "batch") else v for k, v in call[0].items()}
+            found = judge().tally(dense(name), fmt, scalars, one, output[i : i + 1].copy(), False)
+            wanted = {grade: int(grades.get(i, 0) == code) for code, grade in enumerate(names, 1)}
+            assert {grade: getattr(found, grade) for grade in names} == wanted, i
+
+
+@BOTH
+def test_results_beside_overflow_give_the_same_tally(fmt: Format) -> None:
+    total = fmt.bits(np.array([3.0], fmt.dtype))[0]
+    w = fmt.from_bits((int(total) + np.arange(-40, 41)).astype(fmt.bits_dtype))
+    g = fmt.cast(np.full(w.size, fmt.largest) * np.where(np.arange(w.size) % 3, 1, -1))
+    call = nll(fmt, "mean", g, w, 3.0)
+    golden = fmt.bits(dense("nlllossgrad").oracle(fmt, *call).value).astype(np.int64)
+    found = BlockTally()
+    for step in range(-4, 2):
+        found.add(assert_same("nlllossgrad", fmt, call, fmt.from_bits((golden + step).astype(fmt.bits_dtype))))
+    assert found.infinity > 0 and found.overflow > 0 and found.legal > 0
 
 
 def test_constant_operands_and_every_length_give_the_same_tally() -> None:
@@ -231,12 +303,14 @@ def test_without_a_compiler_there_is_no_native_judge(monkeypatch: pytest.MonkeyP
     assert native.load.__wrapped__() is None
 
 
-@pytest.mark.parametrize("flags", [("-march=x86-64",), ()], ids=["baseline", "default"])
+@pytest.mark.parametrize("flags", [("-march=x86-64",), ("-march=x86-64-v3",), ()], ids=["sse2", "avx2", "default"])
 def test_portable_builds_give_the_same_tally(
     flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     if flags and os.uname().machine != "x86_64":
         pytest.skip("an x86-64 flag")
+    if "-v3" in "".join(flags) and b" avx2 " not in native._processor():
+        pytest.skip("needs a processor with AVX2")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(native, "TUNINGS", (flags,))
     portable = native.load.__wrapped__()

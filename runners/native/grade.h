@@ -2,7 +2,7 @@
 #ifndef GRADE_H
 #define GRADE_H
 
-#include "eight.h"
+#include "lanes.h"
 
 /* Factors of y and the roundings of `a`, for elements that are to be graded. */
 typedef struct {
@@ -10,7 +10,7 @@ typedef struct {
     int before, saturated;
 } factors;
 
-inline_always factors factors_of(const scratch *s, int i, const golden_job *job, format f, int smooth)
+inline_always factors factors_of(const picked *s, int i, const golden_job *job, format f, int smooth)
 {
     const double x = (double)s->first[i], y = (double)s->second[i];
     if (!smooth)
@@ -61,11 +61,22 @@ static double needed(double along, double y, format f)
     return along < 0 ? fmax(-above - y, y + below) : fmax(below - y, y - above);
 }
 
-/* Decide one element to the end; 0: cannot be settled here, and counts nowhere yet. */
-static int decide(const scratch *s, int i, const golden_job *job, golden_tally *t, format f)
+/* y in double, as the vector loops have it. */
+static double value_of(const picked *s, int i, const golden_job *job)
 {
-    const element e = compare(s->q[i], s->got[i], f);
-    const int flip = !!signbit(s->q[i]) != !!signbit(s->got[i]);
+    const double x = (double)s->first[i], y = (double)s->second[i];
+    if (!job->smooth)
+        return -(x * y / job->divisor);
+    const double d = y - (double)s->third[i], beta = job->divisor;
+    return (d > beta ? beta : d < -beta ? -beta : d) * x / beta;
+}
+
+/* Decide one element to the end; 0: cannot be settled here, and counts nowhere yet. */
+static int decide(const picked *s, int i, const golden_job *job, golden_tally *t, format f)
+{
+    const double q = value_of(s, i, job);
+    const element e = compare(q, s->got[i], f);
+    const int flip = !!signbit(q) != !!signbit(s->got[i]);
     const double along = flip ? -e.got : e.got, distance = fabs(s->error[i]);
     const factors k = factors_of(s, i, job, f, job->smooth);
     double least[2] = {0, 0}, most[2] = {0, 0};
@@ -102,14 +113,15 @@ static int decide(const scratch *s, int i, const golden_job *job, golden_tally *
 }
 
 /* fp32 SmoothL1: the double evaluation is exact, so that an apparent tie is one (proof 3). */
-static int is_exact(const scratch *s, int i, const golden_job *job)
+static int is_exact(const picked *s, int i, const golden_job *job)
 {
     const double y = (double)s->second[i], z = (double)s->third[i], beta = job->divisor;
     const double d = y - z, back = d - y, lost = (y - (d - back)) + (-z - back);
     const double c = d > beta ? beta : d < -beta ? -beta : d;
     const double product = c * (double)s->first[i];
     const int saturated = fabs(c) == beta;
-    return (saturated || lost == 0) && fma(c, (double)s->first[i], -product) == 0 && fma(s->q[i], beta, -product) == 0;
+    const int products = fma(c, (double)s->first[i], -product) == 0 && fma(product / beta, beta, -product) == 0;
+    return (saturated || lost == 0) && products;
 }
 
 #endif

@@ -3,8 +3,11 @@
  * Computes y = a * b / s in double for SmoothL1LossGrad (a = clamp(x1 - x2), b = dy, s = beta) and NLLLossGrad (a = w,
  * b = g, s = total_weight or 1, negated), element by element, and tallies what runners/blocks.py tallies, bit for bit.
  * What it cannot settle beyond doubt it does not count: it returns the element's index, and NumPy's path settles it.
- * Written with the compilers' vector extension (eight.h): correct without -march, fast with it. Must not be
+ * Written with the compilers' vector extension (vectors.h): correct without -march, fast with it. Must not be
  * compiled with -ffast-math, and needs round to nearest and subnormals as the standard has them.
+ *
+ * A block passes through three stages, each of which handles what the one before left, side by side: screen() settles
+ * what has golden's bits, accept() what is misrounded within simple bounds, examine() and settle() the rest.
  *
  * Proofs. p is the format's precision, "ulp" the spacing 2^(max(floor(log2 y), emin) - p + 1) at y, all in double.
  *
@@ -26,11 +29,12 @@
  *    slack * (1 - 2^-40) - 2^-22 ulp >= need proves the result legal, slack * (1 + 2^-40) + 2^-22 ulp < need proves
  *    that it is not, and anything between is handed back. The conditions "an intermediate is below N (1 + u)^3" are
  *    evaluated with thresholds moved by 2^-40 either way.
- * 5. The quick test in accept() uses a smaller slack (no absolute terms but the documented one) and smaller half
- *    spacings (m- <= result - ulp/2 above y, m+ >= result + ulp/2 in y's binade, m+ >= result below it): sufficient.
+ * 5 and 6: accept.h, screen.h.
  */
-#include "eight.h"
+#include "accept.h"
 #include "grade.h"
+#include "lanes.h"
+#include "screen.h"
 
 /* Numbers of a block as floats; exact for both formats. */
 static void widen(float *to, const void *from, int64_t at, int64_t stride, int n, int fp32)
@@ -46,7 +50,7 @@ static void widen(float *to, const void *from, int64_t at, int64_t stride, int n
     }
     const uint16_t *source = (const uint16_t *)from + at * stride;
     int i = 0;
-#if defined(__AVX512F__)
+#if defined(AVX512)
     if (stride)
         for (; i + 16 <= n; i += 16)
             _mm512_storeu_ps(to + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(source + i))));
@@ -64,178 +68,59 @@ static void widen(float *to, const void *from, int64_t at, int64_t stride, int n
     }
 }
 
-inline_always double quotient(double product, double divisor, double reciprocal)
+/* What is left: value, rounding and comparison of anything; what needs more is noted for settle(). */
+static NOINLINE int examine(picked *s, const golden_job *job, golden_tally *t)
 {
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-    const double q0 = product * reciprocal;
-    const double q1 = __builtin_fma(__builtin_fma(-q0, divisor, product), reciprocal, q0);
-    const double magnitude = fabs(q0);
-    return ((magnitude > 0) & (magnitude < INFINITY)) ? q1 : q0; /* proof 2 */
-#else
-    (void)reciprocal;
-    return product / divisor;
-#endif
-}
-
-static NOINLINE void smooth_values(scratch *restrict s, int n, double beta)
-{
-    const double reciprocal = 1.0 / beta;
-    for (int i = 0; i < n; i++) {
-        const double d = (double)s->second[i] - (double)s->third[i];
-        double c = d > beta ? beta : d; /* NaN fails both comparisons and stays */
-        c = c < -beta ? -beta : c;
-        s->q[i] = quotient(c * (double)s->first[i], beta, reciprocal);
-    }
-}
-
-static NOINLINE void product_values(scratch *restrict s, int n, double divisor, int divide)
-{
-    if (!divide) {
-        for (int i = 0; i < n; i++)
-            s->q[i] = -((double)s->first[i] * (double)s->second[i]);
-        return;
-    }
-    const double reciprocal = 1.0 / divisor;
-    for (int i = 0; i < n; i++)
-        s->q[i] = -quotient((double)s->first[i] * (double)s->second[i], divisor, reciprocal);
-}
-
-/* First look at a block: settles what has golden's bits. Returns what is left. */
-inline_always int look(scratch *restrict s, int n, int fp32, int ziv)
-{
-    const format f = format_of(fp32);
-    const floats absent = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
-    uint32_t grades = 0, others = 0, doubts = 0;
-    for (int i = 0; i < n; i += LANES) {
-        const doubles q = *(doubles *)(s->q + i), output = CONVERT(*(floats *)(s->got + i), doubles);
-        const elements e = compare_eight(q, output, f);
-        const words sign = (words)q & ((uint64_t)1 << 63);
-        const floats error = CONVERT((doubles)((words)e.held ^ sign ^ ((uint64_t)1 << 63)), floats);
-        const uint32_t differs = DIFFER(output, (words)e.golden | sign), nothing = EQUAL(e.magnitude, splat(0));
-        uint32_t near = ziv ? AT_MOST(magnitude_of(magnitude_of(e.residual) - 0.5), splat(0x1p-25)) : 0;
-        uint32_t grade = 0, special = 0, zero_sign = 0, none = nothing;
-        if (differs | near) { /* most often all eight have golden's bits */
-            const uint32_t q_nan = IS_NAN(q), got_nan = IS_NAN(output), flip = NEGATIVE((words)q ^ (words)output);
-            const uint32_t same = EQUAL(e.got, e.golden) & ~(q_nan | got_nan), zero = EQUAL(e.golden, splat(0));
-            const uint32_t real = LESS(e.golden, splat(f.over)) & ~(q_nan | nothing), gradable = real & ~got_nan;
-            const uint32_t agrees = (same & (~flip | zero)) | (q_nan & got_nan);
+    const format f = format_of(job->fp32);
+    const double divisor = job->smooth ? job->divisor : -job->divisor;
+    const floats absent = (floats){} + NAN;
+    uint32_t left = 0;
+    for (int i = 0; i < s->n; i += LANES) {
+        const uint32_t inside = s->n - i < LANES ? (1u << (s->n - i)) - 1 : ALL;
+        const doubles x = load(s->first + i), y = load(s->second + i), output = load(s->got + i);
+        const doubles product = x * (job->smooth ? clamp(y - load(s->third + i), divisor) : y);
+        const doubles rough = product * splat(1.0 / divisor), size = magnitude_of(rough);
+        const longs usual = (size > 0) & (size < INFINITY); /* otherwise proof 2 does not hold, and this is right */
+        const doubles q = choose(usual, quotients(product, divisor, job->is_power), rough);
+        const elements e = compare_lanes(q, output, f);
+        const words sign = (words)q & SIGN;
+        const uint32_t q_nan = IS_NAN(q), got_nan = IS_NAN(output), flip = NEGATIVE((words)q ^ (words)output);
+        const uint32_t same = EQUAL(e.got, e.golden) & ~(q_nan | got_nan), zero = EQUAL(e.golden, splat(0));
+        const uint32_t real = LESS(e.golden, splat(f.over)) & ~(q_nan | EQUAL(e.magnitude, splat(0)));
+        const uint32_t agrees = (same & (~flip | zero)) | (q_nan & got_nan);
+        uint32_t near = 0;
+        if (job->smooth && job->fp32) { /* proof 3 */
+            near = AT_MOST(magnitude_of(magnitude_of(e.residual) - 0.5), splat(0x1p-25)) & inside;
             near &= LESS(e.magnitude, splat(f.large));
-            grade = ~agrees & gradable & ~near & 255;
-            special = ~agrees & ~gradable & ~near & 255;
-            zero_sign = agrees & same & flip & zero & ~near;
-            none = ~(agrees & real & ~near) & 255;
+            for (uint32_t rest = near; rest; rest &= rest - 1)
+                if (is_exact(s, i + __builtin_ctz(rest), job))
+                    near &= ~(rest & -rest);
         }
-        *(floats *)(s->error + i) = error;
-        if (none)
-            store_some(s->error + i, absent, none);
+        const uint32_t certain = inside & ~near, grade = ~agrees & real & ~got_nan & certain;
+        const uint32_t special = ~agrees & ~(real & ~got_nan) & certain;
+        const uint32_t zero_sign = agrees & same & flip & zero & certain;
+
+        const doubles along = (doubles)((words)e.got | (((words)q ^ (words)output) & SIGN));
+        const doubles error = (along - (e.golden + as_floats(e.held) * e.ulp)) * e.inverse;
+        const doubles distance = least_of(magnitude_of(error), splat(0x1p127));
+        *(floats *)(s->error + i) = CONVERT((doubles)((words)e.held ^ sign ^ SIGN), floats);
+        store_some(s->error + i, absent, ~(agrees & real & certain) & ALL);
+        store_some(s->error + i, CONVERT((doubles)((words)distance | (((words)error ^ sign) & SIGN)), floats), grade);
         s->grade[i / LANES] = (uint8_t)grade;
         s->special[i / LANES] = (uint8_t)special;
         s->zero_sign[i / LANES] = (uint8_t)zero_sign;
         s->unsure[i / LANES] = (uint8_t)near;
-        grades |= grade;
-        others |= special | zero_sign;
-        doubts |= near;
+        left |= grade | special | zero_sign | near;
+        t->misrounded += __builtin_popcount(grade);
     }
-    return (grades ? GRADE : 0) | (others ? OTHER : 0) | (doubts ? UNSURE : 0);
-}
-
-/* The variants, each a loop of its own: compilers vectorise them better apart. */
-static NOINLINE int look_fp16(scratch *restrict s, int n)
-{
-    return look(s, n, 0, 0);
-}
-
-static NOINLINE int look_fp32(scratch *restrict s, int n)
-{
-    return look(s, n, 1, 0);
-}
-
-static NOINLINE int look_ziv(scratch *restrict s, int n)
-{
-    return look(s, n, 1, 1);
-}
-
-/* Error and quick test (proof 5) of the elements to grade; those that it accepts are done. Tells if any is left. */
-inline_always int accept(scratch *restrict s, int n, const golden_job *job, golden_tally *t, int fp32, int smooth)
-{
-    const format f = format_of(fp32);
-    const double threshold = job->scales_exactly ? 0 : job->small * job->divisor * (1 - 0x1p-40), beta = job->divisor;
-    const doubles step = splat(job->step), none = splat(job->documented[0]), one = splat(job->documented[1]);
-    int64_t graded = 0, faithful = 0, formula = 0, zero = 0, overflow = 0;
-    uint32_t left = 0;
-    for (int i = 0; i < n; i += LANES) {
-        const uint32_t wanted = s->grade[i / LANES];
-        if (!wanted)
-            continue;
-        const doubles q = *(doubles *)(s->q + i), output = CONVERT(*(floats *)(s->got + i), doubles);
-        const doubles x = CONVERT(*(floats *)(s->first + i), doubles), y = CONVERT(*(floats *)(s->second + i), doubles);
-        const elements e = compare_eight(q, output, f);
-        const doubles along = (doubles)((words)e.got | (((words)q ^ (words)output) & ((uint64_t)1 << 63)));
-        const doubles residual = CONVERT(CONVERT(e.held, floats), doubles);
-        const doubles error = (along - (e.golden + residual * e.ulp)) * e.inverse, distance = magnitude_of(error);
-        doubles a = magnitude_of(y), size = a, z = {}, d = {};
-        uint32_t inside = wanted;
-        if (smooth) {
-            z = CONVERT(*(floats *)(s->third + i), doubles);
-            d = y - z;
-            size = magnitude_of(d);
-            inside &= LESS(size, splat(beta)); /* no slack for ±dy in the documented order */
-            a = least_of(size, splat(beta));
-        }
-        const doubles absolute = (doubles)((longs)(step * magnitude_of(x)) & (a < threshold));
-        const doubles base = (doubles)((words)e.magnitude & EXPONENT);
-        const doubles half = (doubles)((longs)splat(0.5) & (along >= base));
-        const doubles need = distance - half + 0x1p-22, scale = e.inverse * (1 - 0x1p-40);
-        uint32_t within = AT_MOST(need, (e.magnitude * none + absolute) * scale) & inside;
-        if (smooth && inside & ~within) { /* a rounded difference allows more */
-            const doubles back = d - y, lost = (y - (d - back)) + (-z - back);
-            const uint32_t exact = EQUAL(lost, splat(0)) & EQUAL(compare_eight(d, output, f).golden, size);
-            within |= AT_MOST(need, (e.magnitude * one + absolute) * scale) & inside & ~exact;
-        }
-        const uint32_t below = LESS(distance, splat(1));
-        const words sign = ((words)error ^ (words)q) & ((uint64_t)1 << 63);
-        store_some(s->error + i, CONVERT((doubles)((words)least_of(distance, splat(0x1p127)) | sign), floats), wanted);
-        s->grade[i / LANES] = (uint8_t)(wanted & ~within);
-        left |= wanted & ~within;
-        graded += __builtin_popcount(wanted);
-        faithful += __builtin_popcount(within & below);
-        formula += __builtin_popcount(within & ~below);
-        zero += __builtin_popcount(within & EQUAL(e.got, splat(0)));
-        overflow += __builtin_popcount(within & EQUAL(e.got, splat(f.over)));
-    }
-    t->misrounded += graded;
-    t->faithful += faithful;
-    t->formula += formula;
-    t->zero += zero;
-    t->overflow += overflow;
     return left != 0;
 }
 
-static NOINLINE int accept_fp16_smooth(scratch *restrict s, int n, const golden_job *job, golden_tally *t)
-{
-    return accept(s, n, job, t, 0, 1);
-}
-
-static NOINLINE int accept_fp16_product(scratch *restrict s, int n, const golden_job *job, golden_tally *t)
-{
-    return accept(s, n, job, t, 0, 0);
-}
-
-static NOINLINE int accept_fp32_smooth(scratch *restrict s, int n, const golden_job *job, golden_tally *t)
-{
-    return accept(s, n, job, t, 1, 1);
-}
-
-static NOINLINE int accept_fp32_product(scratch *restrict s, int n, const golden_job *job, golden_tally *t)
-{
-    return accept(s, n, job, t, 1, 0);
-}
-
 /* Settle one element that the loops left over. Returns whether it fails; it is handed back with error NaN. */
-static int settle(scratch *s, int i, int64_t at, const golden_job *job, golden_tally *t, uint32_t *back)
+static int settle(picked *s, int i, int64_t at, const golden_job *job, golden_tally *t, uint32_t *back)
 {
     const format f = format_of(job->fp32);
-    const double q = s->q[i];
+    const double q = value_of(s, i, job);
     const float output = s->got[i];
     const element e = compare(q, output, f);
     const int vector = i / LANES, lane = i % LANES;
@@ -265,167 +150,161 @@ static int settle(scratch *s, int i, int64_t at, const golden_job *job, golden_t
         }
     }
     s->error[i] = NAN;
-    back[t->handed_back++] = (uint32_t)(at + i);
+    back[t->handed_back++] = (uint32_t)(at + s->index[i]);
     return 0;
 }
 
-static NOINLINE void leftovers(scratch *s, int n, int64_t at, const golden_job *job, golden_tally *t, uint32_t *back)
+static NOINLINE void settle_rest(picked *s, int64_t at, const golden_job *job, golden_tally *t, uint32_t *back)
 {
-    for (int v = 0; v < n / LANES; v++)
+    for (int v = 0; v * LANES < s->n; v++)
         for (uint32_t left = s->grade[v] | s->special[v] | s->zero_sign[v] | s->unsure[v]; left; left &= left - 1) {
             const int i = v * LANES + __builtin_ctz(left);
             if (settle(s, i, at, job, t, back) && t->first_failure < 0)
-                t->first_failure = at + i;
+                t->first_failure = at + s->index[i];
         }
 }
 
-#define EIGHT 0x41000000 /* 8.0f */
-#define FOUR 0x40800000
+#define HALF 0x3f000000 /* 0.5f */
+#define TWO 0x40000000
+#define FINE 64 /* bins below two ulp, counted in vectors */
+#define FEW 32
 
-/* Bin and sums of an element whose neighbourhood has errors from 8 ulp on. */
-inline_always void count_one(scratch *restrict s, int i, int32_t word, int64_t *total, int64_t *negative)
+/* Bin and sums of an element with any error; 0 if it has none. */
+static int count_one(float error, golden_tally *t)
 {
-    const int32_t size = word & 0x7fffffff;
-    s->bin[i] = 255;
-    if (size > 0x7f800000)
-        return;
-    const float distance = float_of((uint32_t)size);
-    s->bin[i] = (uint8_t)(distance < 4 ? (int32_t)(distance * 32) : (size >> 23) - 127 - 2 + 128);
+    const float distance = fabsf(error);
+    if (distance != distance)
+        return 0;
+    const int octave = (int)(fbits_of(distance) >> 23) - 127;
     const double units = (double)(distance < 65536.0f ? distance : 65536.0f) * 0x1p22;
     const int64_t whole = (int64_t)((units + 0x1p52) - 0x1p52);
-    *total += whole;
-    *negative += word < 0 ? whole : 0;
+    t->histogram[distance < 4 ? (int)(distance * 32) : 128 + octave - 2]++;
+    t->measured++;
+    t->total += whole;
+    t->bias += error < 0 ? -whole : whole;
+    return 1;
 }
 
-/* Histogram bins, sums and maximum of a block's errors. Sums are of whole 2^-22 ulp: any order gives the same. */
-static NOINLINE void count(scratch *restrict s, int n, int64_t at, golden_tally *t, uint32_t table[8][BINS])
+/* Bins, sums and maximum of the picked elements' errors, most of which are from 0.5 to 2 ulp. */
+static NOINLINE void count(picked *s, int64_t at, golden_tally *t, words table[FINE])
 {
-    int64_t measured = 0, total = 0, negative = 0;
-    ints top = {};
-    for (int start = 0; start < n; start += 32 * LANES) {
-        ints sum = {}, minus = {}, present = {}; /* 32 times 8 * 2^22 fits into a lane */
-        const int stop = start + 32 * LANES < n ? start + 32 * LANES : n;
-        for (int i = start; i < stop; i += LANES) {
-            const ints word = *(ints *)(s->error + i), size = word & 0x7fffffff;
-            const ints is = size <= 0x7f800000, bits = size & is;
-            const ints larger = bits > top;
-            top = (bits & larger) | (top & ~larger);
-            present -= is;
-            if (any_of(bits >= EIGHT)) {
-                for (int j = 0; j < LANES; j++)
-                    count_one(s, i + j, word[j], &total, &negative);
+    wide_ints top = {}, total = {}, negative = {}, present = {};
+    const int chunks = (s->n + CHUNK - 1) / CHUNK;
+    if (s->n < FEW) {
+        for (int i = 0; i < s->n; i++)
+            if (count_one(s->error[i], t))
+                note_largest(t, fabsf(s->error[i]), at + s->index[i]);
+        return;
+    }
+    for (int i = s->n; i < chunks * CHUNK; i++)
+        s->error[i] = NAN;
+    for (int i = 0; i < chunks * CHUNK; i += CHUNK) {
+        wide_ints bins = {};
+        for (int part = 0; part < CHUNK; part += WIDE) {
+            const wide_ints word = (wide_ints)*(const wide_floats *)(s->error + i + part), size = word & 0x7fffffff;
+            const wide_ints is = size <= 0x7f800000, bits = size & is;
+            top = most_of_ints(top, bits);
+            const wide_ints outside = (wide_ints)((wide_words)(size - HALF) >= (uint32_t)(TWO - HALF));
+            if (packed(LANES_SET(outside & is))) {
+                for (int j = 0; j < WIDE; j++)
+                    count_one(s->error[i + part + j], t);
+                bins |= ((wide_ints){} + 255) << part / WIDE * 8;
                 continue;
             }
-            const floats distance = (floats)bits, scaled = distance * 0x1p22f;
-            /* From 2^23 on floats are whole; below, adding 2^23 rounds to whole ones. */
-            const ints small = scaled < 0x1p23f;
-            const floats rounded = (scaled + 0x1p23f) - 0x1p23f;
-            const ints units = CONVERT((floats)((small & (ints)rounded) | (~small & (ints)scaled)), ints);
-            const ints fine = distance < 4.0f;
-            const floats limited = (floats)((fine & bits) | (~fine & FOUR)); /* 4 to 8 ulp is the bin after 4 * 32 */
-            *(chars *)(s->bin + i) = CONVERT(CONVERT(limited * 32.0f, ints) | (~is & 255), chars);
-            sum += units;
-            minus += units & (word >> 31);
+            const wide_floats distance = (wide_floats)bits;
+            const wide_ints units = (wide_ints)(distance * 0x1p22f + 0x1p23f) - 0x4b000000; /* rounded, ties to even */
+            bins |= (CONVERT(distance * 32.0f, wide_ints) | (~is & 255)) << part / WIDE * 8;
+            total += units;
+            negative += units & word >> 31;
+            present -= is;
         }
-        for (int j = 0; j < LANES; j++) {
-            measured += present[j];
-            total += sum[j];
-            negative += minus[j];
-        }
+        s->bin[i / CHUNK] = bins;
     }
-    uint32_t largest = 0;
-    for (int j = 0; j < LANES; j++)
-        largest = (uint32_t)top[j] > largest ? (uint32_t)top[j] : largest;
-    t->measured += measured;
-    t->total += total;
-    t->bias += total - 2 * negative;
-    if (largest > fbits_of(t->largest)) {
-        t->largest = float_of(largest);
-        for (int i = 0; i < n; i++)
-            if ((fbits_of(s->error[i]) & 0x7fffffffu) == largest) {
-                t->worst = at + i;
+    for (int first = 16; first < FINE; first += 16)
+        count_bins(s->bin, chunks, first, table + first);
+    int32_t largest = 0;
+    for (int j = 0; j < WIDE; j++) {
+        t->total += total[j];
+        t->bias += total[j] - 2 * negative[j];
+        t->measured += present[j];
+        largest = top[j] > largest ? top[j] : largest;
+    }
+    if ((uint32_t)largest >= fbits_of(t->largest))
+        for (int i = 0; i < s->n; i++)
+            if ((fbits_of(s->error[i]) & 0x7fffffffu) == (uint32_t)largest) {
+                note_largest(t, float_of((uint32_t)largest), at + s->index[i]);
                 break;
             }
-    }
-    int i = 0;
-    for (; i + 8 <= n; i += 8) {
-        uint64_t eight;
-        memcpy(&eight, s->bin + i, 8);
-        for (int j = 0; j < 8; j++)
-            table[j][eight >> 8 * j & 255]++;
-    }
-    for (; i < n; i++)
-        table[0][s->bin[i]]++;
 }
 
-/* Ziv's test doubts exact ties too, which structured inputs are full of: settle those. */
-static NOINLINE int settle_ties(scratch *s, int n, int seen, const golden_job *job)
+inline_always void gather(float *restrict to, const float *restrict from, const picked *s)
 {
-    uint8_t unsure[BLOCK / LANES];
-    int doubtful = 0, settled = 0;
-    for (int v = 0; v < n / LANES; v++) {
-        unsure[v] = 0;
-        for (uint32_t left = s->unsure[v]; left; left &= left - 1) {
-            const int lane = __builtin_ctz(left), exact = is_exact(s, v * LANES + lane, job);
-            unsure[v] |= (uint8_t)(!exact << lane);
-            doubtful += !exact;
-            settled += exact;
-        }
+    for (int i = 0; i < s->n; i++)
+        to[i] = from[s->index[i]];
+    for (int i = s->n; i % LANES; i++)
+        to[i] = 0;
+}
+
+/* Copy the listed elements side by side, and zeros behind them up to a whole vector. */
+static NOINLINE void pick(picked *s, const block *b, int smooth)
+{
+    gather(s->first, b->first, s);
+    gather(s->second, b->second, s);
+    if (smooth)
+        gather(s->third, b->third, s);
+    gather(s->got, b->got, s);
+}
+
+/* Errors of a block, its operands as floats: in place where they are that already, else in `room`. */
+static block prepare(float (*room)[BLOCK], float *error, int64_t at, int n, const golden_job *job, errors_of measure)
+{
+    const void *const from[4] = {job->first, job->second, job->third, job->output};
+    const int64_t strides[4] = {job->stride_first, job->stride_second, job->stride_third, 1};
+    const float *placed[4];
+    for (int k = 0; k < 4; k++)
+        placed[k] = job->fp32 && strides[k] && n == BLOCK ? (const float *)from[k] + at : room[k];
+    const block b = {placed[0], placed[1], placed[2], placed[3]};
+    for (int start = 0; start < n; start += PART) { /* in parts: loading overlaps with computing */
+        const int stop = start + PART < n ? start + PART : n;
+        int i = stop;
+        for (int k = 0; k < 4; k++)
+            if (placed[k] == room[k] && from[k] && (strides[k] || at == 0))
+                widen(room[k] + start, from[k], at + start, strides[k], stop - start, job->fp32);
+        for (; i % CHUNK; i++)
+            room[0][i] = room[1][i] = room[2][i] = room[3][i] = 0;
+        measure(error, &b, start, i, job);
     }
-    if (settled == 0)
-        return seen;
-    seen = look_fp32(s, n);
-    for (int v = 0; v < n / LANES && doubtful; v++) {
-        s->unsure[v] = unsure[v];
-        s->grade[v] &= (uint8_t)~unsure[v];
-        s->special[v] &= (uint8_t)~unsure[v];
-        s->zero_sign[v] &= (uint8_t)~unsure[v];
-        for (uint32_t left = unsure[v]; left; left &= left - 1)
-            s->error[v * LANES + __builtin_ctz(left)] = NAN;
-    }
-    return seen | (doubtful ? UNSURE : 0);
+    return b;
 }
 
 void golden_judge(const golden_job *job, golden_tally *t, uint32_t *handed_back)
 {
-    scratch block, *s = &block;
-    uint32_t table[8][BINS];
-    memset(table, 0, sizeof table);
+    float room[4][BLOCK] __attribute__((aligned(64)));
+    screened first;
+    picked found, rest;
+    words table[FINE] = {};
+    const errors_of measure = job->smooth ? job->is_power ? errors_smooth_power : errors_smooth
+                                          : job->is_power ? errors_product_power : errors_product;
     memset(t, 0, sizeof *t);
     t->first_failure = t->worst = -1;
     for (int64_t at = 0; at < job->count; at += BLOCK) {
         const int n = job->count - at < BLOCK ? (int)(job->count - at) : BLOCK;
-        const int first = at == 0;
-        if (job->stride_first || first)
-            widen(s->first, job->first, at, job->stride_first, n, job->fp32);
-        if (job->stride_second || first)
-            widen(s->second, job->second, at, job->stride_second, n, job->fp32);
-        if (job->smooth && (job->stride_third || first))
-            widen(s->third, job->third, at, job->stride_third, n, job->fp32);
-        widen(s->got, job->output, at, 1, n, job->fp32);
-        int seen;
-        if (job->smooth)
-            smooth_values(s, n, job->divisor);
-        else
-            product_values(s, n, job->divisor, !job->rounded_once);
-        const int padded = (n + LANES - 1) / LANES * LANES;
-        for (int i = n; i < padded; i++) /* zero where zero is expected: counts nowhere */
-            s->q[i] = s->got[i] = s->first[i] = s->second[i] = s->third[i] = 0;
-        if (!job->fp32)
-            seen = look_fp16(s, padded);
-        else if (!job->smooth)
-            seen = look_fp32(s, padded);
-        else if ((seen = look_ziv(s, padded)) & UNSURE)
-            seen = settle_ties(s, padded, seen, job);
-        int left = seen & (OTHER | UNSURE);
-        if (seen & GRADE)
-            left |= (job->fp32 ? job->smooth ? accept_fp32_smooth : accept_fp32_product
-                               : job->smooth ? accept_fp16_smooth : accept_fp16_product)(s, padded, job, t);
-        if (left)
-            leftovers(s, padded, at, job, t, handed_back);
-        count(s, padded, at, t, table);
+        const block b = prepare(room, first.error, at, n, job, measure);
+        found.n = screen(&first, &b, n, at, t, found.index);
+        count_bins(first.bin, (n + CHUNK - 1) / CHUNK, 0, table);
+        if (found.n == 0)
+            continue;
+        pick(&found, &b, job->smooth);
+        rest.n = (job->smooth ? accept_smooth : accept_product)(&found, job, t, rest.index);
+        count(&found, at, t, table);
+        if (rest.n == 0)
+            continue;
+        pick(&rest, &b, job->smooth);
+        if (examine(&rest, job, t))
+            settle_rest(&rest, at, job, t, handed_back);
+        count(&rest, at, t, table);
     }
-    for (int j = 0; j < 8; j++)
-        for (int b = 0; b < BINS; b++)
-            t->histogram[b] += table[j][b];
+    for (int k = 0; k < FINE; k++)
+        for (int j = 0; j < LANES; j++)
+            t->histogram[k] += (int64_t)table[k][j];
 }

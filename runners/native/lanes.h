@@ -1,0 +1,175 @@
+/* What the judge (judge.c) is made of: its data, the two formats, and rounding and division of whole vectors. */
+#ifndef LANES_H
+#define LANES_H
+
+#include <math.h>
+
+#include "vectors.h"
+
+#define BLOCK (32 * CHUNK)
+#define PART 256
+#define BINS 256
+
+typedef struct {
+    /* How the operator uses its operands; see runners/native.py. Strides are 0 (one number for all) or 1. */
+    int64_t count;
+    const void *first, *second, *third; /* SmoothL1: dy, x1, x2; NLL: g, w, unused */
+    int64_t stride_first, stride_second, stride_third;
+    const void *output;
+    double divisor;        /* beta, total_weight, or 1 */
+    double documented[2];  /* relative slack of the documented order, by roundings before */
+    double legal[2];       /* of the widest legal order */
+    double legal_small[2]; /* the same where y < small */
+    double small;          /* N (1 + u)^3 */
+    double step;           /* (1 + u)^3 eta / 2 */
+    int32_t is_power;      /* the divisor is a power of two */
+    int32_t scales_exactly; /* and not above 1 */
+    int32_t fp32, smooth, rounded_once, flush;
+} golden_job;
+
+typedef struct {
+    int64_t measured, misrounded, failures, nan, infinity, overflow, zero, zero_sign, faithful, formula, legal;
+    int64_t total, bias;
+    int64_t first_failure, worst; /* positions, -1: none */
+    int64_t handed_back;
+    float largest;
+    int32_t unused;
+    int64_t histogram[BINS];
+} golden_tally;
+
+/* A block's operands and output as floats, with zeros behind them up to a multiple of CHUNK. */
+typedef struct {
+    const float *first, *second, *third, *got;
+} block;
+
+/* The elements of a block that the first pass (screen.h) leaves, side by side. */
+typedef struct {
+    int32_t index[BLOCK + WIDE];
+    float first[BLOCK], second[BLOCK], third[BLOCK], got[BLOCK];
+    float error[BLOCK]; /* signed, in ulp; NaN: not measured */
+    wide_ints bin[BLOCK / CHUNK];
+    /* One bit an element, eight a byte: what is still to be done about it. */
+    uint8_t grade[BLOCK / LANES], special[BLOCK / LANES], zero_sign[BLOCK / LANES], unsure[BLOCK / LANES];
+    int n;
+} picked __attribute__((aligned(64)));
+
+typedef struct {
+    int p, emin, emax;
+    uint64_t least; /* exponent field of 2^emin */
+    double over, large;
+} format;
+
+static inline uint64_t bits_of(double x)
+{
+    uint64_t b;
+    memcpy(&b, &x, sizeof b);
+    return b;
+}
+
+static inline double double_of(uint64_t b)
+{
+    double x;
+    memcpy(&x, &b, sizeof x);
+    return x;
+}
+
+static inline uint32_t fbits_of(float x)
+{
+    uint32_t b;
+    memcpy(&b, &x, sizeof b);
+    return b;
+}
+
+static inline float float_of(uint32_t b)
+{
+    float x;
+    memcpy(&x, &b, sizeof x);
+    return x;
+}
+
+#define EXPONENT 0x7ff0000000000000u
+
+inline_always format format_of(int fp32)
+{
+    return fp32 ? (format){24, -126, 127, (uint64_t)(1023 - 126) << 52, 0x1p128, 0x1p129}
+                : (format){11, -14, 15, (uint64_t)(1023 - 14) << 52, 0x1p16, 0x1p17};
+}
+
+/* Golden value, residual and comparison of one element; proof 1. */
+typedef struct {
+    double magnitude, golden, inverse, ulp, residual, got;
+} element;
+
+inline_always element compare(double q, float output, format f)
+{
+    element e;
+    const double magnitude = fabs(q), wide = fabs((double)output);
+    e.magnitude = magnitude < f.large ? magnitude : f.large; /* NaN and infinity too: they are flagged elsewhere */
+    const uint64_t exponent = bits_of(e.magnitude) & EXPONENT;
+    const uint64_t field = exponent > f.least ? exponent : f.least;
+    const double magic = double_of(field + ((uint64_t)(53 - f.p) << 52) + ((uint64_t)1 << 51));
+    const double rounded = (e.magnitude + magic) - magic;
+    e.inverse = double_of(((uint64_t)(2046 + f.p - 1) << 52) - field);
+    e.ulp = double_of(field - ((uint64_t)(f.p - 1) << 52));
+    e.residual = (e.magnitude - rounded) * e.inverse;
+    e.golden = rounded < f.over ? rounded : f.over;
+    e.got = wide < f.over ? wide : f.over; /* an infinity counts as 2^(emax + 1) */
+    return e;
+}
+
+/* Magnitudes rounded to the format; proof 1. `inverse`: 1 / ulp. `residual`: what rounding removed, in ulp. */
+typedef struct {
+    doubles value, residual, inverse;
+    words field; /* exponent field of the binade that sets the ulp */
+} rounding;
+
+inline_always rounding round_lanes(doubles magnitude, format f)
+{
+    rounding r;
+    r.field = (words)most_of((doubles)((words)magnitude & EXPONENT), splat(double_of(f.least)));
+    const doubles magic = (doubles)(r.field + (((uint64_t)(53 - f.p) << 52) + ((uint64_t)1 << 51)));
+    r.value = (magnitude + magic) - magic;
+    r.inverse = (doubles)(((uint64_t)(2046 + f.p - 1) << 52) - r.field);
+    r.residual = (magnitude - r.value) * r.inverse;
+    return r;
+}
+
+/* compare() for a vector; `held` is the residual of at least 2^-126, as runners/blocks.py counts it. */
+typedef struct {
+    doubles magnitude, golden, inverse, ulp, residual, got, held;
+} elements;
+
+inline_always elements compare_lanes(doubles q, doubles output, format f)
+{
+    elements e;
+    e.magnitude = least_of(magnitude_of(q), splat(f.large));
+    const rounding r = round_lanes(e.magnitude, f);
+    e.inverse = r.inverse;
+    e.ulp = (doubles)(r.field - ((uint64_t)(f.p - 1) << 52));
+    e.residual = r.residual;
+    e.golden = least_of(r.value, splat(f.over));
+    e.got = least_of(magnitude_of(output), splat(f.over));
+    const doubles least = most_of(magnitude_of(e.residual), splat(0x1p-126));
+    e.held = (doubles)((words)least | ((words)e.residual & SIGN));
+    return e;
+}
+
+inline_always doubles clamp(doubles d, double limit)
+{
+    return most_of(splat(-limit), least_of(splat(limit), d)); /* NaN stays */
+}
+
+/* Correctly rounded quotients, unless zero or infinite; proof 2. `power`: the divisor is a power of two. */
+inline_always doubles quotients(doubles product, double divisor, int power)
+{
+    const doubles reciprocal = splat(1.0 / divisor), rough = product * reciprocal;
+    if (power)
+        return rough;
+#if defined(FUSED)
+    return fused(fused(rough, splat(-divisor), product), reciprocal, rough);
+#else
+    return product / splat(divisor);
+#endif
+}
+
+#endif
