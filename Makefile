@@ -48,7 +48,6 @@ bounds: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/bench.py
-	$(BIN)/python benchmarks/bench_judge.py
 	$(BIN)/python benchmarks/bench_generate.py
 
 $(VENV)/.installed: pyproject.toml
