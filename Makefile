@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 KERNELS := build/libkernels.so
 
-.PHONY: report published test test-slow vectors lint mutants bounds bench clean
+.PHONY: report published test test-slow vectors lint mutants bounds sweeps bench clean
 
 # Builds the bundled C kernels, validates them for every platform, and names the reports.
 report: $(VENV)/.installed
@@ -45,6 +45,10 @@ mutants: $(VENV)/.installed
 # Sweeps every legal order and searches for its worst inputs: minutes.
 bounds: $(VENV)/.installed
 	$(BIN)/python -m tests.mutants.bounds --out reports/published/bounds.md
+
+# Whole input spaces of the fp16 kernels, 2^32 points each: minutes.
+sweeps: $(VENV)/.installed
+	$(BIN)/python reports/published/sweep.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/bench.py
