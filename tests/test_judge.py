@@ -8,6 +8,7 @@ import pytest
 
 from generators.samplers import neighbours
 from generators.suite import make_case
+from golden.blocks import BLOCK
 from golden.case import Case
 from golden.formats import FORMATS, FP16, FP32, Array, Format
 from golden.judge import (
@@ -290,6 +291,30 @@ def test_the_order_of_cases_does_not_matter(fmt: Format) -> None:
         assert other.bias_ulp == pytest.approx(first.bias_ulp, abs=1e-12)
         other.mean_ulp, other.bias_ulp = first.mean_ulp, first.bias_ulp
         assert other == first
+
+
+@BOTH
+def test_a_long_case_is_judged_and_counted_as_its_parts(fmt: Format) -> None:
+    """Longer than the blocks that judge and statistics work in; the worst element is in the first of them."""
+    n, source = 2 * BLOCK + 300, np.random.Generator(np.random.Philox(5))
+    triples = [(float(a), float(b), 0.0) for a, b in source.uniform(-1, 1, (n, 2))]
+    case = smooth(fmt, 1.5, *triples, path="long")
+    output = moved_by(case, 1, 1)
+    output[7] = neighbours(fmt, output[7:8], 1000)[0]
+    judged, rows = judge(case, output, False), Accumulator()
+    assert judged.at.tolist() == list(range(n))
+    for start in range(0, n, 10_000):
+        part = smooth(fmt, 1.5, *triples[start : start + 10_000], path=f"part-{start}")
+        found = judge(part, output[start : start + 10_000], False)
+        for whole, piece in zip(judged[1:], found[1:], strict=True):
+            assert np.array_equal(whole[start : start + 10_000], piece, equal_nan=True)
+        rows.add(part, output[start : start + 10_000], found)
+    parts, whole = rows.tally(), row((case, output))
+    assert whole.worst is not None and whole.worst.index == 7 and whole.max_ulp == parts.max_ulp > 900
+    assert (whole.histogram, whole.measured, whole.failures) == (parts.histogram, parts.measured, parts.failures)
+    assert (whole.mean_ulp, whole.bias_ulp) == pytest.approx((parts.mean_ulp, parts.bias_ulp), rel=1e-12)
+    clean = row((case, case.golden.value))
+    assert clean.max_ulp == float(np.abs(case.golden.residual).max()) and clean.measured == n
 
 
 @BOTH

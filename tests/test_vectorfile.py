@@ -62,12 +62,14 @@ def copy(original: Path, tmp_path: Path) -> Path:
 # Round trips
 
 
-@pytest.mark.parametrize("held", [64 << 20, 1 << 12])
+@pytest.mark.parametrize(("held", "chunk"), [(64 << 20, 1 << 16), (1 << 12, 1 << 16), (1 << 14, 8)])
 @pytest.mark.parametrize(("name", "dtype"), KINDS)
 def test_every_case_is_read_back(
-    name: str, dtype: str, held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, dtype: str, held: int, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Held in memory; in the file at once; and with parts longer than a chunk, which are written one by one."""
     monkeypatch.setattr("golden.vectorfile.HELD", held)
+    monkeypatch.setattr("golden.vectorfile._CHUNK", chunk)
     cases = list(generator(name)("smoke", FORMATS[dtype]))
     digest = write_vectors(tmp_path / "a.h5", "smoke", operator(name), dtype, cases, SEED)
     file = read_vectors(tmp_path / "a.h5", digest)
