@@ -226,7 +226,8 @@ class Ended(msgspec.Struct, array_like=True, tag="ended"):
     note: str = ""
 
 
-encode = msgspec.msgpack.Encoder().encode
+_encoder = msgspec.msgpack.Encoder()
+encode = _encoder.encode
 decode_request = msgspec.msgpack.Decoder(Request).decode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode
 decode_event = msgspec.msgpack.Decoder(Started | Ended).decode
@@ -236,12 +237,15 @@ class FrameError(Exception):
     """Bytes on a control socket that are no frame; ``str(error)`` completes "the peer ..."."""
 
 
-def frame(message: Any) -> bytes:
+def frame(message: Any) -> bytearray:
     """Return a message as a frame: four bytes of length, little-endian, then msgpack."""
-    body = encode(message)
-    if len(body) > MAX_FRAME:
-        raise FrameError(f"cannot be sent {len(body)} bytes at once (limit {MAX_FRAME})")
-    return len(body).to_bytes(4, "little") + body
+    whole = bytearray(4)
+    _encoder.encode_into(message, whole, 4)  # once: the operands of a large case are hundreds of megabytes
+    length = len(whole) - 4
+    if length > MAX_FRAME:
+        raise FrameError(f"cannot be sent {length} bytes at once (limit {MAX_FRAME})")
+    whole[:4] = length.to_bytes(4, "little")
+    return whole
 
 
 def frame_length(header: bytes | bytearray) -> int:
