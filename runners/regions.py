@@ -96,7 +96,8 @@ class Memory:
     def place(self, slot: int, argument: PointerArgument, invocation: Invocation, lower: int | None = None) -> Placed:
         """Choose where an operand lies; raises MemoryError. ``lower``: the address where its guard must begin."""
         shift = (invocation.offset + slot * invocation.skew) % 16 * argument.itemsize
-        needed = argument.size + shift + invocation.align - 1
+        # Room for every shift: one region for all placements of an operand.
+        needed = argument.size + 15 * argument.itemsize + invocation.align - 1
         size = max(1, -(-needed // PAGE)) * PAGE
         start = shift
         if invocation.placement == "end":
