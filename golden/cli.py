@@ -39,7 +39,7 @@ from golden.terminal import (
     run,
 )
 from runners.commands import complete_target, doctor, hunt, probe, sweep
-from runners.tools import build, list_, show
+from runners.tools import build, export, list_, show
 
 if TYPE_CHECKING:
     from golden.results import Results
@@ -208,12 +208,13 @@ def validate(
     """Judge a build and write its report.
 
     TARGET is a shared library, exec:COMMAND for a harness that the command starts (on this machine, under an emulator,
-    on a board), or reference:MODEL for a simulated one (see 'golden list models').
+    on a board), dump:DIR for what a target has left of the calls that 'golden export' wrote, or reference:MODEL for a
+    simulated one (see 'golden list models').
     """
     from reports.terminal import print_summary, summary_document
 
     check_folder(out)
-    results = _validate(target, vectors, shown=not quiet, **options)
+    results = _validate(target, vectors=vectors, shown=not quiet, **options)
     hidden = (*_OUTPUT, "suite") if vectors else _OUTPUT
     results.option_sources = {name: source for name, source in sources(context).items() if name not in hidden}
     files = _write_reports(out, results, lang)
@@ -376,22 +377,27 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "golden", _COMPLETE).source())
 
 
-for command in (build, list_, show, probe, sweep, hunt, doctor):
+for command in (build, export, list_, show, probe, sweep, hunt, doctor):
     cli.add_command(command)
 
 
-def _validate(
-    target: str, vectors: Path | None, platform: str, suite: str, *, shown: bool, **options: Any
-) -> "Results":
+def _validate(target: str, *, shown: bool, **options: Any) -> "Results":
     from golden.manifest import open_vectors
     from golden.profile import load_profile
+    from runners.offline import as_exported, covered, exported, is_dump
     from runners.placement import documented
     from runners.targets import open_target
     from runners.validate import Settings
     from runners.validate import validate as judge
 
+    export = exported(target) if is_dump(target) else None
+    if export:
+        options = as_exported(target, export, sources(click.get_current_context()), options)
+    vectors, suite, platform = (options.pop(name) for name in ("vectors", "suite", "platform"))
     profile = load_profile(platform)
     files = open_vectors(suite, vectors)
+    if export:
+        files = covered(target, export, files)
     settings = Settings(profile, str(vectors) if vectors else suite, **options)
     regions = documented(profile) if settings.memory == "documented" else None
     session, library = open_target(target, settings.timeout, regions)

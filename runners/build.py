@@ -94,16 +94,18 @@ def build_harness(
     *,
     target: str = "",
     libraries: Sequence[Path] = (),
+    program: Path = harness.PIPE,
 ) -> Path:
     """Compile a harness with kernels into a program and return its path, which is ``output``.
 
     ``target``: a triple such as ``aarch64-linux-gnu``, whose cross compiler ``TRIPLE-gcc`` is used and whose program
-    is linked statically. ``libraries``: static or shared ones that have the kernels, in place of ``sources``. The other
-    arguments, and what is raised, are those of :func:`build_library`. A compiler without ``_Float16`` gets a harness
-    whose half is ``uint16_t`` with conversions in software; the harness says so itself.
+    is linked statically. ``libraries``: static or shared ones that have the kernels, in place of ``sources``.
+    ``program``: the C file that makes a program of the harness's core. The other arguments, and what is raised, are
+    those of :func:`build_library`. A compiler without ``_Float16`` gets a harness whose half is ``uint16_t`` with
+    conversions in software; the harness says so itself.
     """
     compiler = [cross_compiler(target)] if target and not cc else find_compiler(cc)
-    files = [*harness.sources(), *((() if libraries else kernel_sources()) if sources is None else sources)]
+    files = [harness.CORE, program, *((() if libraries else kernel_sources()) if sources is None else sources)]
     for library in libraries:
         if not library.is_file():
             raise UsageError(f"There is no library {library}; give the path of a .a or .so file.")
@@ -117,9 +119,9 @@ def build_harness(
     return output
 
 
-def write_harness_sources(folder: Path) -> list[Path]:
-    """Write all C files of the harness into a folder, for a compiler that golden does not run; returns their paths."""
-    contents = {path.name: path.read_text(encoding="utf-8") for path in harness.files()}
+def write_harness_sources(folder: Path, program: Path = harness.PIPE) -> list[Path]:
+    """Write all C files of a harness into a folder, for a compiler that golden does not run; returns their paths."""
+    contents = {path.name: path.read_text(encoding="utf-8") for path in harness.files(program)}
     contents[harness.TABLE] = harness.render_table()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from runners.frames import (
 )
 from runners.jobs import Backlog, Job
 from runners.peer import Peer
-from runners.placement import Regions, addresses, remainders
+from runners.placement import Regions, addresses, remainders, room
 from runners.protocol import Call, Finding, Outcome, PointerArgument, Status
 
 #: Seconds for a harness to greet: a connection to a board may have to be made first.
@@ -32,7 +32,7 @@ _GRACE = 5
 #: Bytes of a result beside the output: its fixed part, and three disturbances for each of 16 arguments.
 _RESULT_LIMIT = 1 << 12
 #: Contracts that a harness cannot see broken, having no memory protection and no view of processes.
-_UNOBSERVABLE = frozenset({"outside-access", "untouched-operands", "processes"})
+UNOBSERVABLE = frozenset({"outside-access", "untouched-operands", "processes"})
 
 
 class ExecSession:
@@ -80,8 +80,8 @@ class ExecSession:
             raise TargetError("--memory documented: this harness cannot place operands at addresses.")
         self.symbols = hello.symbols
         self.stated_half_abi = hello.half_abi
-        self.unobservable = _UNOBSERVABLE
-        self.blind = _blind(hello)
+        self.unobservable = UNOBSERVABLE
+        self.blind = blind(hello)
         self.library = Library(compiler=hello.compiler, machine=hello.machine)
         changed = environment_changes(DEFAULT_ENVIRONMENT, hello.environment)
         self.load_findings = [
@@ -208,10 +208,8 @@ class ExecSession:
             places, unit = addresses(call, self._regions.of(call.symbol), hello.guard), 0
         seconds = min(int(self._backlog.limit(call, self.timeout)) + _GRACE, 0xFFFF)
         payload = encode_call(self._serial, call, seconds, hello.big_endian, unit, places)
-        pointers = [a for a in call.arguments if isinstance(a, PointerArgument)]
-        outputs = sum(a.size for a in pointers if a.role == "output")
-        needed = len(payload) + outputs
-        needed += sum(a.size + 2 * hello.guard + unit for a in pointers) if unit else 0
+        outputs = sum(a.size for a in call.arguments if isinstance(a, PointerArgument) and a.role == "output")
+        needed = len(payload) + room(call, unit, hello.guard)
         if needed > hello.capacity:
             self._backlog.sent.remove(job)
             del self._sent[id(job)]
@@ -257,29 +255,12 @@ class ExecSession:
 
     def _outcome(self, job: Job, result: Result) -> Outcome:
         """Turn a result into an outcome; raises :class:`HarnessError` where it is none of this call."""
-        call = job.call
-        pointers = [a if isinstance(a, PointerArgument) else None for a in call.arguments]
-        target = next(a for a in pointers if a is not None and a.role == "output")
-        if result.output is not None:
-            if len(result.output) != target.size:
-                raise HarnessError(f"sent {len(result.output)} bytes of output where {target.size} belong")
-            big = self.hello.big_endian
-            job.output = swapped(result.output, target.itemsize) if big else result.output
-        elif not job.outcomes:
-            raise HarnessError("sent a first result without output")
-        findings = [
-            Finding("fp-environment", f"The call changed {c}.")
-            for c in environment_changes(self.hello.environment, result.environment)
-        ]
-        for found in result.disturbances:
-            argument = pointers[found.argument] if found.argument < len(pointers) else None
-            if argument is None:
-                raise HarnessError(f"found a change beside argument {found.argument}, which is no operand")
-            findings.append(_disturbed(argument, found))
+        outcome = observed(job.call, result, job.output if job.outcomes else None, self.hello)
+        job.output = outcome.output
         if result.children and not self._knows_of_children:
             self._knows_of_children = True
-            findings.append(Finding("forked", "The call left a child process behind."))
-        return Outcome("ok", job.output, findings)
+            outcome.findings.append(Finding("forked", "The call left a child process behind."))
+        return outcome
 
     def _lost(self, hung: float | None) -> None:
         """Give the running invocation its outcome, and put calls that were sent ahead back.
@@ -329,7 +310,31 @@ def _printed(count: int) -> Finding:
     return Finding("printed", f"{count} bytes were printed on stdout or stderr.")
 
 
-def _blind(hello: Hello) -> tuple[str, ...]:
+def observed(call: Call, result: Result, before: bytes | None, hello: Hello) -> Outcome:
+    """Turn what a harness says of an invocation into its outcome; ``before``: output of the one before it, if any.
+
+    Raises :class:`HarnessError` where the result is none of this call.
+    """
+    pointers = [a if isinstance(a, PointerArgument) else None for a in call.arguments]
+    target = next(a for a in pointers if a is not None and a.role == "output")
+    output = before
+    if result.output is not None:
+        if len(result.output) != target.size:
+            raise HarnessError(f"sent {len(result.output)} bytes of output where {target.size} belong")
+        output = swapped(result.output, target.itemsize) if hello.big_endian else result.output
+    if output is None:
+        raise HarnessError("sent a first result without output")
+    changes = environment_changes(hello.environment, result.environment)
+    findings = [Finding("fp-environment", f"The call changed {c}.") for c in changes]
+    for found in result.disturbances:
+        argument = pointers[found.argument] if found.argument < len(pointers) else None
+        if argument is None:
+            raise HarnessError(f"found a change beside argument {found.argument}, which is no operand")
+        findings.append(_disturbed(argument, found))
+    return Outcome("ok", output, findings)
+
+
+def blind(hello: Hello) -> tuple[str, ...]:
     """Say what a harness cannot see of what the worker process of a library can."""
     return (
         "reads outside operands",

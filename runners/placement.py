@@ -60,6 +60,16 @@ def addresses(call: Call, starts: tuple[int, ...], guard: int) -> list[list[int]
     return rows
 
 
+def room(call: Call, unit: int, guard: int) -> int:
+    """Return the bytes that a harness needs for a call beside its payload: output once more, operands with guards.
+
+    ``unit`` 0: the operands have addresses of their own, and take none of these bytes.
+    """
+    operands = [a for _, a in _pointers(call)]
+    outputs = sum(a.size for a in operands if a.role == "output")
+    return outputs + (sum(a.size + 2 * guard + unit for a in operands) if unit else 0)
+
+
 def start(argument: PointerArgument, slot: int, invocation: Invocation) -> int:
     """Return where an operand begins, from the boundary that it begins after (if not negative) or ends before."""
     shift = (invocation.offset + slot * invocation.skew) % 16 * argument.itemsize

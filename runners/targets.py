@@ -2,22 +2,22 @@
 
 from pathlib import Path
 
-from golden.errors import UsageError
 from golden.results import Library
 from runners.execute import ExecSession
 from runners.library import LibrarySession
+from runners.offline import OfflineSession, is_dump
 from runners.placement import Regions
 from runners.protocol import Session
 from runners.reference import ReferenceSession
 
 
 def open_target(target: str, timeout: float, regions: Regions | None = None) -> tuple[Session, Library]:
-    """Open a target: the path of a shared library, ``exec:COMMAND`` or ``reference:MODEL``.
+    """Open a target: the path of a shared library, ``exec:COMMAND``, ``dump:DIR`` or ``reference:MODEL``.
 
-    ``regions``: where operands have to lie; anywhere by default, and of no meaning for a model.
+    ``regions``: where operands have to lie; anywhere by default, and of no meaning for a model or dumps.
 
     Raises :class:`UsageError` for a name that means nothing and :class:`golden.errors.TargetError` for a library
-    or harness that cannot be loaded.
+    or harness that cannot be loaded, or dumps that cannot be used.
     """
     kind, separator, rest = target.partition(":")
     if separator and kind == "reference":
@@ -25,7 +25,8 @@ def open_target(target: str, timeout: float, regions: Regions | None = None) -> 
     if separator and kind == "exec" and not Path(target).exists():
         harness = ExecSession(rest, timeout=timeout, regions=regions)
         return harness, harness.library
-    if separator and kind == "dump" and not Path(target).exists():
-        raise UsageError("dump: targets are not supported by this version; give a library, exec: or reference:MODEL.")
+    if is_dump(target):
+        dumps = OfflineSession(Path(rest))
+        return dumps, dumps.library
     session = LibrarySession(Path(target), timeout=timeout, regions=regions)
     return session, session.library

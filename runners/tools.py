@@ -1,12 +1,33 @@
-"""The commands that need no target: build, list, show. They import what they need when they run."""
+"""The commands that need no target: build, export, list, show. They import what they need when they run."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from golden.errors import UsageError
-from golden.options import OneOf, as_json, complete_case, quiet, suite_option, vectors_option
-from golden.terminal import end_quietly_on_closed_pipe, examples, exit_codes, print_json
+from golden.errors import UsageError, unknown_name
+from golden.options import (
+    OneOf,
+    as_json,
+    complete_case,
+    complete_operator,
+    platform_option,
+    quiet,
+    suite_option,
+    vectors_option,
+)
+from golden.terminal import (
+    check_folder,
+    end_quietly_on_closed_pipe,
+    examples,
+    exit_codes,
+    interrupted_by_termination,
+    print_json,
+    progress_bar,
+)
+
+if TYPE_CHECKING:
+    from runners.blobs import Endian
 
 
 @click.command(
@@ -71,6 +92,123 @@ def build(
         built = [build_library(output or Path("build/libkernels.so"), cc, flags)]
     for path in () if quiet else built:
         click.echo(path)
+
+
+class _Number(click.ParamType[int]):
+    """A number of bytes or an address, decimal or hexadecimal."""
+
+    name = "number"
+
+    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        try:
+            number = value if isinstance(value, int) else int(value, 0)
+        except ValueError:
+            number = -1
+        if not 0 <= number < 1 << 64:
+            self.fail(f"{value!r} is no number such as 65536 or 0xA0000000.", param, ctx)
+        return number
+
+
+@click.command(
+    short_help="Write the calls of a validation for a board without an operating system.",
+    epilog=examples(
+        "golden export --suite smoke --platform MT7004 --out board",
+        "golden export --platform FT78NE --limit 0x80000 --address 0x10800000 --out board",
+        "golden validate dump:board",
+    )
+    + exit_codes(0, 2, 3, 4, 130),
+)
+@suite_option("smoke, core or full.")
+@vectors_option("A vector file, or a folder with a manifest, instead.")
+@platform_option("FT78NE, MT7004, host, or a profile's path.")
+@click.option(
+    "--operator",
+    "operators",
+    multiple=True,
+    help="Only this operator (may be repeated).",
+    shell_complete=complete_operator,
+)
+@click.option(
+    "--dtype", "dtypes", multiple=True, type=OneOf(["fp16", "fp32"]), help="Only this dtype (may be repeated)."
+)
+@click.option(
+    "--reduction-enum",
+    type=OneOf(["sum-mean-none", "none-sum-mean"]),
+    default="sum-mean-none",
+    show_default=True,
+    help="What the numbers 0, 1, 2 mean.",
+)
+@click.option(
+    "--endian", type=OneOf(["little", "big"]), default="little", show_default=True, help="The target's byte order."
+)
+@click.option(
+    "--memory",
+    type=OneOf(["any", "documented"]),
+    default="any",
+    show_default=True,
+    help="Where operands lie: with the calls, or at the platform's addresses.",
+)
+@click.option("--address", type=_Number(), help="Where calls are loaded [default: the platform's first shared region].")
+@click.option(
+    "--limit",
+    type=_Number(),
+    default=16 << 20,
+    show_default=True,
+    help="Bytes of memory there for calls, results and operands.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("export"),
+    show_default=True,
+    help="Folder, which must not hold anything yet.",
+)
+@quiet
+def export(
+    suite: str,
+    vectors: Path | None,
+    platform: str,
+    operators: tuple[str, ...],
+    dtypes: tuple[str, ...],
+    reduction_enum: str,
+    endian: "Endian",
+    memory: str,
+    address: int | None,
+    limit: int,
+    out: Path,
+    quiet: bool,
+) -> None:
+    """Write the calls of a validation, and C sources that make them, for a target that golden cannot talk with.
+
+    README.txt in the folder says what to do there. 'golden validate dump:FOLDER' judges what the target has left.
+    """
+    from golden.manifest import open_vectors
+    from golden.operator import operators as known
+    from golden.profile import load_profile
+    from runners.export import choose
+    from runners.export import export as write
+
+    for name in operators:
+        if name not in known():
+            raise unknown_name("operator", name, known())
+    profile = load_profile(platform)
+    files = choose(open_vectors(suite, vectors), operators, dtypes)
+    options = {"suite": suite, "platform": platform, "reduction-enum": reduction_enum, "memory": memory}
+    if vectors:
+        options["vectors"] = str(vectors)
+    check_folder(out.parent)
+    with interrupted_by_termination(), progress_bar(not quiet) as step:
+        manifest = write(
+            *(out, files, profile, options),
+            endian=endian,
+            address=address,
+            limit=limit,
+            progress=lambda p: step(p.symbol, p.done, p.total),
+        )
+    if not quiet:
+        size = sum(blob.size for blob in manifest.blobs)
+        click.echo(f"{out}: {len(manifest.blobs)} blobs, {size} bytes; see {out / 'README.txt'}")
 
 
 @click.command(

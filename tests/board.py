@@ -1,0 +1,30 @@
+"""A board on this machine: the harness for memory, with a loader around it of which golden knows nothing."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from runners import harness
+from runners.blobs import Manifest, read_manifest
+from runners.build import build_harness
+
+BOARD = Path(__file__).with_name("blob_board.c")
+
+
+def build_board(output: Path, cflags: Sequence[str] = (), sources: Sequence[Path] | None = None) -> Path:
+    """Compile the board's program with kernels, the bundled ones by default."""
+    flags = [f"-I{harness.BLOB.parent}", "-DHARNESS_FENV", *cflags]
+    return build_harness(output, cflags=flags, sources=sources, program=BOARD)
+
+
+def run_board(program: Path, folder: Path) -> Manifest:
+    """Run every blob of an export and leave its dumps in the folder, as its README.txt asks for."""
+    manifest = read_manifest(folder)
+    memory = [(manifest.address, manifest.limit), *((begin, end - begin) for begin, end in manifest.operands)]
+    pairs = [f"{number:#x}" for pair in memory for number in pair]
+    for line in (folder / "runs.txt").read_text().splitlines()[1:]:
+        blob, load, dump, start, size = line.split()
+        words = [str(program), str(folder / blob), load, str(folder / dump), start, size, *pairs]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+    return manifest
