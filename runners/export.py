@@ -169,6 +169,7 @@ class _Packer:
         self.crcs: list[int] = []
         self._extents: dict[int, int] = {}  # documented region -> end of what lies in it
         self._serial = 0
+        self._short = (0, "")  # bytes that are needed for the largest call that does not fit, and its symbol
         self._begin()
 
     def _begin(self) -> None:
@@ -177,7 +178,7 @@ class _Packer:
         self._size, self._results, self._arena = BLOB_HEADER, RESULTS_HEADER + _WORDS, 0
 
     def take(self, call: Call) -> None:
-        """Add a call, unless one of the same content is there; raises :class:`UsageError` if it does not fit."""
+        """Add a call, unless one of the same content is there."""
         key = call_key(call)
         if key in self._keys:
             return
@@ -209,13 +210,17 @@ class _Packer:
             elif self._pieces:
                 self._close()
             else:
-                raise UsageError(
-                    f"--limit {self._limit}: a call of {call.symbol} needs {needed + each + result} bytes; "
-                    "allow more, or export fewer cases with --suite, --vectors or --operator."
-                )
+                self._short = max(self._short, (needed + each + result, call.symbol))
+                return
 
     def finish(self) -> list[Blob]:
-        """Return what was written."""
+        """Return what was written; raises :class:`UsageError` if a call did not fit."""
+        needed, symbol = self._short
+        if needed:
+            raise UsageError(
+                f"--limit {self._limit}: the largest call, of {symbol}, needs {needed} bytes; allow as many, or export "
+                "smaller cases with --suite, --vectors or --operator."
+            )
         if self._pieces:
             self._close()
         return self._blobs

@@ -14,6 +14,7 @@ static unsigned long board_region;
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 static const char *dump_name;
@@ -46,7 +47,7 @@ static void stop(int number)
 
 int main(int count, char **words)
 {
-    const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM};
+    const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGALRM, SIGPROF};
     const unsigned long start = strtoul(words[2], 0, 0);
     dump_name = words[3];
     dump_start = (unsigned char *)strtoul(words[4], 0, 0);
@@ -55,15 +56,18 @@ int main(int count, char **words)
         map(strtoul(words[i], 0, 0), strtoul(words[i + 1], 0, 0));
     board_region = start;
     FILE *file = fopen(words[1], "rb");
-    if (!file || fread((void *)start, 1, 1u << 30, file) == 0)
+    size_t got;
+    if (!file)
         perror(words[1]), exit(9);
+    for (unsigned char *next = (unsigned char *)start; (got = fread(next, 1, 4096, file)) != 0;)
+        next += got;
     fclose(file);
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
         signal(signals[i], stop);
-    alarm(4);
-    const int done = harness_main();
-    if (done == 1)
-        fputs("no blob\n", stderr), exit(9);
-    dump();
-    return 0;
+    /* Of processor time, so that a busy machine ends nothing that works; kernels that sleep are ended later. */
+    const struct itimerval patience = {{0, 0}, {4, 0}};
+    setitimer(ITIMER_PROF, &patience, NULL);
+    alarm(60);
+    atexit(dump); /* also for a kernel that exits */
+    return harness_main();
 }

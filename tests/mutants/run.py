@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from golden.errors import TargetError, UsageError
 from golden.judge import KINDS
@@ -23,11 +22,13 @@ from golden.manifest import read_suite
 from golden.profile import load_profile
 from golden.results import Results
 from golden.vectorfile import VectorFile
+from runners.export import export
 from runners.targets import open_target
 from runners.validate import Settings, validate
+from tests.board import run_board
 from tests.mutants.legal import LEGAL, Legal
 from tests.mutants.mutants import FAMILIES, MUTANTS
-from tests.mutants.variant import Variant, build
+from tests.mutants.variant import SUFFIXES, Through, Variant, build
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Git ignores it.
@@ -75,16 +76,14 @@ def _vectors(variant: Variant, whole: bool) -> list[VectorFile]:
     return _files if whole or not changed <= operators else [f for f in _files if f.operator.name in changed]
 
 
-def check(
-    variant: Variant, legal: Legal | None = None, folder: Path = FOLDER, through: Literal["library", "exec"] = "library"
-) -> Outcome:
+def check(variant: Variant, legal: Legal | None = None, folder: Path = FOLDER, through: Through = "library") -> Outcome:
     """Build and validate one variant; what it must do is to fail, unless ``legal`` says otherwise.
 
-    ``through``: loaded as a library, or linked into a harness.
+    ``through``: loaded as a library, linked into a harness, or run on a board that leaves dumps.
     """
     started = time.monotonic()
     try:
-        library = build(variant, folder, harness=through == "exec")
+        library = build(variant, folder, through)
     except UsageError as error:
         if variant.cc is None:
             raise
@@ -107,13 +106,25 @@ def _validate(library: Path, expected: Legal, files: list[VectorFile], timeout: 
         load_profile(expected.platform), "core", reduction_enum=expected.reduction_enum, timeout=timeout
     )
     try:
-        session, described = open_target(str(library) if library.suffix == ".so" else f"exec:{library}", timeout)
+        session, described = open_target(_target(library, settings), timeout)
     except TargetError as error:
         return str(error)
     try:
         return validate(library.name, session, described, files, settings)
     finally:
         session.close()
+
+
+def _target(built: Path, settings: Settings) -> str:
+    """Return what validate is given for a library, a harness, or a board, which is run first."""
+    if built.suffix != SUFFIXES["dump"]:
+        return str(built) if built.suffix == SUFFIXES["library"] else f"exec:{built}"
+    exported = built.with_name("export")
+    if not exported.is_dir():
+        options = {"suite": "core", "platform": settings.profile.name, "memory": "any"}
+        export(exported, read_suite(VECTORS), settings.profile, options | {"reduction-enum": settings.reduction_enum})
+    run_board(built, exported)
+    return f"dump:{exported}"
 
 
 def _summary(name: str, results: Results | str) -> Outcome:

@@ -6,9 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from runners.build import build_harness, build_library, find_compiler, include_dir
+from tests.board import build_board
 
+#: A library that is loaded, a harness behind a pipe, or a board that leaves dumps.
+Through = Literal["library", "exec", "dump"]
+MAKERS = {"library": build_library, "exec": build_harness, "dump": build_board}
+SUFFIXES = {"library": ".so", "exec": "", "dump": ".board"}
 #: Defects may use any C: threads, processes, mathematics. Their warnings are nobody's concern.
 FLAGS = ("-w", "-D_GNU_SOURCE", "-pthread", "-lm")
 
@@ -74,22 +80,21 @@ def sources(variant: Variant) -> dict[str, str]:
     return texts
 
 
-def build(variant: Variant, folder: Path, harness: bool = False) -> Path:
-    """Compile a variant into ``folder`` and return the library, or harness; one of the same content is used again.
+def build(variant: Variant, folder: Path, through: Through = "library") -> Path:
+    """Compile a variant into ``folder`` for a way of running it; what has the same content there is used again.
 
     Raises :class:`golden.errors.UsageError` where the compiler is missing or refuses.
     """
     texts = sources(variant)
     content = repr((texts, variant.flags, FLAGS, _version(variant.cc)))
     stem = f"{variant.name}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
-    output = folder / f"{stem}{'' if harness else '.so'}"
+    output = folder / f"{stem}{SUFFIXES[through]}"
     if not output.is_file():
         written = folder / f"{stem}.src"
         written.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             (written / name).write_text(text)
-        make = build_harness if harness else build_library
-        make(output, variant.cc, (*FLAGS, *variant.flags), [written / n for n in texts if n.endswith(".c")])
+        MAKERS[through](output, variant.cc, (*FLAGS, *variant.flags), [written / n for n in texts if n.endswith(".c")])
     return output
 
 
