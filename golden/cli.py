@@ -157,6 +157,7 @@ def generate(
         "golden validate libvendor.so --platform MT7004 --out results/mt7004",
         "golden validate reference:product-first",
         "golden validate 'exec:qemu-aarch64 build/aarch64-linux-gnu/harness'",
+        "golden validate python:runners.adapters.pytorch:cpu",
         "golden validate kernels.so --vectors vectors/smoke/smoothl1lossgrad-fp16.h5",
     )
     + exit_codes(0, 1, 2, 3, 4, 130, c0="the build conforms"),
@@ -208,8 +209,8 @@ def validate(
     """Judge a build and write its report.
 
     TARGET is a shared library, exec:COMMAND for a harness that the command starts (on this machine, under an emulator,
-    on a board), dump:DIR for what a target has left of the calls that 'golden export' wrote, or reference:MODEL for a
-    simulated one (see 'golden list models').
+    on a board), python:MODULE:OBJECT for something that Python can call, dump:DIR for what a target has left of the
+    calls that 'golden export' wrote, or reference:MODEL for a simulated build (see 'golden list models').
     """
     from reports.terminal import print_summary, summary_document
 

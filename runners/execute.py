@@ -4,6 +4,8 @@ The harness checks memory with canaries and copies, because it may run where not
 see is stated in :attr:`ExecSession.unobservable` and :attr:`ExecSession.blind` and becomes part of the results.
 """
 
+from collections.abc import Mapping
+
 from golden.errors import TargetError
 from golden.results import Library
 from runners.frames import (
@@ -13,6 +15,7 @@ from runners.frames import (
     Hello,
     Message,
     Result,
+    decode_failed,
     decode_hello,
     decode_result,
     encode_call,
@@ -46,6 +49,11 @@ class ExecSession:
     start, or does not speak the protocol.
     """
 
+    #: What is at the other end, in sentences.
+    noun = "harness"
+    unobservable = UNOBSERVABLE
+    _environment: Mapping[str, str] | None = None
+
     def __init__(
         self,
         command: str,
@@ -68,24 +76,23 @@ class ExecSession:
         self._gone = ""  # why there will be no harness any more
         self._stray: list[Finding] = []
         self._closed = False
-        peer = Peer(command)
+        peer = Peer(command, self._environment)
         hello = self._greeting(peer)
         if isinstance(hello, str):
             said = peer.last_lines()
-            raise TargetError(f"The harness {hello}" + (f"; it wrote: {said}" if said else "") + ".")
+            raise TargetError(f"The {self.noun} {hello}" + (f"; it wrote: {said}" if said else "") + ".")
         self.hello = hello
         self._peer = peer
         if regions and not hello.claims:
             self.close()
-            raise TargetError("--memory documented: this harness cannot place operands at addresses.")
+            raise TargetError(f"--memory documented: this {self.noun} cannot place operands at addresses.")
         self.symbols = hello.symbols
         self.stated_half_abi = hello.half_abi
-        self.unobservable = UNOBSERVABLE
-        self.blind = blind(hello)
+        self.blind = self._blind(hello)
         self.library = Library(compiler=hello.compiler, machine=hello.machine)
         changed = environment_changes(DEFAULT_ENVIRONMENT, hello.environment)
         self.load_findings = [
-            Finding("fp-environment", f"Before its first call the harness has changed {c}.") for c in changed
+            Finding("fp-environment", f"Before its first call the {self.noun} has changed {c}.") for c in changed
         ]
         self.load_findings += self._take_text()[1]
 
@@ -130,6 +137,10 @@ class ExecSession:
             self._dismiss()
         return self._stray
 
+    def _blind(self, hello: Hello) -> tuple[str, ...]:
+        """Say what cannot be seen here of what the worker process of a library can."""
+        return blind(hello)
+
     # The harness's life
 
     def _dismiss(self) -> None:
@@ -142,11 +153,11 @@ class ExecSession:
             while peer.wait(self.timeout):
                 pass
             if not peer.ended:
-                self._stray.append(Finding("unload", f"The harness took over {self.timeout:g} s to end."))
+                self._stray.append(Finding("unload", f"The {self.noun} took over {self.timeout:g} s to end."))
             elif peer.exit_code != 0:
-                self._stray.append(Finding("unload", f"The harness {peer.ended} after its last call."))
+                self._stray.append(Finding("unload", f"The {self.noun} {peer.ended} after its last call."))
         if peer.kill():
-            self._stray.append(Finding("left-process", "Processes that the harness had started were left."))
+            self._stray.append(Finding("left-process", f"Processes that the {self.noun} had started were left."))
         _, printed = peer.take_text()
         if printed:
             self._stray.append(_printed(printed))
@@ -154,7 +165,7 @@ class ExecSession:
     def _greeting(self, peer: Peer) -> Hello | str:
         """Wait for a harness's hello; returns why there is none, as a predicate, having killed the process."""
         news = peer.wait(self._patience)
-        problem = peer.ended or f"did not greet within {self._patience:g} s: is it the harness, and is it started?"
+        problem = peer.ended or f"did not greet within {self._patience:g} s: is it the {self.noun}, and is it started?"
         if news:
             kind, payload = news[0]
             try:
@@ -172,7 +183,7 @@ class ExecSession:
         """Start a harness again; after two failures there is none any more."""
         for _ in range(2):
             try:
-                peer = Peer(self.command)
+                peer = Peer(self.command, self._environment)
             except TargetError as error:
                 problem = str(error)
                 continue
@@ -181,7 +192,7 @@ class ExecSession:
                 self._peer, self.hello, self._knows_of_children = peer, hello, False
                 return
             problem = "is another one than before" if isinstance(hello, Hello) else hello
-        self._gone = f"The harness could not be started again: it {problem}."
+        self._gone = f"The {self.noun} could not be started again: it {problem}."
 
     def _send_ahead(self) -> None:
         """Keep the harness supplied, and answer calls of hopeless symbols without it."""
@@ -243,15 +254,25 @@ class ExecSession:
             return
         if kind is Message.TROUBLE:
             raise HarnessError(f"gave up: {payload.decode('utf-8', 'replace')}")
-        if kind is not Message.RESULT:
+        if kind is Message.FAILED:
+            serial, index, why = decode_failed(payload)
+            job = self._asked(serial, index)
+            self._backlog.failed(Outcome("crash", message=f"{job.call.symbol} {why}."))
+        elif kind is Message.RESULT:
+            result = decode_result(payload)
+            job = self._asked(result.serial, result.index)
+            self._backlog.answered(self._outcome(job, result))
+        else:
             raise HarnessError(f"sent a {kind.name.lower()} frame in the middle of its work")
-        result = decode_result(payload)
-        job = self._backlog.sent[0] if self._backlog.sent else None
-        if job is None or (result.serial, len(job.outcomes) - result.index) != self._sent[id(job)]:
-            raise HarnessError("sent a result that nobody asked for")
-        self._backlog.answered(self._outcome(job, result))
         if job.done:
             del self._sent[id(job)]
+
+    def _asked(self, serial: int, index: int) -> Job:
+        """Return the job whose next invocation an answer is for; raises :class:`HarnessError` where there is none."""
+        job = self._backlog.sent[0] if self._backlog.sent else None
+        if job is None or (serial, len(job.outcomes) - index) != self._sent[id(job)]:
+            raise HarnessError("sent a result that nobody asked for")
+        return job
 
     def _outcome(self, job: Job, result: Result) -> Outcome:
         """Turn a result into an outcome; raises :class:`HarnessError` where it is none of this call."""
@@ -275,7 +296,7 @@ class ExecSession:
         job = self._backlog.lost()
         self._sent.clear()
         if job is None:
-            self._stray += [*left, Finding("crash", f"The harness {peer.ended} between two calls.")]
+            self._stray += [*left, Finding("crash", f"The {self.noun} {peer.ended} between two calls.")]
             return
         symbol = job.call.symbol
         if (hung is not None and not peer.fault) or peer.signal == "SIGALRM":
@@ -292,7 +313,7 @@ class ExecSession:
         elif peer.signal or peer.exit_code >= 0:
             message = f"{symbol} {peer.ended}."
         else:
-            message = f"The harness {peer.ended} while {symbol} ran."
+            message = f"The {self.noun} {peer.ended} while {symbol} ran."
         status: Status = "exit" if peer.exit_code >= 0 and not signal else "crash"
         self._backlog.crashed(job, Outcome(status, findings=left, message=message, signal=signal))
 

@@ -40,6 +40,7 @@ class Message(IntEnum):
     FAULT = 18
     TROUBLE = 19
     GOODBYE = 20
+    FAILED = 21
 
 
 class Hello(msgspec.Struct, frozen=True):
@@ -205,6 +206,12 @@ def decode_result(payload: bytes) -> Result:
     output = fields.rest() if flags & 1 else None
     fields.end()
     return Result(serial, index, environment, bool(flags & 2), tuple(disturbances), output)
+
+
+def decode_failed(payload: bytes) -> tuple[int, int, str]:
+    """Decode a failed frame: serial number, invocation, and why, as a predicate; raises :class:`HarnessError`."""
+    fields = _Fields("failed", payload)
+    return fields.number(4), fields.number(4), fields.rest().decode("utf-8", "replace")
 
 
 def swapped(raw: bytes, itemsize: int) -> bytes:

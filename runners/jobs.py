@@ -102,6 +102,11 @@ class Backlog:
         if self.sent[0].done:
             self.sent.popleft()
 
+    def failed(self, outcome: Outcome) -> None:
+        """Take the outcome of a running invocation in that did not end well, but left its process working."""
+        self._crashes[self.sent[0].call.symbol] += 1
+        self.answered(outcome)
+
     def lost(self) -> Job | None:
         """Put everything that was sent back, because the process is gone; returns the job that was running."""
         running = self.sent[0] if self.sent else None

@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 
 from golden.errors import TargetError, UsageError
 from runners.endings import signal_name
@@ -25,12 +26,13 @@ class Peer:
     """A process that speaks the protocol. It and its children are killed by :meth:`kill`.
 
     ``ended``: "" while it runs, then how it ended or what it did wrong, as a predicate ("crashed with SIGSEGV").
-    ``signal``: the name of the signal that it died of; ``exit_code``: -1 where there is none.
+    ``signal``: the name of the signal that it died of; ``exit_code``: -1 where there is none. ``environment``: its
+    variables, those of this process by default.
 
     Raises :class:`UsageError` for a command that cannot be read and :class:`TargetError` for one that cannot be run.
     """
 
-    def __init__(self, command: str) -> None:
+    def __init__(self, command: str, environment: Mapping[str, str] | None = None) -> None:
         words = split_command(command)
         self.ended = ""
         self.signal = ""
@@ -46,6 +48,7 @@ class Peer:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                env=environment,
                 start_new_session=True,
             )
         except OSError as error:

@@ -80,8 +80,8 @@ def open_work(
         if name not in MODELS:
             raise unknown_name("reference model", name, MODELS)
         return msgspec.structs.replace(work, model=name), Library()
-    if separator and kind == "exec" and not Path(target).exists():
-        raise UsageError("A sweep needs a library or reference:MODEL: exec: is too slow for whole input spaces.")
+    if separator and kind in ("exec", "python") and not Path(target).exists():
+        raise UsageError(f"A sweep needs a library or reference:MODEL: {kind}: is too slow for whole input spaces.")
     path, entry = Path(target), space.entry
     with LibrarySession(path, timeout=timeout) as session:
         if entry.symbol not in session.symbols:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from golden.results import Library
+from runners.callable import CallableSession
 from runners.execute import ExecSession
 from runners.library import LibrarySession
 from runners.offline import OfflineSession, is_dump
@@ -12,12 +13,12 @@ from runners.reference import ReferenceSession
 
 
 def open_target(target: str, timeout: float, regions: Regions | None = None) -> tuple[Session, Library]:
-    """Open a target: the path of a shared library, ``exec:COMMAND``, ``dump:DIR`` or ``reference:MODEL``.
+    """Open a target: a library's path, ``exec:COMMAND``, ``python:MODULE:OBJECT``, ``dump:DIR``, ``reference:MODEL``.
 
     ``regions``: where operands have to lie; anywhere by default, and of no meaning for a model or dumps.
 
-    Raises :class:`UsageError` for a name that means nothing and :class:`golden.errors.TargetError` for a library
-    or harness that cannot be loaded, or dumps that cannot be used.
+    Raises :class:`UsageError` for a name that means nothing and :class:`golden.errors.TargetError` for a library,
+    harness or adapter that cannot be loaded, or dumps that cannot be used.
     """
     kind, separator, rest = target.partition(":")
     if separator and kind == "reference":
@@ -28,5 +29,8 @@ def open_target(target: str, timeout: float, regions: Regions | None = None) -> 
     if is_dump(target):
         dumps = OfflineSession(Path(rest))
         return dumps, dumps.library
+    if separator and kind == "python" and not Path(target).exists():
+        adapter = CallableSession(rest, timeout=timeout, regions=regions)
+        return adapter, adapter.library
     session = LibrarySession(Path(target), timeout=timeout, regions=regions)
     return session, session.library
