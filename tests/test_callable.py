@@ -88,6 +88,13 @@ def test_an_exception_costs_no_process() -> None:
     session.close()
 
 
+def test_an_object_that_always_raises_is_given_up() -> None:
+    session = CallableSession("tests.python_targets:broken")
+    assert {o.status for o in run(session, 4, *[Invocation()] * 100)} == {"crash"}
+    assert [o.message for o in run(session, 4)] == [f"{SYMBOL} was not called again after 100 crashes."]
+    session.close()
+
+
 def test_what_is_printed_and_written_is_found() -> None:
     session = CallableSession("tests.python_targets:broken")
     printed = run(session, 8)[0]
@@ -132,10 +139,10 @@ def test_a_name_that_is_none(name: str) -> None:
 def test_modules_are_found_where_the_user_is_and_take_nobodys_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mine.py").write_text("def f(operator, dtype, scalars, operands):\n    return operands['dy']\n")
+    (tmp_path / "mine.py").write_text("import wave\n\ndef f(operator, dtype, scalars, operands):\n    return operands['dy']\n")
     (tmp_path / "broken_import.py").write_text("import no_such_package\n")
     (tmp_path / "raises.py").write_text("raise RuntimeError('no licence')\n")
-    for taken in ("numpy", "golden", "struct"):
+    for taken in ("numpy", "golden", "struct", "wave"):
         (tmp_path / f"{taken}.py").write_text("raise SystemExit('the wrong module')\n")
     monkeypatch.chdir(tmp_path)
     session = CallableSession("mine:f")
