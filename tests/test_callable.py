@@ -139,7 +139,9 @@ def test_a_name_that_is_none(name: str) -> None:
 def test_modules_are_found_where_the_user_is_and_take_nobodys_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mine.py").write_text("import wave\n\ndef f(operator, dtype, scalars, operands):\n    return operands['dy']\n")
+    (tmp_path / "mine.py").write_text(
+        "import wave\n\ndef f(operator, dtype, scalars, operands):\n    return operands['dy']\n"
+    )
     (tmp_path / "broken_import.py").write_text("import no_such_package\n")
     (tmp_path / "raises.py").write_text("raise RuntimeError('no licence')\n")
     for taken in ("numpy", "golden", "struct", "wave"):
