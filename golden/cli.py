@@ -39,7 +39,7 @@ from golden.terminal import (
     run,
 )
 from runners.commands import complete_target, doctor, hunt, probe, sweep
-from runners.tools import build, export, list_, show
+from runners.tools import build, export, list_, platforms, show
 
 if TYPE_CHECKING:
     from golden.results import Results
@@ -378,7 +378,7 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "golden", _COMPLETE).source())
 
 
-for command in (build, export, list_, show, probe, sweep, hunt, doctor):
+for command in (build, export, list_, platforms, show, probe, sweep, hunt, doctor):
     cli.add_command(command)
 
 

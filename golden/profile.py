@@ -1,15 +1,21 @@
 """Platform profiles: what a platform's builds must have and may do. TOML files, three of them shipped."""
 
 import tomllib
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
-from golden.errors import UsageError, unknown_name
+from golden.errors import UsageError, nearest, unknown_name
 from golden.formats import FORMATS
 from golden.names import platforms
-from golden.operator import EntryPoint, entry_points
+from golden.operator import EntryPoint, entry_points, operators
+
+#: Regions begin at least this many bytes apart: an operand of one page lies between guards of 256 KiB.
+APART = 1 << 20
+_TOP = 1 << 64
 
 
 class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,9 +84,58 @@ def load_profile(name: str) -> Profile:
             raise UsageError(f"There is no platform profile {name!r}; shipped are {', '.join(shipped())}.")
         raise UsageError(f"{unknown_name('platform', name, shipped())} A profile of your own is a path (.toml).")
     try:
-        profile = msgspec.toml.decode(path.read_bytes(), type=Profile)
-    except (msgspec.MsgspecError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"Platform profile {path} is not valid: {error}.") from error
-    if not profile.dtypes or not set(profile.dtypes) <= set(FORMATS):
-        raise UsageError(f"Platform profile {path} supports no dtype; give at least one of {', '.join(FORMATS)}.")
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        _check_keys(content, Profile)
+        _check_dtypes(content)
+        profile = msgspec.convert(content, Profile)
+        _check_values(profile)
+    except (msgspec.MsgspecError, tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
+        raise UsageError(f"Platform profile {path} is not valid: {str(error).rstrip('.')}.") from error
     return profile
+
+
+def _check_keys(table: Mapping[str, object], schema: type[msgspec.Struct], where: str = "") -> None:
+    """Raise ValueError for a key that a table does not have, with the nearest one that it has, and for missing ones."""
+    known = {field.name: field for field in msgspec.structs.fields(schema)}
+    for key, value in table.items():
+        if key not in known:
+            near = nearest(key, known)
+            hint = f"did you mean {near!r}?" if near else f"known are {', '.join(known)}"
+            raise ValueError(f"there is no key {where + key!r}; {hint}")
+        inner = known[key].type
+        if isinstance(inner, type) and issubclass(inner, msgspec.Struct) and isinstance(value, dict):
+            _check_keys(value, inner, f"{key}.")
+    missing = [name for name, field in known.items() if field.required and name not in table]
+    if missing:
+        raise ValueError(f"{', '.join(repr(where + name) for name in missing)} must be given too")
+
+
+def _check_dtypes(content: Mapping[str, object]) -> None:
+    """Raise ValueError for a dtype that does not exist, wherever dtypes are listed."""
+    overrides = content.get("operators")
+    lists = {"dtypes": content.get("dtypes"), **(overrides if isinstance(overrides, dict) else {})}
+    for key, names in lists.items():
+        for name in names if isinstance(names, list) else ():
+            if isinstance(name, str) and name not in FORMATS:
+                raise ValueError(f"{key}: there is no dtype {name!r}; known are {', '.join(FORMATS)}")
+
+
+def _check_values(profile: Profile) -> None:
+    """Raise ValueError for what is of the right type and makes no sense."""
+    if not profile.dtypes:
+        raise ValueError(f"it supports no dtype; give at least one of {', '.join(FORMATS)}")
+    for name in profile.operators:
+        if name not in operators():
+            raise ValueError(str(unknown_name("operator", name, operators())).rstrip("."))
+    if profile.alignment & (profile.alignment - 1):
+        raise ValueError(f"alignment = {profile.alignment} is no power of two")
+    starts = sorted((at, kind) for kind in ("shared", "private") for at in getattr(profile.memory, kind))
+    for at, kind in starts:
+        if at % 4096 or not 0 < at < _TOP:
+            raise ValueError(f"memory.{kind}: {at:#x} is no address of a page (a multiple of 4096 below 2^64)")
+    for (first, one), (second, other) in pairwise(starts):
+        if second - first < APART:
+            raise ValueError(
+                f"memory.{one} {first:#x} and memory.{other} {second:#x} overlap: regions have to begin at least "
+                f"{APART >> 20} MiB apart"
+            )

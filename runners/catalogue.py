@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 from tabulate import tabulate
 
 from golden.case import Case
@@ -14,7 +15,7 @@ from golden.formats import Array
 from golden.judge import number, readable_inputs
 from golden.names import suites
 from golden.operator import operators
-from golden.profile import load_profile, shipped
+from golden.profile import Profile, load_profile, shipped
 from golden.results import Number
 from golden.vectorfile import VectorFile
 from runners.reference import MODELS
@@ -95,6 +96,35 @@ def _operators() -> list[dict[str, Any]]:
 def _platforms() -> list[dict[str, Any]]:
     keys = ("name", "summary", "dtypes", "cores", "subnormals", "half")
     return [{key: getattr(profile, key) for key in keys} for profile in map(load_profile, shipped())]
+
+
+def platform_facts(profile: Profile) -> dict[str, Any]:
+    """Return everything a profile says, with the entry points that it requires."""
+    found: dict[str, Any] = msgspec.to_builtins(profile)
+    found["memory"] = {kind: [f"{at:#x}" for at in starts] for kind, starts in found["memory"].items()}
+    return {**found, "entry_points": [entry.symbol for entry in profile.required()]}
+
+
+def describe_platform(profile: Profile) -> Iterator[str]:
+    """Yield the lines that tell what a profile says, what of it is stated by the pages, and what is assumed."""
+    facts = platform_facts(profile)
+    memory = facts["memory"]
+    overrides = "; ".join(f"{name}: {', '.join(dtypes) or 'none'}" for name, dtypes in profile.operators.items())
+    rows = [
+        ("name", profile.name),
+        ("dtypes", ", ".join(profile.dtypes) + (f" ({overrides})" if overrides else "")),
+        ("cores", str(profile.cores)),
+        ("core mask of all", f"{profile.full_mask & 0xFFFFFFFF:#x}"),
+        ("subnormals", profile.subnormals),
+        ("half", profile.half),
+        ("alignment", f"{profile.alignment} bytes" if profile.alignment else "the element's own size"),
+        ("shared memory", ", ".join(memory["shared"]) or "anywhere"),
+        ("private memory", ", ".join(memory["private"]) or "anywhere"),
+        ("entry points", ", ".join(facts["entry_points"])),
+    ]
+    yield from (profile.summary, "", _plain(rows))
+    for title, lines in (("stated by the pages", profile.provenance.stated), ("assumed", profile.provenance.assumed)):
+        yield from ("", f"{title}:", *(f"  {line}" for line in lines or ["nothing"]))
 
 
 def _plain(rows: Sequence[tuple[str, ...]]) -> str:

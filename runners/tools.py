@@ -1,4 +1,4 @@
-"""The commands that need no target: build, export, list, show. They import what they need when they run."""
+"""The commands that need no target: build, export, list, platforms, show. They import what they need when they run."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from golden.options import (
     as_json,
     complete_case,
     complete_operator,
+    complete_platform,
     platform_option,
     quiet,
     suite_option,
@@ -250,6 +251,35 @@ def list_(what: str, pattern: str, suite: str, vectors: Path | None, as_json: bo
         lines = catalogue.overview(what)
     for line in lines:
         click.echo(line)
+
+
+@click.command(
+    short_help="Show a platform profile: what is stated, what is assumed.",
+    epilog=examples("golden platforms", "golden platforms MT7004", "golden platforms board.toml --json")
+    + exit_codes(0, 2),
+)
+@click.argument("names", nargs=-1, metavar="[PLATFORM]...", shell_complete=complete_platform)
+@as_json
+def platforms(names: tuple[str, ...], as_json: bool) -> None:
+    """Show platform profiles: what they require, what of it the vendor's pages state, and what is assumed.
+
+    PLATFORM is the name of one that ships, or a file of yours, which is checked. Without one, all that ship are listed.
+    """
+    from golden.profile import load_profile
+    from runners import catalogue
+
+    end_quietly_on_closed_pipe()
+    profiles = [load_profile(name) for name in names]
+    if as_json:
+        found = [catalogue.platform_facts(profile) for profile in profiles]
+        print_json(found or catalogue.inventory("platforms")["platforms"])
+        return
+    if not profiles:
+        for line in catalogue.overview("platforms"):
+            click.echo(line)
+    for number, profile in enumerate(profiles):
+        for line in [*([""] if number else []), *catalogue.describe_platform(profile)]:
+            click.echo(line)
 
 
 @click.command(

@@ -26,7 +26,14 @@ from tests.test_third_operator import install_example
 
 ROOT = Path(__file__).resolve().parent.parent
 #: Documents whose commands are typed. README.zh-CN.md has those of README.md, which another test holds it to.
-TYPED = ["README.md", "docs/tour.md", "docs/validating-a-build.md", "docs/sweeping.md", "docs/adding-an-operator.md"]
+TYPED = [
+    "README.md",
+    "docs/tour.md",
+    "docs/validating-a-build.md",
+    "docs/platform-profiles.md",
+    "docs/sweeping.md",
+    "docs/adding-an-operator.md",
+]
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in (ROOT, ROOT / "docs", ROOT / "vectors", ROOT / "reports/published")
