@@ -132,6 +132,7 @@ def test_kill_at_any_moment_leaves_nothing(count: int, tmp_path: Path) -> None:
         assert not descendants(marker), "a process was left behind"
         if (out / "results.json").exists():
             json.loads((out / "results.json").read_text())
+    out.mkdir(exist_ok=True)
     (out / ".results.json.999999999.tmp").write_text("what a process killed while writing leaves")
     assert cli("validate", library, "--vectors", VECTORS, "--out", out).returncode == 0
     assert not list(out.glob(".*"))

@@ -116,7 +116,7 @@ def test_reductions_are_numbered_as_the_build_does(tmp_path: Path, command: Comm
     ("options", "message"),
     [
         (("--platform", "FT78NE"), "FT78NE has no hp_smoothl1lossgrad_p: choose another --dtype or --platform."),
-        (("--platform", "FT79"), "There is no platform 'FT79'"),
+        (("--platform", "FT79"), "There is no platform named 'FT79'"),
         (("--samples", "many"), "'many' is not a number of points such as 1000000 or 2^30."),
         (("--samples", "2^63"), "2^63"),
         (("--samples", "0"), "give 1 to 2^61"),
