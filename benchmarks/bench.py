@@ -33,6 +33,7 @@ from runners.blocks import numpy_tally
 from runners.build import build_library, find_compiler
 from runners.dense import dense
 from runners.native import NativeJudge, load
+from runners.processes import Processes
 from runners.spaces import Axis, make_space
 from runners.sweep import SweepResult, open_work, sweep
 
@@ -159,7 +160,7 @@ def sweeping() -> str:
             axes = (Axis("x1", 0, 1 << 16, step), Axis("dy", 0, 1 << 16))
             space = make_space("diff-dy", "smoothl1lossgrad", "fp16", beta=0.1, axes=axes)
             work, described = open_work(str(library), space)
-            return sweep(str(library), work, described, jobs=jobs)
+            return sweep(str(library), work, described, Processes(jobs))
 
         start = swept(1 << 12).seconds  # a block: processes start, and end
         large = swept(4)
