@@ -103,6 +103,36 @@ def test_dumps_give_the_verdict_and_the_bits_of_a_library(
     assert any(p.first for p in pieces) == (len(manifest.blobs) > 1) == (TIGHT in options)
 
 
+def ways(folder: Path) -> dict[str, tuple[bytes, list[bytes]]]:
+    """Return what is called, with which data, and all its invocations, by the call's key: read from the blobs alone."""
+    found: dict[str, tuple[bytes, list[bytes]]] = {}
+    for blob in read_manifest(folder).blobs:
+        raw, at = (folder / blob.file).read_bytes(), 64
+        for serial, piece in enumerate(blob.pieces, blob.serial):
+            length = struct.unpack_from("<I", raw, at + 8)[0]
+            payload = raw[at + 16 : at + 16 + length]
+            at += length + 20
+            assert struct.unpack_from("<I", payload)[0] == serial
+            begin = 6 + struct.unpack_from("<H", payload, 4)[0]
+            count = struct.unpack_from("<H", payload, begin)[0]
+            kinds = payload[begin + 2 : begin + 2 + 8 * count : 8]
+            begin += 2 + 8 * count + 8
+            size = 8 + 8 * kinds.count(b"p")
+            rows = [payload[begin + size * i : begin + size * (i + 1)] for i in range(piece.count)]
+            call = payload[4 : begin - 4] + payload[begin + size * piece.count :]
+            same, before = found.setdefault(piece.key, (call, []))
+            assert same == call and len(before) == piece.first
+            before += rows
+        assert at == len(raw)
+    return found
+
+
+def test_a_split_call_is_made_in_the_same_ways(whole: Path, tmp_path: Path) -> None:
+    options = ("--operator", "smoothl1lossgrad", "--dtype", "fp32", *SMOKE)
+    assert ways(whole) == ways(exported(tmp_path / "one", *options))
+    assert max(p.first for b in read_manifest(whole).blobs for p in b.pieces) > 0
+
+
 def test_documented_operands_need_their_memory(board: Path, tmp_path: Path) -> None:
     folder = exported(tmp_path / "e", *SMOKE, "--memory", "documented", "--address", "0xA8000000", "--dtype", "fp32")
     assert [begin for begin, _ in read_manifest(folder).operands] == [0x10000000, 0xA0000000, 0xB0000000]
@@ -211,6 +241,12 @@ def drop(raw: bytearray, position: int) -> None:
     cut(raw, last - (end - begin))
 
 
+def exchange(raw: bytearray, position: int) -> None:
+    """Exchange a message and the next one."""
+    (_, first, second), (_, _, end) = frames(raw)[position : position + 2]
+    raw[first:end] = raw[second:end] + raw[first:second]
+
+
 def set_at(position: int, value: bytes) -> Callable[[bytearray], None]:
     def change(raw: bytearray) -> None:
         raw[position : position + len(value)] = value
@@ -240,6 +276,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no end": (lambda f: edit(dump(f), lambda r: cut(r, before(r, 20))), "has all results and no end"),
     "inside": (lambda f: edit(dump(f), lambda r: cut(r, before(r, 20) - 3)), "is corrupt: it ends inside a message"),
     "a result less": (lambda f: edit(dump(f), lambda r: drop(r, 4)), "its messages are not those of call-0001.bin"),
+    "exchanged": (lambda f: edit(dump(f), lambda r: exchange(r, 4)), "its messages are not those of call-0001.bin"),
     "no hello": (lambda f: edit(dump(f), lambda r: drop(r, 0)), "dumped before the program had begun"),
 }
 
@@ -284,6 +321,20 @@ def test_a_call_that_did_not_return(dumps: Path, tmp_path: Path) -> None:
         p.key for p in blob.pieces[: found.stopped - blob.serial]
     }
     assert entry.failures == len(unanswered) > 1 and {f.kind for f in entry.failing} == {"crash", "not-run"}
+
+
+@pytest.mark.parametrize("end", ["raise(SIGSEGV)", "exit(3)"])
+def test_what_was_done_before_a_crash_is_there(end: str, tmp_path: Path) -> None:
+    source = tmp_path / "kernel.c"
+    source.write_text(
+        "#include <signal.h>\n#include <stdlib.h>\n"
+        "void fp_smoothl1lossgrad_p(float *dy, float *dx1, float *x1, float *x2, int length, float beta)\n"
+        f"{{ static int calls; if (++calls == 100) {end}; for (int i = 0; i < length; i++) dx1[i] = 1; }}\n"
+    )
+    board = build_board(tmp_path / "board", cflags=["-w", "-D_GNU_SOURCE"], sources=[source])
+    folder = exported(tmp_path / "export", *SMOKE, "--operator", "smoothl1lossgrad", "--dtype", "fp32")
+    found = read_dump(folder, run_board(board, folder), 0)
+    assert found.stopped is not None and sum(len(results) for results in found.results.values()) == 99
 
 
 def test_a_board_that_gives_up_says_why(dumps: Path, board: Path, tmp_path: Path) -> None:
