@@ -18,9 +18,11 @@ report: $(VENV)/.installed
 	$(BIN)/golden report $(OUT)/host/results.json $(OUT)/FT78NE/results.json $(OUT)/MT7004/results.json \
 	  --format html --out $(OUT)/report.html
 
-# Builds the kernels with every compiler there is, and renews the reports on them in reports/published.
+# Builds the kernels with every compiler there is, and renews the reports on them in reports/published. The accuracy
+# matrix has PyTorch's row if the environment has it: .venv/bin/pip install torch.
 published: $(VENV)/.installed
 	$(BIN)/python reports/published/regenerate.py
+	$(BIN)/python reports/published/matrix.py
 
 test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest

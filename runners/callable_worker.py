@@ -53,7 +53,8 @@ def load(name: str) -> Adapter:
         raise
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise TargetError(f"there is no module {error.name!r} (looked for beside golden and in {os.getcwd()})")  # noqa: B904, PTH109
+            where = "neither among the installed ones nor in the current folder"
+            raise TargetError(f"there is no module {error.name!r}, {where}") from error
         raise TargetError(f"{module_name} needs the module {error.name!r}, which is not installed") from error
     except BaseException as error:
         raise TargetError(f"importing {module_name} failed: {_described(error)}") from error

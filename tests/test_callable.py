@@ -116,7 +116,7 @@ def test_a_changed_rounding_mode_is_found_and_set_back() -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("no_such_module:x", "there is no module 'no_such_module'"),
+        ("no_such_module:x", "there is no module 'no_such_module', neither among the installed ones nor"),
         ("tests.python_targets:formul", "tests.python_targets has no 'formul' (did you mean 'formula'?)."),
         ("tests.python_targets:number", "tests.python_targets.number is neither callable nor has it a method"),
         ("tests.python_targets:_Upward", "tests.python_targets._Upward is a class: name an instance"),
