@@ -186,10 +186,11 @@ def generate(
 @timeout
 @click.option(
     "--memory",
-    type=OneOf(["any", "documented"]),
+    metavar="any|documented|symbol:ALLOC,FREE",
     default="any",
     show_default=True,
-    help="Where operands lie: documented is at the platform's addresses.",
+    shell_complete=choices(lambda: ("any", "documented", "symbol:")),
+    help="Where operands lie: anywhere, at the platform's addresses, or where functions of the library put them.",
 )
 @_lang
 @quiet
@@ -386,7 +387,7 @@ def _validate(target: str, *, shown: bool, **options: Any) -> "Results":
     from golden.manifest import open_vectors
     from golden.profile import load_profile
     from runners.offline import as_exported, covered, exported, is_dump
-    from runners.placement import documented
+    from runners.placement import placing
     from runners.targets import open_target
     from runners.validate import Settings
     from runners.validate import validate as judge
@@ -400,8 +401,7 @@ def _validate(target: str, *, shown: bool, **options: Any) -> "Results":
     if export:
         files = covered(target, export, files)
     settings = Settings(profile, str(vectors) if vectors else suite, **options)
-    regions = documented(profile) if settings.memory == "documented" else None
-    session, library = open_target(target, settings.timeout, regions)
+    session, library = open_target(target, settings.timeout, placing(settings.memory, profile))
     try:
         with progress_bar(shown) as show_step:
             return judge(target, session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total))

@@ -12,11 +12,12 @@ import numpy as np
 from golden.errors import TargetError
 from golden.operator import REDUCTION_ENUMS, EntryPoint, Operands, Pointer, Scalar, Scalars, entry_points
 from runners import protocol
+from runners.allocator import GUARD
 from runners.elf import inspect_library
 from runners.endings import Ending, describe_end
 from runners.jobs import SHORT_TIMEOUT, Backlog, Job
 from runners.nursery import LOST, News, Nursery
-from runners.placement import Regions
+from runners.placement import Allocator, Regions
 from runners.protocol import (
     Call,
     Ended,
@@ -91,7 +92,7 @@ class LibrarySession:
     an invocation; an invocation's clock runs only while someone waits in :meth:`collect`. ``memory``: bytes
     that the library may map. After ``crash_limit`` crashes of a symbol its calls are answered "not-run";
     before that, the remaining invocations of a crashed call go on in a fresh worker. ``regions``: where operands
-    have to lie; anywhere by default. ``half_abi`` and
+    have to lie; anywhere by default. ``allocator``: functions of the library that operands come from. ``half_abi`` and
     ``reduction_enum`` are what :meth:`call_for` uses, and may be changed at any time.
 
     Raises :class:`UsageError` for an unreadable path and :class:`TargetError` for a library that cannot be
@@ -116,6 +117,7 @@ class LibrarySession:
         crash_limit: int = 100,
         symbols: Iterable[str] | None = None,
         regions: Regions | None = None,
+        allocator: Allocator | None = None,
     ) -> None:
         self.library = inspect_library(path)
         self.half_abi: HalfAbi = half_abi
@@ -123,7 +125,15 @@ class LibrarySession:
         self.timeout = timeout
         wanted = sorted(entry_points() if symbols is None else symbols)
         places = {symbol: regions.of(symbol) for symbol in wanted} if regions else {}
-        self._load = protocol.Load(str(path.resolve()), wanted, memory, places)
+        functions = (allocator.allocate, allocator.free) if allocator else ()
+        self._load = protocol.Load(str(path.resolve()), wanted, memory, places, functions)
+        if allocator:
+            self.unobservable |= {"outside-access", "untouched-operands"}
+            self.blind = (
+                "reads outside operands",
+                "reads of operands that a call has no reason to touch",
+                f"writes that miss an operand by more than {GUARD} bytes",
+            )
         self._backlog = Backlog(crash_limit)
         self._alive = False  # there is a worker
         self._loaded: Loaded | None = None  # its answer to Load

@@ -15,6 +15,13 @@ from runners.protocol import Call, Invocation, PointerArgument
 UNIT = 128
 
 
+class Allocator(msgspec.Struct, frozen=True):
+    """Names of a library's own functions ``void *allocate(size_t)`` and ``void free(void *)``."""
+
+    allocate: str
+    free: str
+
+
 class Regions(msgspec.Struct, frozen=True, array_like=True):
     """Start addresses of the regions that shared and private operands are documented to lie in."""
 
@@ -35,6 +42,24 @@ def documented(profile: Profile) -> Regions:
             "use a platform that does, or add [memory] shared and private to a profile of yours."
         )
     return Regions(tuple(memory.shared), tuple(memory.private))
+
+
+def placing(memory: str, profile: Profile) -> Regions | Allocator | None:
+    """Return what an option ``--memory`` asks for: ``any``, ``documented`` or ``symbol:ALLOC,FREE``.
+
+    Raises :class:`UsageError` for another word, and where a platform documents no addresses.
+    """
+    if memory == "any":
+        return None
+    if memory == "documented":
+        return documented(profile)
+    kind, _, names = memory.partition(":")
+    functions = names.split(",")
+    if kind != "symbol" or len(functions) != 2 or not all(name.isidentifier() for name in functions):
+        raise UsageError(
+            f"--memory {memory}: give any, documented, or symbol:ALLOC,FREE with two functions of the library."
+        )
+    return Allocator(*functions)
 
 
 def remainders(call: Call) -> tuple[list[list[int]], int]:

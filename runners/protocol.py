@@ -148,13 +148,15 @@ class Session(Protocol):
 class Load(msgspec.Struct, array_like=True, tag="load"):
     """Judge to worker, first: load a library and look for symbols. ``memory``: bytes it may map.
 
-    ``regions``: by symbol, where its operands have to lie; those that are not named go anywhere.
+    ``regions``: by symbol, where its operands have to lie; those that are not named go anywhere. ``allocator``: names
+    of the library's functions that allocate and free operands, or none.
     """
 
     path: str
     symbols: list[str]
     memory: int
     regions: dict[str, tuple[int, ...]] = {}
+    allocator: tuple[str, ...] = ()
 
 
 class Unload(msgspec.Struct, array_like=True, tag="unload"):

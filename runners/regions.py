@@ -5,7 +5,7 @@ import mmap
 import os
 import random
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from runners.protocol import Finding, Invocation, PointerArgument
 
@@ -76,11 +76,22 @@ class Region:
         libc.munmap(self.lower, self.span)
 
 
+class Area(Protocol):
+    """Memory that an operand lies in: a :class:`Region`, or a block of :mod:`runners.allocator`."""
+
+    base: int
+    size: int
+    lower: int
+    span: int
+    content: object
+    view: memoryview
+
+
 class Placed(NamedTuple):
     """An operand at its place: bytes ``start`` to ``stop`` of a region."""
 
     argument: PointerArgument
-    region: Region
+    region: Area
     start: int
     stop: int
 

@@ -2,27 +2,34 @@
 
 from pathlib import Path
 
+from golden.errors import UsageError
 from golden.results import Library
 from runners.callable import CallableSession
 from runners.execute import ExecSession
 from runners.library import LibrarySession
 from runners.offline import OfflineSession, is_dump
-from runners.placement import Regions
+from runners.placement import Allocator, Regions
 from runners.protocol import Session
 from runners.reference import ReferenceSession
 
 
-def open_target(target: str, timeout: float, regions: Regions | None = None) -> tuple[Session, Library]:
+def open_target(target: str, timeout: float, memory: Regions | Allocator | None = None) -> tuple[Session, Library]:
     """Open a target: a library's path, ``exec:COMMAND``, ``python:MODULE:OBJECT``, ``dump:DIR``, ``reference:MODEL``.
 
-    ``regions``: where operands have to lie; anywhere by default, and of no meaning for a model or dumps.
+    ``memory``: where operands have to lie, or functions of a library that they come from; anywhere by default, and of
+    no meaning for a model or dumps.
 
     Raises :class:`UsageError` for a name that means nothing and :class:`golden.errors.TargetError` for a library,
     harness or adapter that cannot be loaded, or dumps that cannot be used.
     """
     kind, separator, rest = target.partition(":")
+    regions = memory if isinstance(memory, Regions) else None
     if separator and kind == "reference":
         return ReferenceSession(rest), Library()
+    if separator and kind in ("exec", "python", "dump") and isinstance(memory, Allocator):
+        raise UsageError(
+            f"--memory symbol: is for a library that is loaded here; {kind}: targets allocate by themselves."
+        )
     if separator and kind == "exec" and not Path(target).exists():
         harness = ExecSession(rest, timeout=timeout, regions=regions)
         return harness, harness.library
@@ -32,5 +39,6 @@ def open_target(target: str, timeout: float, regions: Regions | None = None) -> 
     if separator and kind == "python" and not Path(target).exists():
         adapter = CallableSession(rest, timeout=timeout, regions=regions)
         return adapter, adapter.library
-    session = LibrarySession(Path(target), timeout=timeout, regions=regions)
+    allocator = memory if isinstance(memory, Allocator) else None
+    session = LibrarySession(Path(target), timeout=timeout, regions=regions, allocator=allocator)
     return session, session.library

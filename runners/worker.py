@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NoReturn
 
 from runners import protocol
+from runners.allocator import LibraryMemory, disturbances
 from runners.protocol import Call, Fault, Finding, Invocation, Load, PointerArgument, ScalarArgument
 from runners.regions import AREA, PAGE, Memory, Placed, fill, libc, slack_findings
 
@@ -183,7 +184,7 @@ class Worker:
         self._control = control
         self._stream = control.makefile("rb", buffering=1 << 16)
         self._pid = os.getpid()
-        self._memory = Memory()
+        self._memory: Memory | LibraryMemory = Memory()
         self._fp = FloatingPoint()
         self._regions: dict[str, tuple[int, ...]] = {}
         self._functions: dict[str, Callable[..., None]] = {}
@@ -205,6 +206,7 @@ class Worker:
                 self._load(request)
             else:
                 self._placed = []
+                self._memory.trim()
                 libc.dlclose(self._handle)
                 libc.exit(0)  # unlike os._exit it runs the handlers that the library has registered
 
@@ -237,6 +239,13 @@ class Worker:
             with contextlib.suppress(AttributeError):
                 self._functions[symbol] = library[symbol]
                 self._functions[symbol].restype = None  # type: ignore[attr-defined]
+        try:
+            if request.allocator:
+                self._memory = LibraryMemory(library, *request.allocator)
+        except AttributeError:
+            missing = next(name for name in request.allocator if not hasattr(library, name))
+            self.send(protocol.Loaded([], f"it has no function {missing}, which --memory names", []))
+            os._exit(0)
         libc.fflush(None)
         self.send(protocol.Loaded(list(self._functions), "", findings))
 
@@ -273,6 +282,8 @@ class Worker:
                 if placed.argument.role == "output" and placed.region.view:
                     output = bytes(placed.region.view[placed.start : placed.stop])
                     findings += slack_findings(placed)
+                elif isinstance(self._memory, LibraryMemory):
+                    findings += disturbances(placed, self._content(placed.argument, invocation))
             if number == len(call.invocations):
                 libc.fflush(None)
                 findings += self._child_findings()
@@ -314,11 +325,13 @@ class Worker:
             if region.content == content:
                 continue
             region.content = content
-            if unread:
-                ones = invocation.unread == "ones"
-                fill(placed, _ONES[argument.itemsize] * argument.count if ones else b"\xff" * argument.size)
-            else:
-                fill(placed, argument.data)
+            fill(placed, self._content(argument, invocation))
+
+    def _content(self, argument: PointerArgument, invocation: Invocation) -> bytes:
+        """Return what an operand that is not the output holds in an invocation."""
+        if argument.role != "unread":
+            return argument.data
+        return _ONES[argument.itemsize] * argument.count if invocation.unread == "ones" else b"\xff" * argument.size
 
     def _child_findings(self) -> list[Finding]:
         if self._knows_of_children:

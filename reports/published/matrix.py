@@ -212,8 +212,8 @@ def _cell(private: dict[str, Any], shared: dict[str, Any], group: str) -> tuple[
 def _bits(digests: dict[str, dict[str, str]]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     """Return the targets with the bits of the first one; then others, those with the same bits together, and where."""
     alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for name, mine in digests.items():
-        alike.setdefault(tuple(sorted(mine.items())), []).append(name)
+    for name, bits in digests.items():
+        alike.setdefault(tuple(sorted(bits.items())), []).append(name)
     (reference, same), *others = alike.items()
     found = []
     for mine, names in others:
