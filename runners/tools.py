@@ -115,7 +115,7 @@ class _Number(click.ParamType[int]):
     short_help="Write the calls of a validation for a board without an operating system.",
     epilog=examples(
         "golden export --suite smoke --platform MT7004 --out board",
-        "golden export --platform FT78NE --limit 0x80000 --address 0x10800000 --out board",
+        "golden export --suite smoke --platform FT78NE --address 0x10800000 --limit 0x80000 --out l2",
         "golden validate dump:board",
     )
     + exit_codes(0, 2, 3, 4, 130),
