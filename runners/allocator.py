@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from runners.protocol import Finding, Invocation, PointerArgument
-from runners.regions import CANARY, Placed, slack_findings
+from runners.regions import Placed, slack_findings
 
 #: Canary bytes on either side of an operand.
 GUARD = 1024
@@ -73,10 +73,10 @@ def disturbances(placed: Placed, content: bytes) -> Iterator[Finding]:
     argument, region, start, stop = placed
     now = bytes(region.view[start:stop])
     if now != content:
+        region.content = None
         element = next(i for i in range(len(now)) if now[i] != content[i]) // argument.itemsize
         message = f"{argument.name}[{element}] was written, which is an input."
         yield Finding("input-written", message, argument.name, element)
     for found in slack_findings(placed):
-        yield Finding("guard", found.message, found.operand, found.element)
-    if now != content or bytes(region.view[:start]) != CANARY[:start]:
         region.content = None
+        yield Finding("guard", found.message, found.operand, found.element)

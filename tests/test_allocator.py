@@ -78,6 +78,7 @@ void fp_smoothl1lossgrad_p(float *dy, float *dx1, float *x1, float *x2, int leng
     case 3: x1[1] = 5; break;
     case 4: x2[-2] = 0; break;
     case 5: x2[6] = 0; break;
+    case 6: { static int calls; if (calls++ == 0) x1[1] = 5, x2[-2] = 0, dy[6] = 0; break; }
     case 20: dx1[0] = (uintptr_t)dy % 128, dx1[1] = (uintptr_t)dx1 % 128, dx1[2] = (uintptr_t)x1 % 128; break;
     }
 }
@@ -133,6 +134,13 @@ def test_what_a_call_does_to_memory_is_still_found(pool: Path) -> None:
         for n, found in expected.items():
             for outcome in run(session, n, Invocation(), Invocation(), Invocation(placement="begin", offset=3)):
                 assert [(f.kind, f.operand, f.element) for f in outcome.findings] == [found]
+
+
+def test_what_one_invocation_has_changed_is_not_held_against_the_next(pool: Path) -> None:
+    with LibrarySession(pool, allocator=POOL) as session:
+        first, second = run(session, 6, Invocation(), Invocation())
+    assert [(f.kind, f.operand) for f in first.findings] == [("guard", "dy"), ("input-written", "x1"), ("guard", "x2")]
+    assert second.findings == [] and np.frombuffer(second.output, np.float32).tolist() == (np.arange(1, 7) / 2).tolist()
 
 
 def test_an_allocator_that_is_not_there_or_has_nothing(pool: Path) -> None:
