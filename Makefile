@@ -24,9 +24,8 @@ published: $(VENV)/.installed
 	$(BIN)/python reports/published/regenerate.py
 	$(BIN)/python reports/published/matrix.py
 
-# As many processes as cores: most of the time is spent in commands that the tests start.
 test: $(VENV)/.installed lint
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest
 
 # Minutes of hard cases against exact rationals.
 test-slow: $(VENV)/.installed

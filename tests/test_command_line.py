@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -313,7 +314,7 @@ def test_completion_of_commands_and_names() -> None:
 def test_completion_of_cases(failing: Path) -> None:
     file = ROOT / "vectors/smoke/smoothl1lossgrad-fp16.h5"
     ids = {case.id for case in read_vectors(file).cases}
-    assert set(completed("show", "--vectors", str(file), "")) == ids
+    assert set(completed("show", "--vectors", shlex.quote(str(file)), "")) == ids
     assert len(completed("show", "--suite", "smoke", "")) == cases_of("smoke")
     assert completed("show", "smoothl1lossgrad/fp16/beta", "=", "0.5/kink/n", "=", "3") == ["31"]
     assert completed("show", "--vectors", str(ROOT / "README.md"), "s") == []

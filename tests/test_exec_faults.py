@@ -149,7 +149,7 @@ def test_an_answer_that_comes_twice_is_found_before_the_next_call(tmp_path: Path
         ("/etc/passwd", TargetError, "/etc/passwd cannot be run: Permission denied"),
         ("", UsageError, "comes the command"),
         ("harness 'open", UsageError, "cannot be read: No closing quotation"),
-        (f"{sys.executable} -c 'import sys; sys.exit(127)'", TargetError, "ended with exit code 127"),
+        (shlex.join([sys.executable, "-c", "import sys; sys.exit(127)"]), TargetError, "ended with exit code 127"),
     ],
 )
 def test_a_command_that_starts_nothing(text: str, kind: type[Exception], says: str) -> None:
