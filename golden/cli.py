@@ -31,7 +31,6 @@ from golden.terminal import (
     EXIT_CODES,
     check_folder,
     console,
-    end_quietly_on_closed_pipe,
     examples,
     exit_codes,
     print_json,
@@ -263,7 +262,6 @@ def report(results: tuple[Path, ...], kind: str, lang: "Lang", out: Path | None)
     from reports import FORMATS, TRANSLATED, speaking
     from reports.badge import render_badge
 
-    end_quietly_on_closed_pipe()
     if lang != "en" and kind not in TRANSLATED:
         raise UsageError(f"--lang {lang} is for {' and '.join(TRANSLATED)}; {kind} is in English. Leave --lang out.")
     runs, sweeps = read_results_and_sweeps(results)
@@ -313,7 +311,6 @@ def diff(before: str, after: str, kind: str, as_json: bool, quiet: bool, **optio
     from golden.results import read_results
     from reports.diff import DIFF_FORMATS, bits, compare
 
-    end_quietly_on_closed_pipe()
     options["shown"] = not quiet
     runs = [read_results(Path(w)) if w.endswith(".json") else _validate(w, **options) for w in (before, after)]
     if not all(run.complete for run in runs):

@@ -1,5 +1,6 @@
 """What all commands share: examples, exit codes, folders, signals, closed pipes, consoles, progress bars."""
 
+import errno
 import os
 import signal
 import sys
@@ -42,11 +43,6 @@ def exit_codes(*codes: int, **meanings: str) -> str:
     words = {**EXIT_CODES, **{int(name[1:]): meaning for name, meaning in meanings.items()}}
     lines = (f"  {code:<3}  {words[code]}" for code in codes)
     return "\n\n\b\nExit codes:\n" + "\n".join(lines)
-
-
-def end_quietly_on_closed_pipe() -> None:
-    """Die of SIGPIPE like any Unix filter when a pager or head has read enough."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def console() -> "Console":
@@ -112,9 +108,11 @@ def progress_bar(shown: bool = True) -> Iterator[Step]:
 
 def run(cli: click.Group, arguments: list[str] | None) -> int:
     """Run a command line and return its exit code; every expected error is one sentence on stderr."""
+    stdout = sys.stdout
     try:
         result = cli.main(args=arguments, prog_name=cli.name, standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout:  # None where standard output is closed
+            sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except GoldenError as error:
         click.echo(f"golden: {error}", err=True)
@@ -125,20 +123,44 @@ def run(cli: click.Group, arguments: list[str] | None) -> int:
     except click.ClickException as error:
         click.echo(f"golden: {_sentence(error, cli)}", err=True)
         return UsageError.exit_code
+    except BrokenPipeError:
+        return _closed_pipe()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return _internal_error(error)
+        where = f"{error.filename}" if error.filename else "what is written"
+        click.echo(f"golden: {error.strerror}: there is no room for {where}. Make some, and run it again.", err=True)
+        return UsageError.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("golden: interrupted", err=True)
         return 130
     except SystemExit as stop:
+        if sys.stdout is not stdout:  # click put another in place of a closed one, and exits with 1
+            return _closed_pipe()
         return stop.code if isinstance(stop.code, int) else 1
     except Exception as error:
-        if os.environ.get("GOLDEN_TRACEBACK"):
-            raise
-        click.echo(
-            f"golden: internal error ({type(error).__name__}: {error}). This is a defect of golden: "
-            "please report it with the output of the same command under GOLDEN_TRACEBACK=1.",
-            err=True,
-        )
-        return INTERNAL_ERROR
+        return _internal_error(error)
+
+
+def _internal_error(error: Exception) -> int:
+    if os.environ.get("GOLDEN_TRACEBACK"):
+        raise error
+    click.echo(
+        f"golden: internal error ({type(error).__name__}: {error}). This is a defect of golden: "
+        "please report it with the output of the same command under GOLDEN_TRACEBACK=1.",
+        err=True,
+    )
+    return INTERNAL_ERROR
+
+
+def _closed_pipe() -> int:
+    """End quietly when a pager or head has read enough, with the code that a shell gives a filter then.
+
+    Not by the default action of SIGPIPE: it would also end the judge when a foreign kernel takes its process down
+    while a request is written to it.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered has nowhere to go
+    return 128 + signal.SIGPIPE
 
 
 def _sentence(error: click.ClickException, cli: click.Group) -> str:

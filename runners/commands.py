@@ -24,7 +24,6 @@ from golden.options import (
 )
 from golden.terminal import (
     check_folder,
-    end_quietly_on_closed_pipe,
     examples,
     exit_codes,
     interrupted_by_termination,
@@ -70,7 +69,6 @@ def probe(target: str, suite: str, timeout: float, as_json: bool) -> None:
         traits = inspect(session, files)
     finally:
         session.close()
-    end_quietly_on_closed_pipe()
     if as_json:
         print_json(traits)
         return

@@ -19,7 +19,6 @@ from golden.options import (
 )
 from golden.terminal import (
     check_folder,
-    end_quietly_on_closed_pipe,
     examples,
     exit_codes,
     interrupted_by_termination,
@@ -238,7 +237,6 @@ def list_(what: str, pattern: str, suite: str, vectors: Path | None, as_json: bo
     from golden.manifest import open_vectors
     from runners import catalogue
 
-    end_quietly_on_closed_pipe()
     files = open_vectors(suite, vectors) if what in ("cases", "classes") else []
     if as_json:
         print_json(catalogue.inventory(what, files, pattern))
@@ -268,7 +266,6 @@ def platforms(names: tuple[str, ...], as_json: bool) -> None:
     from golden.profile import load_profile
     from runners import catalogue
 
-    end_quietly_on_closed_pipe()
     profiles = [load_profile(name) for name in names]
     if as_json:
         found = [catalogue.platform_facts(profile) for profile in profiles]
@@ -297,7 +294,6 @@ def show(case: str, suite: str, vectors: Path | None, element: int | None, limit
     from golden.manifest import open_vectors
     from runners import catalogue
 
-    end_quietly_on_closed_pipe()
     found = catalogue.find(open_vectors(suite, vectors), case)
     if as_json:
         print_json(catalogue.details(found, element, limit))

@@ -6,6 +6,7 @@ import pty
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -178,6 +179,32 @@ def test_what_is_piped_is_not_folded(failing: Path) -> None:
     rows = [line.split() for line in done.stdout.splitlines() if re.match(r"[hf]p_\w+ ", line)]
     assert len(rows) == 8 and all(len(row) == 6 for row in rows)
     assert any(line.startswith("fails: ") and line.endswith(".") for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("what", ["operators", "cases"])  # less than a buffer, and more
+def test_a_closed_pipe_ends_a_command_quietly(what: str) -> None:
+    gone, pipe = os.pipe()
+    os.close(gone)
+    command = [sys.executable, "-m", "golden.cli", "list", what]
+    ended = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+    os.close(pipe)
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_sentence() -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "golden.cli", "list", "cases"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
+    assert ended.returncode == 2
+    assert one_sentence(ended.stderr) and "No space left on device" in ended.stderr
+
+
+def test_a_command_leaves_signals_alone() -> None:
+    """A judge that died of SIGPIPE would be taken down by a kernel that ends while a request is written to it."""
+    program = "import signal; from golden.cli import cli; cli.main(['list', 'cases'], standalone_mode=False);"
+    program += "assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN"
+    subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, cwd=ROOT, check=True)
 
 
 def test_sixty_columns(failing: Path) -> None:
