@@ -133,10 +133,11 @@ def _judge_elements(fmt: Format, index: Array, output: Array, expected: Golden, 
     low, high = _interval(fmt, magnitude, slack.legal, ulp)
     documented_low, documented_high = _interval(fmt, magnitude, slack.formula, ulp)
     vanished = slack.flush & (got == 0)
+    undefined = want_infinite & ~real & np.isnan(got)
     # Where the slack is zero only golden's bits will do, and these differ.
-    legal = real & ((slack.legal > 0) & (low <= along) & (along <= high) | vanished)
+    legal = real & ((slack.legal > 0) & (low <= along) & (along <= high) | vanished) | undefined & np.isinf(slack.legal)
     within = (slack.formula > 0) & (documented_low <= along) & (along <= documented_high)
-    documented = real & (within | vanished)
+    documented = real & (within | vanished) | undefined & np.isinf(slack.formula)
 
     counted = np.where(np.isinf(got), np.copysign(fmt.overflow_value, got), got)
     measurable = np.isin(kind, (Kind.VALUE, Kind.OVERFLOW, Kind.ZERO)) & real

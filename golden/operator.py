@@ -118,8 +118,9 @@ class Slack(NamedTuple):
 
     Float64 arrays, one entry an output element: ``formula`` for the documented order, ``legal`` for the widest
     legal order. The result may be any number between the roundings of ``y - slack`` and ``y + slack``
-    (rounding is monotonic); zero slack means that only the correctly rounded value will do. ``flush`` marks
-    elements whose result may be replaced by zero because it is (or may come out) subnormal.
+    (rounding is monotonic); zero slack means that only the correctly rounded value will do. Where y is infinite, a
+    slack of infinity lets the result be NaN too: an infinite factor may meet one that has underflowed to zero.
+    ``flush`` marks elements whose result may be replaced by zero because it is (or may come out) subnormal.
     """
 
     formula: Array

@@ -22,6 +22,10 @@ of two not above 1 is a multiplication and cannot underflow.
 and not a multiple of an ulp, is what the judge tests. It implies the familiar figures: with k = 1 the result is
 within 1.5 ulp, with k >= 2 within k + 1 ulp (a result may round across a binade, where the spacing doubles).
 
+**Infinite factors.** Where one factor is infinite, y is, unless the other is zero. But 0 * inf is NaN, and what the
+infinity is multiplied by may come out as zero: a/s in the documented order, b/s or a * (1/s) in others, where they are
+eta/2 or less (1/s itself does not vanish: s < 2 / eta). The slack is infinite there, which lets the result be NaN.
+
 **Flushing.** Where a profile lets subnormals be replaced by zero, any factor, intermediate or result that is or
 may come out below N can make the result zero; those elements are marked. Nothing else changes, because zero
 is the only value that flushing introduces. Where flushed operands of ``a`` itself move it by up to ``moved``, y moves
@@ -75,10 +79,12 @@ def slack(fmt: Format, a: Array, b: Array, s: float, before: Array, flush: bool,
 
     ``a`` and ``b`` are float64 arrays of one shape holding the exact factors (``a`` to float64's precision),
     ``s`` is the divisor, ``before`` counts the roundings that ``a`` already has,
-    ``moved`` is how far flushed operands may have moved it. Non-finite entries get no slack.
+    ``moved`` is how far flushed operands may have moved it. Entries that are not finite get none, or infinity where
+    NaN is legal.
     """
     u, eta, normal = fmt.roundoff, fmt.step, fmt.smallest_normal
     with np.errstate(all="ignore"):
+        undefined = _undefined(fmt, np.abs(a), np.abs(b), abs(s), flush, moved)
         finite = np.isfinite(a) & np.isfinite(b) & np.isfinite(s)
         a, b = np.where(finite, np.abs(a), 0.0), np.where(finite, np.abs(b), 0.0)
         s = abs(s)
@@ -114,4 +120,32 @@ def slack(fmt: Format, a: Array, b: Array, s: float, before: Array, flush: bool,
             may_vanish = (least < normal * (1 + u) ** 3) & (y > 0)
         # A zero factor gives zero in every order.
         documented, legal = np.where(y > 0, documented, 0.0), np.where(y > 0, np.maximum(documented, legal), 0.0)
-    return Slack(documented, legal, may_vanish)
+    return Slack(np.where(undefined[0], np.inf, documented), np.where(undefined[1], np.inf, legal), may_vanish)
+
+
+def product_slack(fmt: Format, a: Array, b: Array, flush: bool) -> Slack:
+    """Return the slack of y = a*b, rounded once: none but what flushing gives."""
+    with np.errstate(all="ignore"):
+        a, b = np.abs(a), np.abs(b)
+        y = a * b
+        may_vanish = (np.minimum(np.minimum(a, b), y) < fmt.smallest_normal) & (y != 0) & flush
+    none = np.where(np.isinf(y) & may_vanish, np.inf, 0.0)
+    return Slack(none, none, may_vanish)
+
+
+def _undefined(fmt: Format, a: Array, b: Array, s: float, flush: bool, moved: Array | float) -> tuple[Array, Array]:
+    """Mark where the documented order, or any legal one, may multiply an infinity by zero; magnitudes are given."""
+    if not (0 < s < np.inf):
+        return np.zeros(a.shape, bool), np.zeros(a.shape, bool)
+    infinite = (np.isinf(a) & (b > 0)) | (np.isinf(b) & (a > 0))
+    near = np.maximum(a - moved, 0.0)
+    # A subnormal 1/s is wrong by eta/2; at most three roundings make things smaller by (1 + u)**3.
+    inverse = max(1.0 / s - fmt.step / 2, 0.0)
+    vanishing = (fmt.smallest_normal if flush else fmt.step / 2) * (1 + fmt.roundoff) ** 3
+    documented, legal = near / s <= vanishing, np.minimum(b / s, near * inverse) <= vanishing
+    if flush:
+        documented |= np.minimum(near, b) <= vanishing
+        legal |= 1.0 / s <= vanishing
+    elif is_power_of_two(s) and s <= 1:
+        documented = legal = np.zeros(a.shape, bool)
+    return infinite & documented, infinite & (documented | legal)

@@ -68,12 +68,10 @@ class DenseNLL(Operator):
                 np.broadcast_to(operands[name], int(scalars["batch"]))[index].astype(np.float64)
                 for name in ("loss_grad", "weight")
             )
-            if scalars["reduction_type"] == "mean":
-                total = float(operands["total_weight"][0])
-                return scaled_product.slack(fmt, w, g, total, np.zeros(index.shape, int), flush)
-            none, product = np.zeros(index.shape), np.abs(g * w)
-            least = np.minimum(np.minimum(np.abs(g), np.abs(w)), product)
-        return Slack(none, none, (least < fmt.smallest_normal) & (product != 0) & flush)
+        if scalars["reduction_type"] == "mean":
+            total = float(operands["total_weight"][0])
+            return scaled_product.slack(fmt, w, g, total, np.zeros(index.shape, int), flush)
+        return scaled_product.product_slack(fmt, w, g, flush)
 
     def element_inputs(self, fmt: Format, scalars: Scalars, operands: Operands) -> tuple[Array, Array]:
         """Return the bits of (gradient, weight) of every element."""

@@ -26,7 +26,7 @@ from golden.judge import (
     judge,
     number,
 )
-from golden.operator import operator
+from golden.operator import Arithmetic, operator
 from golden.results import Tally
 from golden.tally import Accumulator
 
@@ -204,6 +204,43 @@ def test_grades_in_steps(fmt: Format, direction: int) -> None:
         before, met = judged.grade, met | set(judged.grade.tolist())
     assert met == {CORRECT, FAITHFUL, FORMULA, LEGAL, FAILS} and (before == FAILS).all()
     assert [grade_name(g) for g in (FAITHFUL, FORMULA, LEGAL)] == ["faithful", "formula", "legal"]
+
+
+# An infinity and what underflows beside it
+
+
+@BOTH
+def test_nan_is_legal_where_an_infinite_factor_may_meet_zero(fmt: Format) -> None:
+    """Every legal order is run on infinite gradients or weights: what it gives conforms, and nothing else does."""
+    model, given = Arithmetic(fmt), {False: 0, True: 0}
+    tiny = [fmt.step * k for k in (1, 2, 3, 5, 100)] + [fmt.smallest_normal, 1.0]
+    for other in [*tiny, fmt.largest]:
+        for total in (0.3, 1.0, 2.0, 3.7, 4.0, 2.0**9, fmt.largest, -4.0):
+            for g, w in ((INF, other), (-INF, other), (other, INF)):
+                case = nll(fmt, "mean", g, w, total)
+                with np.errstate(all="ignore"):
+                    results = {
+                        n: float(f(model, case.scalars, case.operands)[0]) for n, f in case.operator.orders.items()
+                    }
+                undefined = {name for name, result in results.items() if math.isnan(result)}
+                assert all(r == case.golden.value[0] for r in results.values() if not math.isnan(r))
+                grade = one(case, NAN)[1]
+                assert (grade == FORMULA) == ("formula" in undefined), (g, w, total)
+                assert (grade == FAILS) == (not undefined), (g, w, total)
+                assert one(case, 0.0)[1] == one(case, fmt.largest)[1] == FAILS
+                given["formula" in undefined] += bool(undefined)
+    assert given[True] and given[False]
+
+
+@BOTH
+def test_nan_next_to_a_flushed_factor(fmt: Format) -> None:
+    small = fmt.smallest_normal
+    means = [nll(fmt, "mean", *n) for n in ((INF, small, 2.0), (INF, small / 2, 0.25), (small / 2, INF, 0.25))]
+    for case in (nll(fmt, "none", INF, small / 2), *means, smooth(fmt, 2.0, (INF, small, 0))):
+        assert one(case, NAN, flush=True)[1] == FORMULA and one(case, NAN)[1] == FAILS
+        assert one(case, 0.0, flush=True)[1] == FAILS
+    for case in (nll(fmt, "none", INF, 2 * small), nll(fmt, "mean", INF, 1.0, 2.0), smooth(fmt, 2.0, (INF, 1, 0))):
+        assert one(case, NAN, flush=True)[1] == FAILS
 
 
 # Flushing

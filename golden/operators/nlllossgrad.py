@@ -125,11 +125,7 @@ class NLLLossGrad(Operator):
         if scalars["reduction_type"] == "mean":
             total = float(operands["total_weight"][0])
             return scaled_product.slack(fmt, w, g, total, np.zeros(index.shape, int), flush)
-        none = np.zeros(index.shape)
-        with np.errstate(all="ignore"):
-            product = np.abs(g * w)
-            least = np.minimum(np.minimum(np.abs(g), np.abs(w)), product)
-        return Slack(none, none, (least < fmt.smallest_normal) & (product != 0) & flush)
+        return scaled_product.product_slack(fmt, w, g, flush)
 
     def coordinate(self, scalars: Scalars, operands: Operands, index: Array) -> Array:
         """Return weight / total_weight of each element's sample for mean, its weight otherwise."""
