@@ -102,7 +102,7 @@ class _Solver:
             count = ((1 << p) - 1 - d) // modulus - first + 1
             chosen = d + (first + pick % np.maximum(count, 1)) * modulus
             m = (chosen * scaled[which] - r) // modulus
-            found = np.where((count > 0) & (m & 1 == 1) & (m >> p == 1), chosen, found)
+            found = np.where((r != 0) & (count > 0) & (m & 1 == 1) & (m >> p == 1), chosen, found)
         return found
 
 
