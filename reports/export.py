@@ -149,7 +149,7 @@ def latex_escape(words: str) -> str:
 def render_latex(runs: Sequence[Results], sweeps: Sequence[SweepResult] = ()) -> str:
     r"""Return plain ``tabular`` environments to ``\input`` into a paper; no package is needed."""
     ordered = ranked(runs)
-    lines = [f"% {text.ULP_DEFINITION}", f"% {text.LOWER_BOUND}", ""]
+    lines = [f"% {text.ULP_DEFINITION}", f"% {text.maxima(ordered, sweeps)}", ""]
     if len(ordered) > 1:
         lines += _tabular(tables.ranking(ordered))
     lines += _tabular(tables.matrix_table(ordered, sweeps))

@@ -99,6 +99,7 @@ def render_html(runs: Sequence[Results], sweeps: Sequence[SweepResult] = ()) -> 
             views=views,
             matrix=tables.matrix(runs, sweeps) if sweeps or len(ordered) > 1 else None,
             title=tables.title(ordered, sweeps),
+            maxima=text.maxima(ordered, sweeps),
             symbols=_symbols(ordered, sweeps),
             sweeps=[_sweep(sweep) for sweep in sweeping.ordered(sweeps)],
             style=Markup(style),

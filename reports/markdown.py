@@ -34,6 +34,7 @@ def render_markdown(runs: Sequence[Results], sweeps: Sequence[SweepResult] = ())
 
 
 def _document(ordered: list[Results], sweeps: Sequence[SweepResult], sections: list[list[str]]) -> list[str]:
+    maxima = text.maxima(ordered, sweeps)
     compared = _table(tables.sweeps(sweeps), "##") if sweeps else []
     if sweeps or len(ordered) > 1:
         compared = _table(tables.matrix_table(ordered, sweeps), "##") + compared
@@ -41,7 +42,7 @@ def _document(ordered: list[Results], sweeps: Sequence[SweepResult], sections: l
     if len(ordered) == 1 and not left_out:
         lines = _run(ordered[0], text.build_label(ordered[0]), "#") + compared
     else:
-        lines = [f"# {tables.title(ordered, sweeps)}", "", tr(text.LOWER_BOUND), ""]
+        lines = [f"# {tables.title(ordered, sweeps)}", "", maxima, ""]
         lines += _table(tables.ranking(ordered), "##") + compared
         lines += [line for section in sections for line in section]
     if left_out:
@@ -49,7 +50,7 @@ def _document(ordered: list[Results], sweeps: Sequence[SweepResult], sections: l
             tr("The sections of {count} are left out here: see the HTML report.", count=text.plural(left_out, "build")),
             "",
         ]
-    lines += ["---", "", tr(text.ULP_DEFINITION), "", tr(text.LOWER_BOUND), "", tr("Grades, best first:"), ""]
+    lines += ["---", "", tr(text.ULP_DEFINITION), "", maxima, "", tr("Grades, best first:"), ""]
     return lines + [f"- **{grade}**: {tr(meaning)}" + tr(".") for grade, meaning in text.GRADE_MEANINGS.items()]
 
 

@@ -4,6 +4,7 @@ import math
 import re
 import shlex
 import unicodedata
+from collections.abc import Sequence
 
 from golden.judge import KINDS
 from golden.results import Element, Number, Results
@@ -88,6 +89,11 @@ STATUS_WORDS = {
 }
 #: The same as a label.
 STATUS_LABELS = {"pass": "pass", "fail": "fail", "timeout": "timeout", "crash": "crash", "missing": "missing"}
+
+
+def maxima(runs: Sequence[Results], sweeps: Sequence[SweepResult]) -> str:
+    """Say what the largest errors of a report are; where it has sampled and exhaustive ones, tables mark each."""
+    return tr(UPPER_BOUND) if not runs and all(s.exhaustive for s in sweeps) else tr(LOWER_BOUND)
 
 
 def visible(text: str) -> str:

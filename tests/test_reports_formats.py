@@ -307,7 +307,11 @@ def test_the_worse_of_two_sweeps_of_one_space_counts():
 
 def test_sweeps_alone_make_a_report():
     for name, render in reports.FORMATS.items():
-        assert "0.75" in render([], [factory.sweep()]), name
+        alone = render([], [factory.sweep()])
+        assert "0.75" in alone and "The vectors are a sample" not in alone, name
+        assert ("The vectors are a sample" in render([factory.failing()], [factory.sweep()])) == (
+            name in ("md", "html", "latex")
+        ), name
     assert "Accuracy over 1 input space" in reports.render_html([], [factory.sweep()])
     unknown = factory.sweep(operator="huber", symbol="fp_huber_p")
     assert "beta=0.5" in reports.render_markdown([], [unknown]), "an operator that is not installed here"
