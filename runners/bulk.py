@@ -25,15 +25,13 @@ import msgspec
 
 from runners import protocol
 from runners.protocol import Fault, Finding, Load, Loaded, PointerArgument, ScalarArgument, Trouble
-from runners.regions import GUARD, PAGE, Placed, libc
+from runners.regions import GUARD, MAP_FIXED, PAGE, PROT_NONE, Placed, map_pages
 from runners.worker import Worker, c_scalar, decoy_arguments, die_with_parent
 
 #: Blocks that are in shared memory at once: one with the worker, one with the judge.
 SLOTS = 2
 #: Seconds for starting a process and loading the library.
 PATIENCE = 30.0
-_PROT_NONE = 0
-_MAP_FIXED = 0x10
 
 
 class Operand(msgspec.Struct, frozen=True, array_like=True):
@@ -99,18 +97,11 @@ class _Pages:
 
     def __init__(self, operand: Operand, fd: int, offset: int) -> None:
         self.span = operand.span + 2 * GUARD
-        self.lower = _map(None, self.span, _PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
+        self.lower = map_pages(None, self.span, PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
         self.base = self.lower + GUARD
         access = mmap.PROT_READ | (mmap.PROT_WRITE if operand.role == "output" else 0)
         sharing = mmap.MAP_SHARED if fd >= 0 else mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        _map(self.base, operand.span, access, sharing | _MAP_FIXED, fd, offset)
-
-
-def _map(address: int | None, size: int, access: int, flags: int, fd: int, offset: int) -> int:
-    mapped = libc.mmap(address, size, access, flags, fd, offset)
-    if mapped is None or mapped == ctypes.c_void_p(-1).value:
-        raise MemoryError(f"mapping {size} bytes failed: {os.strerror(ctypes.get_errno())}")
-    return int(mapped)
+        map_pages(self.base, operand.span, access, sharing | MAP_FIXED, fd, offset)
 
 
 class BulkWorker(Worker):

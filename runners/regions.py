@@ -20,8 +20,8 @@ KEPT_BYTES = 256 << 20
 #: is what most overruns write.
 CANARY = bytes(random.Random(1).choices(range(1, 256), k=PAGE)) * 4
 
-_PROT_NONE = 0
-_MAP_FIXED = 0x10
+PROT_NONE = 0
+MAP_FIXED = 0x10
 _MAP_NORESERVE = 0x4000
 _MAP_FIXED_NOREPLACE = 0x100000
 
@@ -31,8 +31,9 @@ libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, cty
 libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
 
 
-def _map(address: int | None, size: int, access: int, flags: int, fd: int = -1) -> int:
-    mapped = libc.mmap(address, size, access, flags, fd, 0)
+def map_pages(address: int | None, size: int, access: int, flags: int, fd: int = -1, offset: int = 0) -> int:
+    """Map memory as mmap(2) does and return its address; raises MemoryError where that fails or lies elsewhere."""
+    mapped = libc.mmap(address, size, access, flags, fd, offset)
     if mapped is None or mapped == ctypes.c_void_p(-1).value:
         where = f" at {address:#x}" if address else ""
         raise MemoryError(f"mapping {size} bytes{where} failed: {os.strerror(ctypes.get_errno())}")
@@ -54,19 +55,19 @@ class Region:
         self.size = size
         self.span = size + 2 * GUARD
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE | (_MAP_FIXED_NOREPLACE if lower else 0)
-        self.lower = _map(lower, self.span, _PROT_NONE, flags)
+        self.lower = map_pages(lower, self.span, PROT_NONE, flags)
         self.base = self.lower + GUARD
         #: What ``view`` holds, to fill it once a call and not once an invocation.
         self.content: object = None
         self.view = memoryview(b"")
         if role == "output":
-            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_FIXED
-            _map(self.base, size, mmap.PROT_READ | mmap.PROT_WRITE, flags)
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_FIXED
+            map_pages(self.base, size, mmap.PROT_READ | mmap.PROT_WRITE, flags)
             self.view = memoryview((ctypes.c_ubyte * size).from_address(self.base)).cast("B")
         elif role != "unreadable":
             fd = os.memfd_create("operand")
             os.ftruncate(fd, size)
-            _map(self.base, size, mmap.PROT_READ, mmap.MAP_SHARED | _MAP_FIXED, fd)
+            map_pages(self.base, size, mmap.PROT_READ, mmap.MAP_SHARED | MAP_FIXED, fd)
             self.view = memoryview(mmap.mmap(fd, size))
             os.close(fd)
 
