@@ -2,7 +2,6 @@
 
 from bisect import insort
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -61,40 +60,28 @@ def _upper_edge(bin_index: int) -> float:
     return float(_FINE_LIMIT * 2 ** (bin_index - _FINE_BINS + 1))
 
 
-class _Baseline(NamedTuple):
-    """A case whose outputs all have golden's bits: its statistics, and which elements are measured."""
+class Baseline(NamedTuple):
+    """A case whose outputs all have golden's bits: its statistics, and which elements are measured.
+
+    ``shares``: what each block of the case adds to each landscape.
+    """
 
     errors: _Errors
     measured: Array
-    shares: list[Share]
+    shares: list[list[Share]]
 
 
-@lru_cache(maxsize=1)
-def _baseline(case: "_ByIdentity") -> _Baseline:
-    """Return what a case adds whatever its outputs.
-
-    Kept for the next call alone, which adds the case to another row: what is kept holds the case in memory.
-    """
-    value, residual = case.case.golden
+def baseline_of(case: Case) -> Baseline:
+    """Return what a case adds to rows whatever its outputs."""
+    value, residual = case.golden
     measured = np.isfinite(value) & ~np.isnan(residual) & ((value != 0) | (residual != 0))
-    errors = -residual[measured]
-    landscapes = all_bins(case.case)
-    places = bins_of(case.case, landscapes, np.flatnonzero(measured))
-    shares = [bins.share(at, np.abs(errors)) for bins, at in zip(landscapes, places, strict=True)]
-    return _Baseline(_errors(errors), measured, shares)
-
-
-@dataclass(frozen=True)
-class _ByIdentity:
-    """Lets a case be a cache key without comparing its arrays."""
-
-    case: Case
-
-    def __hash__(self) -> int:
-        return id(self.case)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ByIdentity) and self.case is other.case
+    landscapes = all_bins(case)
+    shares = []
+    for block in blocks(value.size):
+        index = block.start + np.flatnonzero(measured[block])
+        places = bins_of(case, landscapes, index)
+        shares.append([b.share(at, np.abs(residual[index])) for b, at in zip(landscapes, places, strict=True)])
+    return Baseline(_errors(-residual[measured]), measured, shares)
 
 
 class Accumulator:
@@ -114,17 +101,18 @@ class Accumulator:
         self._landscapes: list[Bins] = []
         self._worst: list[tuple[float, int, Element]] = []  #: worst first: (-error, number of the case, element)
 
-    def add(self, case: Case, output: Array, judged: Judged) -> None:
-        """Add one judged output array of a case."""
-        baseline = _baseline(_ByIdentity(case))
+    def add(self, case: Case, output: Array, judged: Judged, baseline: Baseline | None = None) -> None:
+        """Add one judged output array of a case; who adds it to several rows gives its ``baseline``."""
+        baseline = baseline or baseline_of(case)
         self.cases += 1
         self.elements += output.size
         self.errors.add(baseline.errors)
         self.largest = max(self.largest, baseline.errors.largest)
         if self._detailed:
             self._landscapes = self._landscapes or all_bins(case)
-            for bins, share in zip(self._landscapes, baseline.shares, strict=True):
-                bins.add(share)
+            for shares in baseline.shares:
+                for bins, share in zip(self._landscapes, shares, strict=True):
+                    bins.add(share)
         if judged.at.size == 0:
             return
         # Take golden's own contribution of the differing elements out, and put what was got in.
@@ -143,18 +131,21 @@ class Accumulator:
             self.worst = element(case, output, judged, position)
             self.largest = max(self.largest, now.largest)
         if self._detailed:
-            self._locate(case, judged, np.flatnonzero(replaced), np.abs(was).astype(np.float64))
+            self._locate(case, judged, np.flatnonzero(replaced))
             self._rank(case, output, judged)
 
-    def _locate(self, case: Case, judged: Judged, replaced: Array, was: Array) -> None:
+    def _locate(self, case: Case, judged: Judged, replaced: Array) -> None:
         """Move the differing measured elements (positions ``replaced``) in the landscapes to what was got."""
-        places = bins_of(case, self._landscapes, judged.at[replaced])
-        now, grade = np.abs(judged.signed[replaced]), judged.grade[replaced]
-        numeric = ~np.isnan(now)
-        for bins, at in zip(self._landscapes, places, strict=True):
-            bins.add(bins.share(at, was), -1)
-            bins.add(bins.share(at[numeric], now[numeric]))
-            bins.count(at[grade != CORRECT], at[grade == FAILS])
+        for block in blocks(replaced.size):
+            positions = replaced[block]
+            index = judged.at[positions]
+            was = np.abs(case.golden.residual[index]).astype(np.float64)
+            now, grade = np.abs(judged.signed[positions]), judged.grade[positions]
+            numeric = ~np.isnan(now)
+            for bins, at in zip(self._landscapes, bins_of(case, self._landscapes, index), strict=True):
+                bins.add(bins.share(at, was), -1)
+                bins.add(bins.share(at[numeric], now[numeric]))
+                bins.count(at[grade != CORRECT], at[grade == FAILS])
 
     def _rank(self, case: Case, output: Array, judged: Judged) -> None:
         """Keep the case's worst element if it is among the worst: failures without a distance, then by error."""

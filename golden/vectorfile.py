@@ -332,7 +332,7 @@ def _head(operator: Operator, dtype: str, row: Any) -> Head:
         dtype=dtype,
         tier=cast(Tier, row["tier"].decode()),
         klass=row["class"].decode(),
-        flags=tuple(row["flags"].decode().split(",")),
+        flags=tuple(filter(None, row["flags"].decode().split(","))),
         scalars=scalars,
     )
 

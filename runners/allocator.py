@@ -68,7 +68,7 @@ class LibraryMemory:
         self._free(block.base)
 
 
-def disturbances(placed: Placed, content: bytes) -> Iterator[Finding]:
+def disturbances(placed: Placed, content: bytes | memoryview) -> Iterator[Finding]:
     """Find what a call has changed inside and beside an operand that it must not write; it is filled again then."""
     argument, region, start, stop = placed
     now = bytes(region.view[start:stop])

@@ -214,7 +214,7 @@ def decode_failed(payload: bytes) -> tuple[int, int, str]:
     return fields.number(4), fields.number(4), fields.rest().decode("utf-8", "replace")
 
 
-def swapped(raw: bytes, itemsize: int) -> bytes:
+def swapped(raw: bytes | memoryview, itemsize: int) -> bytes:
     """Return elements in the other byte order."""
     return np.frombuffer(raw, f"u{itemsize}").byteswap().tobytes()
 
@@ -229,7 +229,8 @@ def encode_call(
     """
     symbol = call.symbol.encode()
     has_mask = any(i.core_mask is not None for i in call.invocations)
-    parts = [struct.pack("<IH", serial, len(symbol)), symbol, struct.pack("<H", len(call.arguments) + has_mask)]
+    count = struct.pack("<H", len(call.arguments) + has_mask)
+    parts: list[bytes | memoryview] = [struct.pack("<IH", serial, len(symbol)), symbol, count]
     for argument in call.arguments:
         if isinstance(argument, PointerArgument):
             parts.append(struct.pack("<cBHI", b"p", _ROLES[argument.role], argument.itemsize, argument.count))

@@ -59,8 +59,9 @@ def call_for(
     for p in entry_point.operator.parameters:
         if isinstance(p, Pointer):
             dtype = p.dtype(fmt)
-            data = b"" if p.role.value != "input" else np.ascontiguousarray(operands[p.name], dtype).tobytes()
-            count = len(data) // dtype.itemsize if data else int(np.prod(shapes[p.name], dtype=np.int64))
+            given = np.ascontiguousarray(operands[p.name] if p.role.value == "input" else [], dtype)
+            data = given.reshape(-1).view(np.uint8).data
+            count = given.size or int(np.prod(shapes[p.name], dtype=np.int64))
             arguments.append(PointerArgument(p.name, p.role.value, dtype.itemsize, count, data))
         else:
             arguments.append(scalar_argument(p, scalars[p.name], entry_point, half_abi, reduction_enum))

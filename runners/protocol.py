@@ -45,13 +45,16 @@ class Invocation(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PointerArgument(msgspec.Struct, frozen=True, array_like=True, tag="pointer"):
-    """An operand: ``count`` elements of ``itemsize`` bytes; ``data`` is the bytes of an input, else empty."""
+    """An operand: ``count`` elements of ``itemsize`` bytes; ``data`` is the bytes of an input, else empty.
+
+    A view, so that operands of hundreds of megabytes are not copied where a call is built, nor where it arrives.
+    """
 
     name: str
     role: Literal["input", "output", "unread"]
     itemsize: int
     count: int
-    data: bytes = b""
+    data: memoryview = memoryview(b"")
 
     @property
     def size(self) -> int:
@@ -264,14 +267,18 @@ class Frames:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Take bytes as they come and yield the bodies of the frames they complete; raises FrameError."""
+    def feed(self, chunk: bytes) -> Iterator[memoryview]:
+        """Take bytes as they come and yield the bodies of the frames they complete; raises FrameError.
+
+        A body is there until the next one is asked for: who wants it longer copies it, as decoding does.
+        """
         self._buffer += chunk
         start = 0
         while len(self._buffer) - start >= 4:
             stop = start + 4 + frame_length(self._buffer[start : start + 4])
             if len(self._buffer) < stop:
                 break
-            yield bytes(memoryview(self._buffer)[start + 4 : stop])
+            with memoryview(self._buffer) as whole, whole[start + 4 : stop] as body:
+                yield body
             start = stop
         del self._buffer[:start]

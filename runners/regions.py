@@ -139,7 +139,7 @@ class Memory:
             self._bytes = 0
 
 
-def fill(placed: Placed, content: bytes) -> None:
+def fill(placed: Placed, content: bytes | memoryview) -> None:
     """Write an operand's content, and the canary into the rest of its pages."""
     region, start, stop = placed.region, placed.start, placed.stop
     region.view[:start] = CANARY[:start]

@@ -4,7 +4,7 @@ import hashlib
 import platform as host_platform
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -117,8 +117,7 @@ def validate(
         else:
             session.restart()  # what a library does in its first call of a process is judged like the rest
             try:
-                for case, judged in _run(session, entry, cases, profile, half_abi, reduction_enum, verdict):
-                    _compare_storages(verdict, entry, case, judged, outputs)
+                for _ in _run(session, entry, cases, profile, half_abi, reduction_enum, verdict, outputs):
                     done += 1
                     progress(Progress(entry.symbol, done, total))
             except KeyboardInterrupt:
@@ -198,8 +197,12 @@ def _run(
     half_abi: HalfAbi,
     reduction_enum: str,
     verdict: EntryPointVerdict,
-) -> Iterable[tuple[Case, bytes | None]]:
-    """Run and judge all cases of an entry point, keeping the worker busy; yields each with its first output."""
+    outputs: dict[str, bytes],
+) -> Iterator[None]:
+    """Run and judge all cases of an entry point, keeping the worker busy; yields after each.
+
+    Nothing of a case may outlive its turn: the largest take hundreds of megabytes.
+    """
 
     def submit(batch: Iterable[Case]) -> None:
         for case in batch:
@@ -216,14 +219,15 @@ def _run(
         outcomes = session.collect()
         submit(islice(waiting, 1))
         verdict.add(case, plan, outcomes)
-        yield case, outcomes[0].output if outcomes[0].status == "ok" else None
+        if outcomes[0].status == "ok":
+            _compare_storages(verdict, entry, case, outcomes[0].output, outputs)
+        del case, plan, outcomes
+        yield
 
 
 def _compare_storages(
-    verdict: EntryPointVerdict, entry: EntryPoint, case: Case, output: bytes | None, outputs: dict[str, bytes]
+    verdict: EntryPointVerdict, entry: EntryPoint, case: Case, output: bytes, outputs: dict[str, bytes]
 ) -> None:
-    if output is None:
-        return
     bits = comparable_bits(case.fmt, np.frombuffer(output, case.fmt.dtype))
     digest = hashlib.sha256(bits.data).digest()
     if entry.storage == "shared":

@@ -12,7 +12,7 @@ from golden.judge import KEPT_FAILURES, Judged, element, judge
 from golden.operator import EntryPoint
 from golden.profile import Profile
 from golden.results import EntryPointResult, Failure, Finding, Severity, Status
-from golden.tally import Accumulator
+from golden.tally import Accumulator, baseline_of
 from runners.contracts import Contracts
 from runners.positions import Positions, comparable_bits
 from runners.probe import OrderShares
@@ -95,9 +95,10 @@ class EntryPointVerdict:
     def _count(self, case: Case, output: Array, judged: Judged) -> None:
         """Add the first output to the statistics."""
         rows = self._required if case.tier == "required" else self._stress
-        rows.setdefault(case.group, Accumulator()).add(case, output, judged)
+        baseline = baseline_of(case)
+        rows.setdefault(case.group, Accumulator()).add(case, output, judged, baseline)
         if case.tier == "required":
-            self._overall.add(case, output, judged)
+            self._overall.add(case, output, judged, baseline)
         if case.klass == "order-distinguishing":
             self.orders.add(case, output)
         if "position" in case.flags:
@@ -127,7 +128,7 @@ class EntryPointVerdict:
         first = outputs[0]
         assert first is not None
         problems: list[Failure] = []
-        seen: set[bytes] = {first.tobytes()}
+        seen = {hashlib.sha256(first.data).digest()}
         unwritten = self._unwritten(case, plan, outputs)
         if unwritten.size:
             message = (
@@ -135,9 +136,9 @@ class EntryPointVerdict:
             )
             problems.append(Failure(case.id, case.klass, case.tier, "unwritten", message, int(unwritten.size)))
         for invocation, output in zip(plan[1:], outputs[1:], strict=True):
-            if output is None or (raw := output.tobytes()) in seen:
+            if output is None or (digest := hashlib.sha256(output.data).digest()) in seen:
                 continue
-            seen.add(raw)
+            seen.add(digest)
             differ = np.flatnonzero(comparable_bits(case.fmt, output) != comparable_bits(case.fmt, first))
             if differ.size == 0:
                 continue

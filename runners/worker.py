@@ -327,7 +327,7 @@ class Worker:
             region.content = content
             fill(placed, self._content(argument, invocation))
 
-    def _content(self, argument: PointerArgument, invocation: Invocation) -> bytes:
+    def _content(self, argument: PointerArgument, invocation: Invocation) -> bytes | memoryview:
         """Return what an operand that is not the output holds in an invocation."""
         if argument.role != "unread":
             return argument.data

@@ -195,8 +195,8 @@ def make(symbol: str, *invocations: Invocation, n: int = 33, timeout: float = 0.
     x = np.arange(n, dtype="<f4") + np.float32(first)
     w = np.linspace(5, 6, n, dtype="<f4")
     arguments = (
-        PointerArgument("x", "input", 4, n, x.tobytes()),
-        PointerArgument("w", "input", 4, n, w.tobytes()),
+        PointerArgument("x", "input", 4, n, memoryview(x.tobytes())),
+        PointerArgument("w", "input", 4, n, memoryview(w.tobytes())),
         PointerArgument("u", "unread", 4, n),
         PointerArgument("o", "output", 4, n),
         ScalarArgument("n", "int32", n),

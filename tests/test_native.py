@@ -114,8 +114,9 @@ def test_specials_in_every_operand_give_the_same_tally(fmt: Format) -> None:
             assert_same("smoothl1lossgrad", fmt, call, output)
     call = nll(fmt, "mean", grid[0], grid[1], 3.0)
     golden = dense("nlllossgrad").oracle(fmt, *call).value
-    for output in (golden, np.roll(golden, 1), -golden):
-        assert_same("nlllossgrad", fmt, call, output)
+    for output in (golden, np.roll(golden, 1), -golden, np.full_like(golden, np.nan)):
+        for flush in (False, True):
+            assert_same("nlllossgrad", fmt, call, output, flush)
 
 
 @BOTH

@@ -130,6 +130,12 @@ def test_an_empty_file_of_cases_is_a_file(tmp_path: Path) -> None:
     assert read_vectors(tmp_path / "none.h5").cases == ()
 
 
+def test_a_case_without_flags_is_read_back(tmp_path: Path) -> None:
+    (case, *_) = small_cases()
+    digest = write_vectors(tmp_path / "a.h5", "mine", SMOOTH, "fp16", [dataclasses.replace(case, flags=())], SEED)
+    assert read_vectors(tmp_path / "a.h5", digest).cases[0].flags == ()
+
+
 def test_what_does_not_fit_its_column_is_refused(tmp_path: Path) -> None:
     operands = {name: FP16.cast(np.zeros(1)) for name in ("dy", "x1", "x2")}
     long = make_case(SMOOTH, FP16, "required", "k", (), "x" * 200, {"length": 1, "beta": 1.0}, operands)

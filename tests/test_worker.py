@@ -458,7 +458,7 @@ def test_a_half_scalar_computes(shared: LibrarySession) -> None:
     x = np.array([1, -2, 0.333, 65504], "<f2")
     arguments = (
         ScalarArgument("s", "float16", 0x3800),
-        PointerArgument("x", "input", 2, 4, x.tobytes()),
+        PointerArgument("x", "input", 2, 4, memoryview(x.tobytes())),
         PointerArgument("o", "output", 2, 4),
         ScalarArgument("n", "int32", 4),
     )
@@ -498,7 +498,7 @@ def test_frames_come_whole_however_they_are_cut() -> None:
     for step in (1, 3, 7, len(stream)):
         frames = protocol.Frames()
         chunks = [stream[i : i + step] for i in range(0, len(stream), step)]
-        bodies = [body for chunk in chunks for body in frames.feed(chunk)]
+        bodies = [bytes(body) for chunk in chunks for body in frames.feed(chunk)]
         assert [protocol.decode_reply(b) for b in bodies] == messages
 
 

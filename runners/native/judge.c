@@ -139,7 +139,8 @@ static int settle(picked *s, int i, int64_t at, const golden_job *job, golden_ta
         t->misrounded--;
     } else if (!(s->unsure[vector] >> lane & 1)) {
         const int infinite = fabs(q) == INFINITY, unordered = q != q || output != output;
-        if (unordered || infinite || e.magnitude == 0) {
+        const int undefined = infinite && output != output; /* NaN is legal beside what may underflow */
+        if (!undefined && (unordered || infinite || e.magnitude == 0)) {
             t->nan += unordered;
             t->infinity += !unordered && infinite;
             t->zero += !unordered && !infinite && e.got < f.over;
