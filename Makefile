@@ -24,8 +24,9 @@ published: $(VENV)/.installed
 	$(BIN)/python reports/published/regenerate.py
 	$(BIN)/python reports/published/matrix.py
 
+# As many processes as cores: most of the time is spent in commands that the tests start.
 test: $(VENV)/.installed lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # Minutes of hard cases against exact rationals.
 test-slow: $(VENV)/.installed
