@@ -51,10 +51,14 @@ class Bins:
 
     def share(self, bins: Array, errors: Array) -> Share:
         """Return what elements with these errors (in ulp, not negative) add."""
-        used, where = np.unique(bins, return_inverse=True)
-        largest = np.zeros(len(used))
-        np.maximum.at(largest, where, errors)
-        return Share(used, np.bincount(where, minlength=len(used)), np.bincount(where, errors, len(used)), largest)
+        counts = np.bincount(bins, minlength=len(self._elements))
+        used = np.flatnonzero(counts)
+        if used.size == 0:
+            return Share(used, counts[used], np.zeros(0), np.zeros(0))
+        # Grouped by a radix sort, which NumPy has for 16 bits: maximum.at takes four times as long.
+        grouped = errors[np.argsort(bins.astype(np.int16), kind="stable")]
+        largest = np.maximum.reduceat(grouped, np.cumsum(counts[used]) - counts[used])
+        return Share(used, counts[used], np.bincount(bins, errors)[used], largest)
 
     def add(self, share: Share, sign: int = 1) -> None:
         """Add a share, or take it out again; a maximum stays, which one of greater errors will replace."""
