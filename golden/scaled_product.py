@@ -19,8 +19,10 @@ a/s underflowing costs eta/2 * |b|; a*b costs eta/2 / s, unless it is a number o
 of two not above 1 is a multiplication and cannot underflow.
 
 **Last rounding.** Rounding is monotonic, so the result lies between fl(y - slack) and fl(y + slack): that interval,
-and not a multiple of an ulp, is what the judge tests. It implies the familiar figures: with k = 1 the result is
-within 1.5 ulp, with k >= 2 within k + 1 ulp (a result may round across a binade, where the spacing doubles).
+and not a multiple of an ulp, is what the judge tests. It implies familiar figures. As |y| is below ulp(y) / u, the
+slack is below S = k (1 + u)**(k-1) ulp. With k = 1 that is less than an ulp: the result is within 1.5 ulp, for the
+only number of the next binade in reach is its first. With k >= 2 it is within S + 1 ulp, a little more than k + 1: it
+may round across a binade, where the spacing doubles.
 
 **Infinite factors.** Where one factor is infinite, y is, unless the other is zero. But 0 * inf is NaN, and what the
 infinity is multiplied by may come out as zero: a/s in the documented order, b/s or a * (1/s) in others, where they are

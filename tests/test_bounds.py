@@ -19,7 +19,7 @@ from golden.case import Case
 from golden.formats import FORMATS, FP16, FP32, Array, Format, is_power_of_two
 from golden.judge import FAILS, FORMULA, judge
 from golden.operator import Arithmetic, operator
-from tests.mutants.bounds import FIGURES, sweeps
+from tests.mutants.bounds import figure, sweeps
 
 SMOOTH, NLL = operator("smoothl1lossgrad"), operator("nlllossgrad")
 BOTH = pytest.mark.parametrize("fmt", FORMATS.values(), ids=list(FORMATS))
@@ -198,9 +198,13 @@ class Seen:
             self.too_poor += int(((judged.grade > FORMULA) & kept).sum())
         sample = judged.at if case.operator is SMOOTH else judged.at // int(case.scalars["class_num"])
         ordinary, rounded, error = kept & scene.ordinary[sample], scene.rounded[sample], np.abs(judged.signed)
-        narrow, wide = ((0.5, 1.5), (0.5, 1.5)) if scene.power else (FIGURES[how.order], FIGURES["reciprocal"])
-        beyond = error > np.where(rounded, narrow[1], narrow[0]) + WIDENED
-        beyond |= judged.bound > np.where(rounded, wide[1], wide[0]) + WIDENED
+        narrow, wide = (
+            np.where(rounded, 1.5, 0.5)
+            if scene.power
+            else np.where(rounded, figure(case.fmt, order, True), figure(case.fmt, order, False))
+            for order in (how.order, "reciprocal")
+        )
+        beyond = (error > narrow + WIDENED) | (judged.bound > wide + WIDENED)
         self.beyond += int((ordinary & beyond).sum())
         for kind, chosen in (("exact", ~rounded), ("rounded", rounded)):
             name = "power" if scene.power else kind
@@ -230,7 +234,7 @@ def check(name: str, seen: dict[How, Seen]) -> None:
         assert found.excluded < found.elements / 4, (how, found)
         if how.wide is None:
             # Not vacuous: the worst seen comes near the figures of the theory.
-            exact, rounded = FIGURES[how.order]
+            exact, rounded = (figure(FP16, how.order, r) for r in (False, True))
             assert found.exact > exact / 2, (how, found)
             assert name == NLL.name or (found.rounded > rounded / 2 and found.power > 0.75), (how, found)
 
@@ -353,7 +357,7 @@ def test_one_place_beyond_a_legal_result_is_refused(name: str, fmt: Format, orde
         judged = judge(case, moved.astype(fmt.dtype), False)
         refused.append(judged.failing.size)
         accepted = np.abs(judged.signed[judged.grade < FAILS])
-        assert accepted.size == 0 or accepted.max() <= FIGURES["reciprocal"][0] + WIDENED
+        assert accepted.size == 0 or accepted.max() <= figure(fmt, "reciprocal", False) + WIDENED
     assert 0 < refused[0] <= refused[1] <= refused[2] <= refused[3] == np.count_nonzero(output)
 
 

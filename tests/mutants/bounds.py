@@ -29,12 +29,20 @@ from tests.mutants.legal import LEGAL
 from tests.mutants.run import FOLDER
 from tests.mutants.variant import NLL, SMOOTHL1, Edit, Variant, build
 
-#: Largest error in ulp of an order while nothing underflows: with a exact, and with a = x1 - x2 rounded
-#: (golden/scaled_product.py, "Last rounding").
-FIGURES = {"formula": (1.5, 3.0), "product-first": (1.5, 3.0), "gradient-first": (1.5, 3.0), "reciprocal": (3.0, 4.0)}
+#: Roundings of an order before its last one, where a is exact (golden/scaled_product.py, "Relative part").
+ROUNDINGS = {"formula": 1, "product-first": 1, "gradient-first": 1, "reciprocal": 2}
 #: Divisors that the search for worst inputs tries.
 DIVISORS = 200
 FLAGS = ("-O3", "-march=native")
+
+
+def figure(fmt: Format, order: str, rounded: bool) -> float:
+    """Return the largest error in ulp of an order while nothing underflows; ``rounded``: a = x1 - x2 was.
+
+    golden/scaled_product.py, "Last rounding".
+    """
+    k = ROUNDINGS[order] + rounded
+    return 1.5 if k == 1 else k * (1 + fmt.roundoff) ** (k - 1) + 1
 
 
 def kernels(order: str) -> Variant:
@@ -181,7 +189,7 @@ def render(swept: Sequence[Swept], found: Sequence[Worst]) -> str:
     ]
     second = [
         f"| {row.dtype} | {row.order} | {'rounded' if row.rounded else 'exact'} "
-        f"| {FIGURES[row.order][row.rounded]:g} | {row.ulp:.4f} | `{row.inputs}` |\n"
+        f"| {figure(FORMATS[row.dtype], row.order, row.rounded):.4f} | {row.ulp:.4f} | `{row.inputs}` |\n"
         for row in found
     ]
     return "".join([HEAD, *first, SEARCHED, *second])
