@@ -286,6 +286,7 @@ PAGE = """<!doctype html>
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:75rem;padding:0 1rem;color:#1b1b1b}
 .wide{overflow-x:auto}table{border-collapse:collapse;margin:1rem 0}
 th,td{border:1px solid #ccc;padding:.25rem .6rem;text-align:left;white-space:nowrap}
+.wide:first-of-type td:last-child{white-space:normal;min-width:16rem}
 th[scope=row]{font-weight:600}.correctly-rounded{background:#d7f0dd}.faithful{background:#e6f5d8}
 .formula{background:#f4f3cf}.legal{background:#fbe6c6}.fails{background:#f8cfcf}small{color:#444}
 </style></head><body><main><h1>Accuracy matrix</h1><p>{{ intro }}</p>
