@@ -12,7 +12,7 @@ from generators.stream import Stream
 from golden.errors import UsageError
 from golden.formats import FORMATS, FP16, Array, Format
 from golden.scaled_product import ORDERS
-from tests.mutants.bounds import FIGURES
+from tests.mutants.bounds import figure
 
 BOTH = pytest.mark.parametrize("fmt", FORMATS.values(), ids=list(FORMATS))
 EVERY_ORDER = pytest.mark.parametrize("order", ORDERS)
@@ -66,7 +66,7 @@ def test_worst_products(fmt: Format, order: str, divisor: float) -> None:
     many = error(fmt, s, order, fmt.cast(grid[0]), fmt.cast(grid[1] * 2.0 ** (np.frexp(s)[1] - 2)))
     # Every one is among the worst 0.2 % of what is drawn at random.
     assert found.min() >= np.quantile(many, 0.998)
-    assert np.array_equal(found, np.sort(found)[::-1]) and found.max() < FIGURES[order][0]
+    assert np.array_equal(found, np.sort(found)[::-1]) and found.max() < figure(fmt, order, False)
     if fmt is FP16:
         whole = error(fmt, s, order, *reversed(all_significands(fmt, s)))
         assert whole.max() >= found.max() >= 0.96 * whole.max()
@@ -92,8 +92,8 @@ def test_worst_differences(fmt: Format, order: str, divisor: float) -> None:
     many = error(fmt, s, order, *(fmt.cast(v) for v in (steps[0], steps[1] * top / 4, -steps[2] * top / 16)))
     assert found.min() >= np.quantile(many, 0.998)
     a, c = worst_products(Stream(f"test_extremal/{order}"), fmt, s, order, 1)
-    figure = 1.5 if divisor == 0.5 else FIGURES[order][1]
-    assert error(fmt, s, order, c, a).max() < found.max() < figure
+    limit = 1.5 if divisor == 0.5 else figure(fmt, order, True)
+    assert error(fmt, s, order, c, a).max() < found.max() < limit
 
 
 @BOTH
