@@ -111,6 +111,12 @@ def test_one_worse_among_many_better_is_worse_and_comes_first() -> None:
     assert diff.sentence.endswith("1 worse, 1 better.")
 
 
+def test_a_build_that_crashed_throughout_was_not_more_accurate() -> None:
+    crashed = {"status": "crash", "grade": "fails", "elements": 0, "misrounded": 0, "max_ulp": 0.0, "groups": {}}
+    good, bad = pair(*(set_(name, value) for name, value in crashed.items()))
+    assert compare(bad, good).outcome == "better" and compare(good, bad).outcome == "worse"
+
+
 def test_an_entry_point_that_is_gone_is_worse() -> None:
     before, after = pair()
     after.entry_points = [e for e in after.entry_points if e.symbol != SYMBOL]
