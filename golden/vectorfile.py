@@ -30,14 +30,13 @@ from golden import __version__
 from golden.case import Case, Head, Tier
 from golden.errors import UsageError, VectorError
 from golden.formats import FORMATS, Array
+from golden.growing import GrowingFile
 from golden.operator import Golden, Operator, operators
 
 SCHEMA, BULK_SCHEMA = "golden-vectors/1", "golden-vectors-bulk/1"
 #: Bytes of arrays that are held in memory, by writer and reader alike.
 HELD = 64 << 20
 _CHUNK = 1 << 16
-#: Bytes that structures and chunks which are still in HDF5's caches may take on top of what is written.
-_ROOM = 8 << 20
 _ID_BYTES, _CLASS_BYTES, _FLAGS_BYTES, _WORD_BYTES = 160, 48, 160, 16
 _AGAIN = "Restore it or generate it again with 'golden generate'."
 
@@ -97,7 +96,7 @@ class _Arrays:
         self.counts = dict.fromkeys(dtypes, 0)
         self._path, self._dtypes, self._size = path, dtypes, 0
         self._parts: dict[str, list[Array]] = {name: [] for name in dtypes}
-        self._file: h5py.File | None = None
+        self._file: GrowingFile | None = None
 
     @property
     def bulk(self) -> bool:
@@ -106,74 +105,43 @@ class _Arrays:
 
     def add(self, arrays: dict[str, Array]) -> None:
         """Add one case's arrays."""
-        size = sum(values.nbytes for values in arrays.values())
-        if self._size and self._size + size > self._limit():
-            self._write()
+        self._size += sum(values.nbytes for values in arrays.values())
+        if self._file is None and self._size > HELD:
+            self._file = GrowingFile(self._path)
+            for name, dtype in self._dtypes.items():
+                self._file.create(name, dtype, _CHUNK)
+                for values in self._parts.pop(name):
+                    self._file.extend(name, values)
         for name, values in arrays.items():
-            self._parts[name].append(values)
             self.counts[name] += values.size
-        self._size += size
-        if self._size > self._limit():
-            self._write()
-
-    def _limit(self) -> int:
-        """Return how much is held; once it is known that not everything can be, enough for fast writing."""
-        return HELD // 8 if self.bulk else HELD
+            if self._file is None:
+                self._parts[name].append(values)
+            else:
+                self._file.extend(name, values)
 
     def held(self) -> dict[str, Array]:
-        """Return what is not in the file yet; in all but bulk files, everything."""
-        return {name: self._joined(name) for name in self._dtypes}
+        """Return the arrays; of a bulk file, whose arrays are not held, none."""
+        empty = {name: np.empty(0, dtype) for name, dtype in self._dtypes.items()}
+        return {name: np.concatenate([empty[name], *parts]) for name, parts in self._parts.items()}
 
     def finish(self, attributes: dict[str, str], table: Array) -> None:
         """Write what is left, and the rest of the file."""
-        if self._file is not None:
-            self._write()
-        file = self._open(table.nbytes + self._size)
+        held = self.held()
+        if self._file is None:
+            self._file = GrowingFile(self._path, self._size)
+        self._file.reserve(table.nbytes)
         for name, value in attributes.items():
             # Of fixed length, in the checksummed header. Strings of variable length lie in a heap without a
             # checksum: a flipped byte there goes unnoticed, or makes libhdf5 loop for ever.
-            file.attrs.create(name, np.bytes_(value))
-        _compressed(file, "cases", table)
-        for name in [n for n in self._dtypes if n not in file]:
-            _compressed(file, name, self._joined(name))
-        self.close()
+            self._file.hdf5.attrs.create(name, np.bytes_(value))
+        for name, values in {"cases": table, **held}.items():
+            _compressed(self._file.hdf5, name, values)
+        self._file.finish()
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
             self._file.close()
-            self._file = None
-
-    def _open(self, size: int) -> h5py.File:
-        """Return the file, in which there is room for ``size`` bytes more: libhdf5 may crash when a write fails."""
-        with self._path.open("ab") as file:
-            end = file.tell()
-            os.posix_fallocate(file.fileno(), end, size + _ROOM)
-            file.truncate(end)
-        if self._file is None:
-            self._file = h5py.File(self._path, "w", libver=("v108", "v108"), track_order=False)
-        return self._file
-
-    def _write(self) -> None:
-        """Append what is held to the file, as it is: bulk data hardly compresses, and each case has its digest."""
-        file = self._open(self._size)
-        for name, dtype in self._dtypes.items():
-            if name not in file:
-                file.create_dataset(name, (0,), dtype, maxshape=(None,), chunks=(_CHUNK,), track_times=False)
-            data, parts = file[name], self._parts[name]
-            start = len(data)
-            data.resize((self.counts[name],))
-            # Short parts are joined first: a write has its price.
-            for values in parts if self.counts[name] - start > _CHUNK * len(parts) else [self._joined(name)]:
-                data[start : start + len(values)] = values
-                start += len(values)
-            self._parts[name] = []
-        self._size = 0
-
-    def _joined(self, name: str) -> Array:
-        parts = self._parts[name]
-        joined = parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, self._dtypes[name]), *parts])
-        return joined.astype(self._dtypes[name], copy=False)
 
 
 def _compressed(file: h5py.File, name: str, values: Array) -> None:
