@@ -14,10 +14,11 @@ from itertools import combinations
 
 import numpy as np
 
-from generators.stream import Stream
+from generators.stream import Stream, within
+from golden.blocks import BLOCK
 from golden.errors import UsageError, unknown_name
 from golden.formats import Array, Format, is_power_of_two
-from golden.operator import Arithmetic
+from golden.operator import OrdinaryArithmetic
 from golden.scaled_product import ORDERS
 
 #: Climbers by default, and moves of each. With 1,024 climbers the best is within 4 % of the maximum over all fp16
@@ -29,12 +30,19 @@ CANDIDATES = 1024
 
 def error(fmt: Format, s: float, order: str, b: Array, a: Array, x2: Array | None = None) -> Array:
     """Return |result - y| in ulp of y for an order of (a - x2) * b / s; in float64, wrong by 2**-28 ulp at most."""
-    m, wide = Arithmetic(fmt), a.astype(np.float64)
+    m = OrdinaryArithmetic(fmt)
+    a, b = m.load(a), m.load(b)
+    wide = a.astype(np.float64)
     if x2 is not None:
-        wide, a = wide - x2.astype(np.float64), m.subtract(a, x2)
-    y = wide * b.astype(np.float64) / s
-    result: Array = ORDERS[order](m, a, b, np.asarray(s, fmt.dtype)).astype(np.float64)
-    distance: Array = np.abs(result - y) / fmt.ulp_of(np.abs(y))
+        x2 = m.load(x2)
+        wide -= x2
+        a = m.subtract(a, x2)
+    wide *= b
+    wide /= s
+    distance: Array = ORDERS[order](m, a, b, m.load(s)) - wide
+    ulp = fmt.ulp_of(np.abs(wide, out=wide))
+    np.abs(distance, out=distance)
+    distance /= ulp
     return distance
 
 
@@ -76,23 +84,30 @@ def telling_apart(stream: Stream, fmt: Format, s: float, first: str, second: str
     _check(second)
     if first == second or is_power_of_two(s):
         raise UsageError(f"{first} and {second} differ on no ordinary input of divisor {s:g}: choose another.")
-    m, divisor = Arithmetic(fmt), np.asarray(s, fmt.dtype)
+    m = OrdinaryArithmetic(fmt)
     found: list[Array] = []
     missing = n
     while missing > 0:
         a, b = (_uniform(stream, fmt, np.full(8 * n + 64, end)) for end in (2.0 ** _exponent(s) / 2, 1.0))
-        differ = fmt.bits(ORDERS[first](m, a, b, divisor)) != fmt.bits(ORDERS[second](m, a, b, divisor))
+        differ = ORDERS[first](m, a, b, m.load(s)) != ORDERS[second](m, a, b, m.load(s))
         found.append(np.stack([a[differ], b[differ]])[:, :missing])
         missing -= found[-1].shape[1]
-    a, b = np.concatenate(found, axis=1)
+    a, b = np.concatenate(found, axis=1).astype(fmt.dtype)
     return a, b
 
 
 def worst_partners(stream: Stream, fmt: Format, s: float, b: Array) -> Array:
     """Return for each b an a, s/4 < a < s, on which an order's error is large: the orders take turns along b."""
-    a = _candidates(stream, fmt, s, len(b))
-    ulps = np.stack([error(fmt, s, order, b[:, None], a) for order in ORDERS])
-    return _chosen(a, ulps[np.arange(len(b)) % len(ORDERS), np.arange(len(b))])
+    orders = list(ORDERS)
+
+    def score(first: int, b: Array, a: Array) -> Array:
+        score = np.empty(a.shape)
+        for k in range(len(orders)):
+            turn = slice((k - first) % len(orders), None, len(orders))
+            score[turn] = error(fmt, s, orders[k], b[turn], a[turn])
+        return score
+
+    return _best_partners(stream, fmt, s, b, score)
 
 
 def telling_partners(stream: Stream, fmt: Format, s: float, b: Array) -> Array:
@@ -100,52 +115,67 @@ def telling_partners(stream: Stream, fmt: Format, s: float, b: Array) -> Array:
 
     Where no a in a thousand tells that pair apart, any pair will do. For a power of two s none differs.
     """
-    m, divisor, a = Arithmetic(fmt), np.asarray(s, fmt.dtype), _candidates(stream, fmt, s, len(b))
-    wide = np.broadcast_to(b[:, None], a.shape)
-    results = [fmt.bits(order(m, a, wide, divisor)) for order in ORDERS.values()]
-    differ = np.stack([x != y for x, y in combinations(results, 2)])
-    own = differ[np.arange(len(b)) % len(differ), np.arange(len(b))]
-    return _chosen(a, 2 * own + differ.any(axis=0))
+    m, pairs = OrdinaryArithmetic(fmt), list(combinations(range(len(ORDERS)), 2))
+
+    def score(first: int, b: Array, a: Array) -> Array:
+        results = [order(m, a, b, m.load(s)) for order in ORDERS.values()]
+        score = np.zeros(a.shape, np.int8)
+        for result in results[1:]:
+            score |= result != results[0]
+        for k, (one, other) in enumerate(pairs):
+            turn = slice((k - first) % len(pairs), None, len(pairs))
+            score[turn] += results[one][turn] != results[other][turn]
+        return score
+
+    return _best_partners(stream, fmt, s, b, score)
 
 
-def _candidates(stream: Stream, fmt: Format, s: float, n: int) -> Array:
-    """Draw [n, CANDIDATES] numbers between s/4 and s."""
-    return _uniform(stream, fmt, np.full(n * CANDIDATES, 2.0 ** _exponent(s) / 2)).reshape(n, CANDIDATES)
+def _best_partners(
+    stream: Stream, fmt: Format, s: float, b: Array, score: Callable[[int, Array, Array], Array]
+) -> Array:
+    """Return for each b the a with the best score (the first of equals) of CANDIDATES between s/4 and s.
 
-
-def _chosen(candidates: Array, score: Array) -> Array:
-    """Return the best candidate of each row, the first one of equals."""
-    chosen: Array = candidates[np.arange(len(candidates)), np.argmax(score, axis=1)]
-    return chosen
+    ``score`` takes the position of its first b, b as a column, and a row of candidates for each.
+    """
+    column, found = OrdinaryArithmetic(fmt).load(b)[:, None], np.empty(len(b), fmt.dtype)
+    ends = np.full(BLOCK, 2.0 ** _exponent(s) / 2, np.float32)
+    for start in range(0, len(b), BLOCK // CANDIDATES):
+        part = slice(start, start + BLOCK // CANDIDATES)
+        rows = len(found[part])
+        candidates = _uniform(stream, fmt, ends[: rows * CANDIDATES]).reshape(rows, CANDIDATES)
+        best = np.argmax(score(start, column[part], candidates), axis=1)
+        found[part] = candidates[np.arange(rows), best]
+    return found
 
 
 def _climb(stream: Stream, fmt: Format, ends: list[Array], badness: Callable[..., Array], n: int) -> tuple[Array, ...]:
     """Move significands from a random start; ``ends``: the lower end of the binade that each number stays in."""
-    rows = [_uniform(stream, fmt, end) for end in ends]
-    worst = badness(*rows)
+    rows = np.stack([fmt.bits(_uniform(stream, fmt, end).astype(fmt.dtype)) for end in ends])
+    worst = badness(*fmt.from_bits(rows))
     climbers = len(worst)
-    for _ in range(MOVES):
-        column, sign = stream.integers(climbers, 0, len(rows)), 1 - 2 * stream.integers(climbers, 0, 2)
-        step = np.left_shift(1, stream.integers(climbers, 0, fmt.precision - 1)) * sign
-        moved = [np.where(column == i, _stepped(fmt, row, step), row) for i, row in enumerate(rows)]
-        now = badness(*moved)
+    draw = stream.words(MOVES * 3 * climbers).reshape(MOVES, 3, climbers)
+    column, down = within(draw[:, 0], 0, len(rows)), within(draw[:, 1], 0, 2)
+    step = np.left_shift(1, within(draw[:, 2], 0, fmt.precision - 1)) * (1 - 2 * down)
+    # A step that is no move leaves its row alone.
+    steps = np.where(column[:, None] == np.arange(len(rows))[:, None], step[:, None], 0).astype(fmt.bits_dtype)
+    fraction = fmt.bits_dtype.type(fmt.fraction_mask)
+    for by in steps:
+        moved = rows + by  # significands wrap around within their binades
+        moved ^= (moved ^ rows) & ~fraction
+        now = badness(*fmt.from_bits(moved))
         better = now >= worst
-        rows = [np.where(better, new, old) for new, old in zip(moved, rows, strict=True)]
-        worst = np.where(better, now, worst)
-    distinct = np.unique(np.stack([fmt.bits(row) for row in rows]), axis=1, return_index=True)[1]
+        np.copyto(rows, moved, where=better)
+        np.copyto(worst, now, where=better)
+    distinct = np.unique(rows, axis=1, return_index=True)[1]
     best = distinct[np.lexsort((distinct, -worst[distinct]))][:n]
-    return tuple(row[best] for row in rows)
+    return tuple(fmt.from_bits(rows[:, best]))
 
 
 def _uniform(stream: Stream, fmt: Format, ends: Array) -> Array:
-    """Draw numbers from the binades that begin at ``ends``."""
-    return fmt.cast(ends * (1 + stream.integers(len(ends), 0, 1 << (fmt.precision - 1)) * 2.0 ** (1 - fmt.precision)))
-
-
-def _stepped(fmt: Format, values: Array, step: Array) -> Array:
-    """Return numbers with ``step`` added to their significands, which wrap around within their binades."""
-    bits = fmt.bits(values).astype(np.int64)
-    return fmt.from_bits(((bits & ~fmt.fraction_mask) | (bits + step & fmt.fraction_mask)).astype(fmt.bits_dtype))
+    """Draw numbers from the binades that begin at ``ends``, as float32: what lies beyond the format's bits is zero."""
+    steps = stream.integers(len(ends), 0, 1 << (fmt.precision - 1))
+    steps <<= 24 - fmt.precision
+    return (steps.astype(np.int32) | np.asarray(ends, np.float32).view(np.int32)).view(np.float32)
 
 
 def _exponent(s: float) -> int:

@@ -50,13 +50,7 @@ class Stream:
 
     def integers(self, n: int, low: int, high: int) -> Array:
         """Return n integers in [low, high), as int64; high - low must be at most 2**32."""
-        words = self.words(n)  # ours, so worked on in place
-        words >>= np.uint64(32)
-        words *= np.uint64(high - low)
-        words >>= np.uint64(32)
-        result: Array = words.view(np.int64)
-        result += low
-        return result
+        return within(self.words(n), low, high)
 
     def unit(self, n: int) -> Array:
         """Return n numbers in [0, 1) with 53 random bits, as float64."""
@@ -86,3 +80,13 @@ class Stream:
     def permutation(self, n: int) -> Array:
         """Return a permutation of range(n), as int64."""
         return np.argsort(self.words(n), kind="stable")
+
+
+def within(words: Array, low: int, high: int) -> Array:
+    """Turn random words, in place, into integers as :meth:`Stream.integers` returns them."""
+    words >>= np.uint64(32)
+    words *= np.uint64(high - low)
+    words >>= np.uint64(32)
+    result: Array = words.view(np.int64)
+    result += low
+    return result

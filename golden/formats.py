@@ -21,6 +21,8 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 #: An exact value: a non-zero rational, or a float for what a rational cannot say (NaN, ±inf, ±0).
 Exact = Fraction | float
+#: The exponent field of a float64: what is left of its bits is the power of two of its binade.
+_FLOAT64_EXPONENT = 0x7FF << 52
 
 
 @dataclass(frozen=True)
@@ -146,9 +148,8 @@ class Format:
 
     def ulp_of(self, magnitude: Array) -> Array:
         """Return ulp(|y|) for a float64 array of finite values, as float64; ulp(0) is the smallest step."""
-        exponent = np.frexp(magnitude)[1] - 1
-        exponent = np.where(magnitude == 0, self.emin, np.maximum(exponent, self.emin))
-        result: Array = np.ldexp(1.0, exponent - self.precision + 1)
+        binade = np.maximum(magnitude, self.smallest_normal).view(np.int64) & _FLOAT64_EXPONENT
+        result: Array = binade.view(np.float64) * 2.0 ** (1 - self.precision)
         return result
 
     def typed(self, value: float) -> float:

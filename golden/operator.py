@@ -274,6 +274,29 @@ class Arithmetic:
         return np.where(tiny, np.copysign(self.fmt.dtype.type(0), values), values)
 
 
+class OrdinaryArithmetic(Arithmetic):
+    """The same on numbers held in float32, for results that are normal numbers: many times NumPy's speed in fp16.
+
+    A float32 operation rounded once more, to 11 bits, is correctly rounded as said for :class:`Arithmetic`. Adding half
+    a unit of the last bit that stays, less one of float32 unless that bit is odd, carries into it exactly where
+    rounding to nearest even goes up.
+    """
+
+    _DROPPED = FORMATS["fp32"].precision - FORMATS["fp16"].precision
+
+    def load(self, values: Array | float) -> Array:
+        """Convert numbers of the format, exactly."""
+        return np.asarray(values, np.float32)
+
+    def _apply(self, operation: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:
+        result = np.asarray(operation(a, b))
+        if self.fmt.precision < FORMATS["fp32"].precision:
+            bits = result.view(np.int32)
+            bits += ((bits >> self._DROPPED) & 1) + (1 << (self._DROPPED - 1)) - 1
+            bits &= -1 << self._DROPPED
+        return result
+
+
 @cache
 def operators() -> dict[str, Operator]:
     """Return every known operator by name: those shipped, then those of the entry-point group."""
