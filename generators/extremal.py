@@ -9,8 +9,9 @@ look random. So a few hundred climbers that move one significand at a time, by a
 place, and keep what is no better, find the top of the envelope first and good rounding errors on it then.
 """
 
-from collections.abc import Callable
-from itertools import combinations
+from collections.abc import Callable, Iterable, Sequence
+from itertools import combinations, groupby
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,21 +29,37 @@ CLIMBERS, MOVES = 256, 160
 CANDIDATES = 1024
 
 
+class Search(NamedTuple):
+    """A search for the worst inputs of one order: ``n`` triples whose difference rounds if ``rounded``, else is x1."""
+
+    order: str
+    rounded: bool
+    n: int
+
+
 def error(fmt: Format, s: float, order: str, b: Array, a: Array, x2: Array | None = None) -> Array:
     """Return |result - y| in ulp of y for an order of (a - x2) * b / s; in float64, wrong by 2**-28 ulp at most."""
+    return _errors(fmt, s, [(order, slice(None))], b, a, x2)
+
+
+def _errors(
+    fmt: Format, s: float, orders: Iterable[tuple[str, slice]], b: Array, a: Array, x2: Array | None = None
+) -> Array:
+    """Return the errors as :func:`error` does, of each order on its slice of the arrays."""
     m = OrdinaryArithmetic(fmt)
     a, b = m.load(a), m.load(b)
-    wide = a.astype(np.float64)
+    y = a.astype(np.float64)
     if x2 is not None:
         x2 = m.load(x2)
-        wide -= x2
+        y -= x2
         a = m.subtract(a, x2)
-    wide *= b
-    wide /= s
-    distance: Array = ORDERS[order](m, a, b, m.load(s)) - wide
-    ulp = fmt.ulp_of(np.abs(wide, out=wide))
+    y *= b
+    y /= s
+    distance = np.empty(y.shape)
+    for order, part in orders:
+        np.subtract(ORDERS[order](m, a[part], b[part], m.load(s)), y[part], out=distance[part])
     np.abs(distance, out=distance)
-    distance /= ulp
+    distance /= fmt.ulp_of(np.abs(y, out=y))
     return distance
 
 
@@ -53,10 +70,7 @@ def worst_products(
 
     s/4 < a < s, 1 <= b < 2, both positive. n is at most ``climbers``.
     """
-    _check(order)
-    top = _exponent(s)
-    ends = [np.full(climbers, 2.0**top / 2), np.ones(climbers)]
-    a, b = _climb(stream, fmt, ends, lambda a, b: error(fmt, s, order, b, a), n)
+    [(a, _, b)] = worst(stream, fmt, s, [Search(order, False, n)], climbers)
     return a, b
 
 
@@ -67,11 +81,65 @@ def worst_differences(
 
     0 < x1 - x2 < s, x2 negative: the difference has more bits than a number of the format, so that it rounds.
     """
-    _check(order)
-    top = _exponent(s)
-    ends = [np.full(climbers, 2.0**top / 4), -np.ldexp(1.0, top - stream.integers(climbers, 4, 8)), np.ones(climbers)]
-    x1, x2, b = _climb(stream, fmt, ends, lambda x1, x2, b: error(fmt, s, order, b, x1, x2), n)
+    [(x1, x2, b)] = worst(stream, fmt, s, [Search(order, True, n)], climbers)
     return x1, x2, b
+
+
+def worst(
+    stream: Stream, fmt: Format, s: float, searches: Sequence[Search], climbers: int = CLIMBERS
+) -> list[tuple[Array, Array, Array]]:
+    """Return the triples (x1, x2, b) of each search, x2 being zero in products: faster than one after the other."""
+    starts, steps = zip(*(_plan(stream, fmt, s, search, climbers) for search in searches), strict=True)
+    rows, fraction = np.concatenate(starts, axis=1), fmt.bits_dtype.type(fmt.fraction_mask)
+    orders, end = [], 0
+    for order, group in groupby(searches, lambda search: search.order):
+        start, end = end, end + climbers * len(list(group))
+        orders.append((order, slice(start, end)))
+
+    def badness(rows: Array) -> Array:
+        x1, x2, b = fmt.from_bits(rows)
+        return _errors(fmt, s, orders, b, x1, x2)
+
+    reached = badness(rows)
+    for by in np.concatenate(steps, axis=2):
+        moved = rows + by  # significands wrap around within their binades
+        moved ^= (moved ^ rows) & ~fraction
+        now = badness(moved)
+        better = now >= reached
+        np.copyto(rows, moved, where=better)
+        np.copyto(reached, now, where=better)
+
+    def best(search: Search, rows: Array, reached: Array) -> tuple[Array, Array, Array]:
+        distinct = np.unique(rows, axis=1, return_index=True)[1]
+        x1, x2, b = fmt.from_bits(rows[:, distinct[np.lexsort((distinct, -reached[distinct]))][: search.n]])
+        return x1, x2, b
+
+    own = range(0, rows.shape[1], climbers)
+    parts = (np.split(array, own[1:], axis=-1) for array in (rows, reached))
+    return [best(*found) for found in zip(searches, *parts, strict=True)]
+
+
+def _plan(stream: Stream, fmt: Format, s: float, search: Search, climbers: int) -> tuple[Array, Array]:
+    """Draw where the climbers of a search start, and their moves: bits of [x1, x2, b], and what is to be added to them.
+
+    x1 - x2 and b stay in the binade that they begin in, or x1, x2 and b do.
+    """
+    if search.order not in ORDERS:
+        raise unknown_name("evaluation order", search.order, ORDERS)
+    top = _exponent(s)
+    ends = {0: np.full(climbers, 2.0**top / 2), 2: np.ones(climbers)}
+    if search.rounded:
+        ends = {0: ends[0] / 2, 1: -np.ldexp(1.0, top - stream.integers(climbers, 4, 8)), 2: ends[2]}
+    rows = np.zeros((3, climbers), fmt.dtype)
+    for row, end in ends.items():
+        rows[row] = _uniform(stream, fmt, end)
+    draw = stream.words(MOVES * 3 * climbers).reshape(MOVES, 3, climbers)
+    which, down = within(draw[:, 0], 0, len(ends)), within(draw[:, 1], 0, 2)
+    step = (np.left_shift(1, within(draw[:, 2], 0, fmt.precision - 1)) * (1 - 2 * down)).astype(fmt.bits_dtype)
+    steps = np.zeros((MOVES, 3, climbers), fmt.bits_dtype)
+    for k, row in enumerate(ends):
+        np.multiply(step, which == k, out=steps[:, row])
+    return fmt.bits(rows), steps
 
 
 def telling_apart(stream: Stream, fmt: Format, s: float, first: str, second: str, n: int) -> tuple[Array, Array]:
@@ -80,8 +148,9 @@ def telling_apart(stream: Stream, fmt: Format, s: float, first: str, second: str
     Raises :class:`UsageError` for equal orders, and where s is a power of two: there all orders round once (proof in
     :mod:`golden.scaled_product`) and differ nowhere.
     """
-    _check(first)
-    _check(second)
+    for order in (first, second):
+        if order not in ORDERS:
+            raise unknown_name("evaluation order", order, ORDERS)
     if first == second or is_power_of_two(s):
         raise UsageError(f"{first} and {second} differ on no ordinary input of divisor {s:g}: choose another.")
     m = OrdinaryArithmetic(fmt)
@@ -98,14 +167,10 @@ def telling_apart(stream: Stream, fmt: Format, s: float, first: str, second: str
 
 def worst_partners(stream: Stream, fmt: Format, s: float, b: Array) -> Array:
     """Return for each b an a, s/4 < a < s, on which an order's error is large: the orders take turns along b."""
-    orders = list(ORDERS)
 
     def score(first: int, b: Array, a: Array) -> Array:
-        score = np.empty(a.shape)
-        for k in range(len(orders)):
-            turn = slice((k - first) % len(orders), None, len(orders))
-            score[turn] = error(fmt, s, orders[k], b[turn], a[turn])
-        return score
+        turns = (slice((k - first) % len(ORDERS), None, len(ORDERS)) for k in range(len(ORDERS)))
+        return _errors(fmt, s, zip(ORDERS, turns, strict=True), np.broadcast_to(b, a.shape), a)
 
     return _best_partners(stream, fmt, s, b, score)
 
@@ -148,29 +213,6 @@ def _best_partners(
     return found
 
 
-def _climb(stream: Stream, fmt: Format, ends: list[Array], badness: Callable[..., Array], n: int) -> tuple[Array, ...]:
-    """Move significands from a random start; ``ends``: the lower end of the binade that each number stays in."""
-    rows = np.stack([fmt.bits(_uniform(stream, fmt, end).astype(fmt.dtype)) for end in ends])
-    worst = badness(*fmt.from_bits(rows))
-    climbers = len(worst)
-    draw = stream.words(MOVES * 3 * climbers).reshape(MOVES, 3, climbers)
-    column, down = within(draw[:, 0], 0, len(rows)), within(draw[:, 1], 0, 2)
-    step = np.left_shift(1, within(draw[:, 2], 0, fmt.precision - 1)) * (1 - 2 * down)
-    # A step that is no move leaves its row alone.
-    steps = np.where(column[:, None] == np.arange(len(rows))[:, None], step[:, None], 0).astype(fmt.bits_dtype)
-    fraction = fmt.bits_dtype.type(fmt.fraction_mask)
-    for by in steps:
-        moved = rows + by  # significands wrap around within their binades
-        moved ^= (moved ^ rows) & ~fraction
-        now = badness(*fmt.from_bits(moved))
-        better = now >= worst
-        np.copyto(rows, moved, where=better)
-        np.copyto(worst, now, where=better)
-    distinct = np.unique(rows, axis=1, return_index=True)[1]
-    best = distinct[np.lexsort((distinct, -worst[distinct]))][:n]
-    return tuple(fmt.from_bits(rows[:, best]))
-
-
 def _uniform(stream: Stream, fmt: Format, ends: Array) -> Array:
     """Draw numbers from the binades that begin at ``ends``, as float32: what lies beyond the format's bits is zero."""
     steps = stream.integers(len(ends), 0, 1 << (fmt.precision - 1))
@@ -180,8 +222,3 @@ def _uniform(stream: Stream, fmt: Format, ends: Array) -> Array:
 
 def _exponent(s: float) -> int:
     return int(np.frexp(s)[1]) - 1
-
-
-def _check(order: str) -> None:
-    if order not in ORDERS:
-        raise unknown_name("evaluation order", order, ORDERS)

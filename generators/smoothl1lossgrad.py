@@ -137,15 +137,10 @@ def maximal_error(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
     kinds = [(order, rounded) for order in ORDERS for rounded in (*exact, True)]
     if beta / 4 < fmt.smallest_normal:
         return Triples(*(np.empty(0, fmt.dtype) for _ in range(3)))
-    parts: list[Triples] = []
-    for (order, rounded), size in zip(kinds, _shares(min(n, 8 * extremal.CLIMBERS), len(kinds)), strict=True):
-        if rounded:
-            x1, x2, dy = extremal.worst_differences(stream, fmt, beta, order, size)
-        else:
-            x1, dy = extremal.worst_products(stream, fmt, beta, order, size)
-            x2 = np.zeros_like(x1)
-        parts.append(Triples(dy, x1, x2))
-    dy, x1, x2 = (np.resize(np.concatenate(columns), n).astype(np.float64) for columns in zip(*parts, strict=True))
+    shares = _shares(min(n, 8 * extremal.CLIMBERS), len(kinds))
+    searches = [extremal.Search(*kind, share) for kind, share in zip(kinds, shares, strict=True)]
+    parts = extremal.worst(stream, fmt, beta, searches)
+    x1, x2, dy = (np.resize(np.concatenate(columns), n).astype(np.float64) for columns in zip(*parts, strict=True))
     signs = stream.signs(n)
     return Triples(*(fmt.cast(v) for v in (dy * stream.signs(n), x1 * signs, x2 * signs)))
 

@@ -79,7 +79,10 @@ class Stream:
 
     def permutation(self, n: int) -> Array:
         """Return a permutation of range(n), as int64."""
-        return np.argsort(self.words(n), kind="stable")
+        words = self.words(n)
+        order = np.argsort(words)  # the fastest there is; only a stable one is the same everywhere if words are equal
+        ascending = words[order]
+        return np.argsort(words, kind="stable") if (ascending[1:] == ascending[:-1]).any() else order
 
 
 def within(words: Array, low: int, high: int) -> Array:

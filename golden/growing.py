@@ -53,6 +53,7 @@ class GrowingFile:
         if used + size + _ROOM > self._end:
             end = used + max(size, RESERVED if self._arrays else 0) + _ROOM
             os.posix_fallocate(self._fd, used, end - used)
+            os.posix_fadvise(self._fd, 0, used, os.POSIX_FADV_DONTNEED)
             self._end = end
 
     def finish(self) -> None:
