@@ -4,6 +4,7 @@ All work on y = a * b / s, the shape of both operators (:mod:`golden.scaled_prod
 """
 
 import math
+from functools import cache
 
 import numpy as np
 
@@ -18,13 +19,28 @@ def odd_part(value: float) -> int:
     return numerator // (numerator & -numerator)
 
 
+@cache
+def prime_factors(odd: int) -> tuple[int, ...]:
+    """Return the different prime factors of an odd number, by trial: fast below 2**24."""
+    found, factor = [], 3
+    while factor * factor <= odd:
+        if odd % factor == 0:
+            found.append(factor)
+            while odd % factor == 0:
+                odd //= factor
+        factor += 2
+    return (*found, odd) if odd > 1 else tuple(found)
+
+
 def odd_significands(stream: Stream, fmt: Format, s: float, n: int) -> Array:
     """Return n numbers in [1, 2) whose significands are odd and share no factor with the odd part of s."""
-    p, odd = fmt.precision, odd_part(s)
+    p, factors = fmt.precision, prime_factors(odd_part(s))
     found = np.empty(0, np.int64)
     while len(found) < n:
         drawn = stream.integers(2 * n + 8, 1 << (p - 2), 1 << (p - 1)) * 2 + 1
-        found = np.concatenate([found, drawn[np.gcd(drawn, odd) == 1]])
+        for factor in factors:
+            drawn = drawn[drawn // factor * factor != drawn]
+        found = np.concatenate([found, drawn])
     return fmt.cast(found[:n].astype(np.float64) * 2.0 ** (1 - p))
 
 
@@ -97,7 +113,8 @@ class _Solver:
         """
         p, found = self._p, np.zeros(np.broadcast_shapes(r.shape, pick.shape), np.int64)
         for modulus, scaled, inverses in reversed(self._moduli):  # so that the first t has the last word
-            d = inverses[which] * r % modulus
+            d = inverses[which] * r
+            d -= d // modulus * modulus  # NumPy divides by a scalar several times as fast as it takes remainders
             first = -((d - (1 << (p - 1))) // modulus)  # smallest k with d + k * modulus of p bits
             count = ((1 << p) - 1 - d) // modulus - first + 1
             chosen = d + (first + pick % np.maximum(count, 1)) * modulus

@@ -87,9 +87,14 @@ class Stream:
 
 def within(words: Array, low: int, high: int) -> Array:
     """Turn random words, in place, into integers as :meth:`Stream.integers` returns them."""
-    words >>= np.uint64(32)
-    words *= np.uint64(high - low)
-    words >>= np.uint64(32)
+    size = high - low
+    if size & (size - 1) == 0 and size > 1:  # the same in one step
+        words >>= np.uint64(65 - size.bit_length())
+    else:
+        words >>= np.uint64(32)
+        words *= np.uint64(size)
+        words >>= np.uint64(32)
     result: Array = words.view(np.int64)
-    result += low
+    if low:
+        result += low
     return result
