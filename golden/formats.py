@@ -147,8 +147,9 @@ class Format:
             return values.astype(self.dtype)
 
     def ulp_of(self, magnitude: Array) -> Array:
-        """Return ulp(|y|) for a float64 array of finite values, as float64; ulp(0) is the smallest step."""
-        binade = np.maximum(magnitude, self.smallest_normal).view(np.int64) & _FLOAT64_EXPONENT
+        """Return ulp(|y|) for an array of finite values, as float64; ulp(0) is the smallest step."""
+        wide = np.maximum(np.asarray(magnitude, np.float64), self.smallest_normal)
+        binade = wide.view(np.int64) & _FLOAT64_EXPONENT
         result: Array = binade.view(np.float64) * 2.0 ** (1 - self.precision)
         return result
 

@@ -35,9 +35,10 @@ class GrowingFile:
             undone.callback(os.close, self._fd)
             os.posix_fallocate(self._fd, 0, size + _ROOM)
             self.hdf5 = h5py.File(path, "w", libver=("v108", "v108"), track_order=False)  # empties it again
+            undone.callback(self.hdf5.close)
+            self._end = 0
+            self.reserve(size)
             undone.pop_all()
-        self._end = 0
-        self.reserve(size)
 
     def create(self, name: str, dtype: np.dtype[Any], chunk: int) -> None:
         """Create an empty array, in chunks of ``chunk`` elements."""
@@ -53,6 +54,8 @@ class GrowingFile:
         if used + size + _ROOM > self._end:
             end = used + max(size, RESERVED if self._arrays else 0) + _ROOM
             os.posix_fallocate(self._fd, used, end - used)
+            # What the disk has is not kept in memory: gigabytes of it would push out everything else, and fresh pages
+            # can cost more than all the rest, above all in virtual machines. It also starts the writing of what is new.
             os.posix_fadvise(self._fd, 0, used, os.POSIX_FADV_DONTNEED)
             self._end = end
 

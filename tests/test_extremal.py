@@ -7,10 +7,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from generators.extremal import error, telling_apart, worst_differences, worst_products
+from generators.extremal import Search, error, telling_apart, worst, worst_differences, worst_products
 from generators.stream import Stream
 from golden.errors import UsageError
 from golden.formats import FORMATS, FP16, Array, Format
+from golden.operator import Arithmetic, OrdinaryArithmetic
 from golden.scaled_product import ORDERS
 from tests.mutants.bounds import figure
 
@@ -124,3 +125,38 @@ def test_the_same_stream_finds_the_same() -> None:
     other = worst_differences(Stream("other"), FP16, 0.7, "formula", 8)
     assert all(np.array_equal(p, q) for p, q in zip(*found, strict=True))
     assert not np.array_equal(found[0][0], other[0])
+
+
+@BOTH
+def test_ordinary_arithmetic_gives_the_same_bits(fmt: Format) -> None:
+    """In fp16 with every pair of significands, differences of neighbouring binades and of equal ones included."""
+    if fmt is FP16:
+        a, b = all_significands(fmt, 4.0)
+    else:
+        stream = Stream("ordinary")
+        a, b = (fmt.from_bits(stream.integers(1 << 20, 0x3F800000, 0x40000000).astype(np.uint32)) for _ in range(2))
+    plain, ordinary = Arithmetic(fmt), OrdinaryArithmetic(fmt)
+    for x, y in ((a, b), (-a, b), (a, -b), (a * fmt.dtype.type(8), b)):
+        wide = ordinary.load(x), ordinary.load(y)
+        for name in ("subtract", "multiply", "divide"):
+            expected, found = getattr(plain, name)(x, y), getattr(ordinary, name)(*wide)
+            assert found.dtype == np.float32
+            assert np.array_equal(expected.astype(np.float32).view(np.int32), found.view(np.int32))
+        assert np.array_equal(wide[0], x) and np.array_equal(wide[1], y)  # not worked on in place
+
+
+@BOTH
+@pytest.mark.parametrize("divisor", [0.1, 10.5])
+def test_searches_together_find_what_they_find_one_by_one(fmt: Format, divisor: float) -> None:
+    s = fmt.typed(divisor)
+    searches = [Search(order, rounded, 5 + rounded) for order in ORDERS for rounded in (False, True)]
+    searches += searches[:3]  # orders come again, and beside others
+    together, alone = Stream("searches"), Stream("searches")
+    for search, found in zip(searches, worst(together, fmt, s, searches, 64), strict=True):
+        [expected] = worst(alone, fmt, s, [search], 64)
+        assert [len(column) for column in found] == [search.n] * 3
+        assert all(np.array_equal(p, q) for p, q in zip(found, expected, strict=True))
+        assert (found[1] != 0).all() if search.rounded else (found[1] == 0).all()
+        ulps = error(fmt, s, search.order, found[2], found[0], found[1])
+        assert np.array_equal(ulps, np.sort(ulps)[::-1])
+    assert together.words(1) == alone.words(1)

@@ -471,6 +471,33 @@ def test_streams_are_the_names_own() -> None:
     assert Stream("a").words(2).tolist() == [3831272076040529992, 14958813474776669741]
 
 
+@pytest.mark.parametrize("low", [-3, 0, 1000])
+@pytest.mark.parametrize("size", [1, 2, 3, 1 << 10, 1 << 23, (1 << 23) + 1, 1 << 31, (1 << 32) - 1, 1 << 32])
+def test_integers_are_the_words_scaled(low: int, size: int) -> None:
+    words = Stream("integers").words(500).tolist()
+    expected = [low + ((word >> 32) * size >> 32) for word in words]
+    assert Stream("integers").integers(500, low, low + size).tolist() == expected
+
+
+def test_permutations_of_equal_words_are_stable(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = Stream("equal").words(1000)
+    assert np.array_equal(Stream("equal").permutation(1000), np.argsort(words, kind="stable"))
+    monkeypatch.setattr(Stream, "words", lambda self, n: words[:n] & np.uint64(7))
+    assert np.array_equal(Stream("equal").permutation(1000), np.argsort(words & np.uint64(7), kind="stable"))
+
+
+@pytest.mark.parametrize("odd", [1, 3, 9, 49, 625, 819, 4093 * 4091, 3355443, 13421773, (1 << 24) - 1])
+def test_prime_factors(odd: int) -> None:
+    factors = hard.prime_factors(odd)
+    assert all(all(f % k for k in range(2, math.isqrt(f) + 1)) for f in factors) and len(set(factors)) == len(factors)
+    rest = odd
+    for factor in factors:
+        assert rest % factor == 0
+        while rest % factor == 0:
+            rest //= factor
+    assert rest == 1
+
+
 def test_distributions_are_made_of_exact_steps() -> None:
     n, stream = 100_000, Stream("distributions")
     normal = stream.normal(n)

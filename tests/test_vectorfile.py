@@ -19,6 +19,7 @@ from generators.suite import generate, generate_file, generator, make_case
 from golden.case import Case
 from golden.errors import UsageError, VectorError
 from golden.formats import FORMATS, FP16
+from golden.growing import GrowingFile
 from golden.manifest import NAME, Manifest, read_suite, write_manifest
 from golden.operator import operator, operators
 from golden.vectorfile import BULK_SCHEMA, SCHEMA, VectorFile, case_digest, read_vectors, write_vectors
@@ -399,6 +400,7 @@ def test_what_fails_midway_leaves_the_old_file_and_nothing_else(bulk: Path) -> N
 def test_a_full_disk_is_a_sentence_and_leaves_nothing(bulk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit on the size of files says when there is no room; 10 MB of cases and the 8 MB that must be free."""
     monkeypatch.setattr("golden.vectorfile.HELD", 1 << 20)
+    monkeypatch.setattr("golden.growing.RESERVED", 1 << 20)  # so that some of it is written before there is no more
     old, limits = bulk.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     operands = {name: FP16.cast(np.linspace(1, 2, 100_000)) for name in ("dy", "x1", "x2")}
     case = make_case(SMOOTH, FP16, "required", "k", (), "p", {"length": 100_000, "beta": 1.0}, operands)
@@ -410,6 +412,29 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(bulk: Path, monkeypatch: p
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert bulk.read_bytes() == old and list(bulk.parent.iterdir()) == [bulk]
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64])
+def test_arrays_grow_by_any_steps(chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts that begin and end anywhere in a chunk, none that leaves anything behind it, and no room kept in vain."""
+    monkeypatch.setattr("golden.growing.RESERVED", 1 << 10)
+    random = np.random.default_rng(chunk)
+    expected = {name: np.empty(0, dtype) for name, dtype in (("a", "<f2"), ("b", "<i4"))}
+    file = GrowingFile(tmp_path / "grown.h5")
+    for name, values in expected.items():
+        file.create(name, values.dtype, chunk)
+    for size in [0, 1, chunk - 1, chunk, chunk + 1, 5 * chunk, *random.integers(0, 9 * chunk, 200)]:
+        for name, values in expected.items():
+            part = np.arange(len(values), len(values) + size).astype(values.dtype)
+            file.extend(name, part)
+            expected[name] = np.append(values, part)
+    file.finish()
+    file.close()
+    with h5py.File(tmp_path / "grown.h5") as read:
+        for name, values in expected.items():
+            assert read[name].dtype == values.dtype and np.array_equal(read[name][...], values)
+        used = sum(values.nbytes for values in expected.values())
+    assert used < (tmp_path / "grown.h5").stat().st_size < 3 * used + (1 << 16) + 900 * 64
 
 
 #: Writes and reads 16 cases of 2**18 elements, 84 MB of arrays, in a process that may hold less than half of that.
