@@ -88,7 +88,10 @@ def worst_differences(
 def worst(
     stream: Stream, fmt: Format, s: float, searches: Sequence[Search], climbers: int = CLIMBERS
 ) -> list[tuple[Array, Array, Array]]:
-    """Return the triples (x1, x2, b) of each search, x2 being zero in products: faster than one after the other."""
+    """Return the triples (x1, x2, b) of each search, x2 being zero in products.
+
+    The same as the searches find one after the other with this stream, but faster.
+    """
     starts, steps = zip(*(_plan(stream, fmt, s, search, climbers) for search in searches), strict=True)
     rows, fraction = np.concatenate(starts, axis=1), fmt.bits_dtype.type(fmt.fraction_mask)
     orders, end = [], 0
@@ -120,12 +123,12 @@ def worst(
 
 
 def _plan(stream: Stream, fmt: Format, s: float, search: Search, climbers: int) -> tuple[Array, Array]:
-    """Draw where the climbers of a search start, and their moves: bits of [x1, x2, b], and what is to be added to them.
+    """Draw where the climbers of a search start, and their moves.
 
-    x1 - x2 and b stay in the binade that they begin in, or x1, x2 and b do.
+    Returns bits of the numbers x1, x2 and b, [3, climbers], and what is to be added to them, [MOVES, 3, climbers]; each
+    number stays in the binade that it begins in, and the x2 of products stays zero.
     """
-    if search.order not in ORDERS:
-        raise unknown_name("evaluation order", search.order, ORDERS)
+    _check(search.order)
     top = _exponent(s)
     ends = {0: np.full(climbers, 2.0**top / 2), 2: np.ones(climbers)}
     if search.rounded:
@@ -148,9 +151,8 @@ def telling_apart(stream: Stream, fmt: Format, s: float, first: str, second: str
     Raises :class:`UsageError` for equal orders, and where s is a power of two: there all orders round once (proof in
     :mod:`golden.scaled_product`) and differ nowhere.
     """
-    for order in (first, second):
-        if order not in ORDERS:
-            raise unknown_name("evaluation order", order, ORDERS)
+    _check(first)
+    _check(second)
     if first == second or is_power_of_two(s):
         raise UsageError(f"{first} and {second} differ on no ordinary input of divisor {s:g}: choose another.")
     m = OrdinaryArithmetic(fmt)
@@ -222,3 +224,8 @@ def _uniform(stream: Stream, fmt: Format, ends: Array) -> Array:
 
 def _exponent(s: float) -> int:
     return int(np.frexp(s)[1]) - 1
+
+
+def _check(order: str) -> None:
+    if order not in ORDERS:
+        raise unknown_name("evaluation order", order, ORDERS)

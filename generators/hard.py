@@ -113,8 +113,7 @@ class _Solver:
         """
         p, found = self._p, np.zeros(np.broadcast_shapes(r.shape, pick.shape), np.int64)
         for modulus, scaled, inverses in reversed(self._moduli):  # so that the first t has the last word
-            d = inverses[which] * r
-            d -= d // modulus * modulus  # NumPy divides by a scalar several times as fast as it takes remainders
+            d = inverses[which] * r  # of its class modulo the modulus any number will do: ``first`` makes up for it
             first = -((d - (1 << (p - 1))) // modulus)  # smallest k with d + k * modulus of p bits
             count = ((1 << p) - 1 - d) // modulus - first + 1
             chosen = d + (first + pick % np.maximum(count, 1)) * modulus

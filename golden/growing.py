@@ -70,8 +70,10 @@ class GrowingFile:
     def close(self) -> None:
         """Close the file as it is."""
         if self.hdf5:
-            self.hdf5.close()
-            os.close(self._fd)
+            try:
+                self.hdf5.close()
+            finally:
+                os.close(self._fd)
 
 
 class _GrowingArray:

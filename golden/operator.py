@@ -282,7 +282,9 @@ class OrdinaryArithmetic(Arithmetic):
     rounding to nearest even goes up.
     """
 
-    _DROPPED = FORMATS["fp32"].precision - FORMATS["fp16"].precision
+    def __init__(self, fmt: Format) -> None:
+        super().__init__(fmt)  # nothing to flush
+        self._dropped = FORMATS["fp32"].precision - fmt.precision
 
     def load(self, values: Array | float) -> Array:
         """Convert numbers of the format, exactly."""
@@ -290,10 +292,10 @@ class OrdinaryArithmetic(Arithmetic):
 
     def _apply(self, operation: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:
         result = np.asarray(operation(a, b))
-        if self.fmt.precision < FORMATS["fp32"].precision:
+        if self._dropped:
             bits = result.view(np.int32)
-            bits += ((bits >> self._DROPPED) & 1) + (1 << (self._DROPPED - 1)) - 1
-            bits &= -1 << self._DROPPED
+            bits += ((bits >> self._dropped) & 1) + (1 << (self._dropped - 1)) - 1
+            bits &= -1 << self._dropped
         return result
 
 

@@ -63,7 +63,7 @@ def test_models_side_by_side(
     assert len(stamps) == 3 and make(matrix, tmp_path / "é") == made
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
     # Something else is judged anew.
-    (tmp_path / "é/work/model-formula.key").write_text("older code")
+    (tmp_path / "é" / "work" / "model-formula.key").write_text("older code")
     assert make(matrix, tmp_path / "é") == made
     assert [p.parent.name for p, t in stamps.items() if p.stat().st_mtime_ns != t] == ["model-formula-results"]
 
