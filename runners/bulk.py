@@ -19,11 +19,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
 from runners import protocol
+from runners.calls import Gather, Job, caller, helper
 from runners.protocol import Fault, Finding, Load, Loaded, PointerArgument, ScalarArgument, Trouble
 from runners.regions import GUARD, MAP_FIXED, PAGE, PROT_NONE, Placed, map_pages
 from runners.worker import Worker, c_scalar, decoy_arguments, die_with_parent
@@ -55,11 +56,15 @@ class Operand(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Map(msgspec.Struct, array_like=True, tag="map"):
-    """Judge to worker: map the operands (in C order, with scalars between) of one entry point."""
+    """Judge to worker: map the operands (in C order, with scalars between) of one entry point.
+
+    ``helper``: as in :mod:`runners.calls`.
+    """
 
     symbol: str
     arguments: list[Operand | None]
     core_mask: int | None
+    helper: str
 
 
 class Run(msgspec.Struct, array_like=True, tag="run"):
@@ -129,48 +134,35 @@ class BulkWorker(Worker):
             for slot in range(SLOTS)
         ]  # fmt: skip
         self._scratch: Placed | None = None
+        self._make = caller(request.helper)
         self.send(Done(0.0, []))
 
     def _run(self, run: Run) -> None:
         slot = self._slots[run.slot]
         self._placed = [placed for placed in slot if placed is not None]
         output = next(placed for placed in self._placed if placed.argument.role == "output")
-        target = output
+        size = output.argument.itemsize
+        outputs, gather = _poisoned(output, run.calls * run.width), None
         if run.gather > 1:
-            target = self._gathered(output, run.written)
-            self._placed.append(target)
-        scalars = [c_scalar(s) if s is not None else None for s in run.scalars]
+            scratch = self._gathered(output, run.written)
+            self._placed.append(scratch)
+            gather = Gather(_poisoned(scratch, run.written), run.written, run.gather, outputs, size)
         given = [s for s in run.scalars if s is not None]
+        arguments: list[Any] = []
+        for placed, scalar in zip(slot, run.scalars, strict=True):
+            if scalar is not None:
+                arguments.append(c_scalar(scalar))
+            elif placed is output:
+                arguments.append(ctypes.c_void_p(outputs if gather is None else gather.source))
+            elif placed is not None:
+                arguments.append(ctypes.c_void_p(placed.region.base + placed.start))
+        steps = [0 if gather and placed is output else step for placed, step in zip(slot, run.steps, strict=True)]
         mask = self._request.core_mask
         tail = [*([] if mask is None else [ctypes.c_int(mask)]), *decoy_arguments(given)]
-        pointers: list[tuple[Any, int]] = []
-        arguments: list[Any] = []
-        for placed, scalar, step in zip(slot, scalars, run.steps, strict=True):
-            if placed is None:
-                arguments.append(scalar)
-                continue
-            at = target if placed is output else placed
-            pointer = ctypes.c_void_p(at.region.base + at.start)
-            arguments.append(pointer)
-            if step and not (placed is output and run.gather > 1):
-                pointers.append((pointer, step))
-        size = output.argument.itemsize
-        ctypes.memset(output.region.base + output.start, protocol.POISONS[0], run.calls * run.width * size)
         function = self._functions[self._request.symbol]
-        if run.gather > 1:
-            form: Literal["H", "I"] = "H" if size == 2 else "I"
-            ctypes.memset(target.region.base + target.start, protocol.POISONS[0], run.written * size)
-            source = _view(target, run.written * size).cast(form)[:: run.gather]
-            sink = _view(output, run.calls * run.width * size).cast(form)
-        seconds = 0.0
-        for call in range(run.calls):
-            begin = time.perf_counter()
-            function(*arguments, *tail)
-            seconds += time.perf_counter() - begin
-            if run.gather > 1:
-                sink[call * run.width : (call + 1) * run.width] = source
-            for pointer, step in pointers:
-                pointer.value += step
+        seconds = self._make(
+            Job(function, run.calls, [*arguments, *tail], [*steps, *[0] * len(tail)], run.width, gather)
+        )
         findings = [Finding("fp-environment", f"A call changed {c}.") for c in self._fp.changes()]
         if findings:
             self._fp.restore()
@@ -185,8 +177,11 @@ class BulkWorker(Worker):
         return self._scratch
 
 
-def _view(placed: Placed, size: int) -> memoryview:
-    return memoryview((ctypes.c_ubyte * size).from_address(placed.region.base + placed.start)).cast("B")
+def _poisoned(placed: Placed, count: int) -> int:
+    """Poison the first ``count`` elements of an operand; return their address."""
+    address = placed.region.base + placed.start
+    ctypes.memset(address, protocol.POISONS[0], count * placed.argument.itemsize)
+    return address
 
 
 def _argument(operand: Operand) -> PointerArgument:
@@ -243,7 +238,7 @@ class BulkLibrary:
             loaded = self._receive(PATIENCE)
             if not isinstance(loaded, Loaded) or loaded.error or symbol not in loaded.symbols:
                 raise BulkError(f"cannot be loaded ({getattr(loaded, 'error', '') or f'it has no {symbol}'})")
-            self._send(Map(symbol, list(operands), core_mask))
+            self._send(Map(symbol, list(operands), core_mask, helper()))
             self.findings: list[Finding] = list(loaded.findings)
             self._receive(PATIENCE)
         except BaseException:

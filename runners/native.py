@@ -1,40 +1,26 @@
 """The C judge: compiled once for this machine, loaded into the judge's own process, bit-identical with NumPy's path.
 
-``runners/native/judge.c`` is this project's code, so it may live where foreign libraries may not. The compiled file is
-kept in the user's cache folder under a name made of source, compiler, flags and processor. Without a compiler,
+``runners/native/judge.c`` is this project's code, so it may live where foreign libraries may not. Without a compiler,
 or with one that fails, :func:`load` returns None, and the NumPy path does the same work.
 """
 
 import contextlib
 import ctypes
-import hashlib
-import os
-import platform
 import subprocess
-import tempfile
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from golden.errors import UsageError
 from golden.formats import Array, Format, is_power_of_two
 from golden.operator import Operands, Operator, Scalars
 from runners.blocks import BINS, SUMS, BlockTally, full, numpy_tally
-from runners.build import find_compiler
+from runners.compiled import compiled
 
-SOURCE = Path(__file__).parent / "native" / "judge.c"
-#: Never -ffast-math: it would change results, and the environment of the whole process.
-FLAGS = (
-    *("-O3", "-std=gnu11", "-fPIC", "-shared"),
-    *("-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-fast-math", "-Wno-psabi"),
-)
 #: Tried in this order until one compiles and loads.
 TUNINGS: tuple[tuple[str, ...], ...] = (("-march=native", "-mprefer-vector-width=512"), ("-march=native",), ())
 #: Points that one call may have: keeps the sums within 64 bits.
 LIMIT = 1 << 22
-#: Set to anything but "" or "0" to judge with NumPy alone.
-DISABLE = "GOLDEN_NO_NATIVE"
 
 
 class _Job(ctypes.Structure):
@@ -176,51 +162,7 @@ def _job(operator: Operator, fmt: Format, divisor: float, mean: bool, flush: boo
 @cache
 def load() -> NativeJudge | None:
     """Return the C judge, compiling it on first use; None where that is not possible or not wanted."""
-    if os.environ.get(DISABLE, "0") not in ("", "0"):
-        return None
-    try:
-        compiler = find_compiler()
-    except UsageError:
-        return None
     for tuning in TUNINGS:
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            return NativeJudge(_compiled(compiler, tuning))
+            return NativeJudge(compiled("judge", tuning))
     return None
-
-
-def _compiled(compiler: list[str], tuning: tuple[str, ...]) -> Path:
-    """Return the compiled file, from the cache if it is there; raises OSError or SubprocessError."""
-    command = [*compiler, *FLAGS, *tuning]
-    version = subprocess.run([*compiler, "--version"], capture_output=True, check=True).stdout
-    content = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]"))))
-    for part in (repr(command).encode(), version, platform.machine().encode(), _processor()):
-        content.update(part)
-    folder = _cache_folder()
-    path = folder / f"judge-{content.hexdigest()[:32]}.so"
-    if not path.is_file():
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            built = Path(scratch) / "judge.so"
-            subprocess.run([*command, str(SOURCE), "-o", str(built), "-lm"], capture_output=True, check=True)
-            built.replace(path)
-    return path
-
-
-def _processor() -> bytes:
-    """Return what -march=native depends on: the feature flags of the processor."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_bytes().splitlines():
-            if line.startswith((b"flags", b"Features")):
-                return line
-    return platform.processor().encode()
-
-
-def _cache_folder() -> Path:
-    """Return a folder of this user's alone: code is loaded from it."""
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(named) if named.startswith("/") else Path.home() / ".cache"
-    for folder in (base / "golden", Path(tempfile.gettempdir()) / f"golden-{os.getuid()}"):
-        with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if folder.stat().st_uid == os.getuid() and folder.stat().st_mode & 0o022 == 0:
-                return folder
-    raise OSError("no folder for compiled code")

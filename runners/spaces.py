@@ -21,9 +21,10 @@ from golden.formats import FORMATS, Array, Format
 from golden.operator import STORAGES, EntryPoint, Operator, Storage, operator
 from runners.dense import dense
 
-#: Points a block, unless an axis is shorter; and samples a call on a diagonal.
+#: Points a block, unless an axis is shorter; and samples a call on a diagonal: more would have the kernel write more
+#: for each, fewer would leave it less to do than calling it takes.
 BLOCK = 1 << 20
-DIAGONAL = 128
+DIAGONAL = 32
 #: Bit patterns of ±0 in fp16, the one format in which totals vary.
 _ZEROS = (0, 0x8000)
 #: Exponents of sampled fp32 operands stay within 2**±60, and differences near beta: see Space.operands.
@@ -130,9 +131,9 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
         """Points of every block but the last."""
         if len(self.axes) < 2:
             return min(self.block, max(self.points, 1))
-        inner = len(self.axes[1])
-        one_row = self.axes[0].operand == "total_weight" or self.scalars.get("reduction_type") in ("mean", "sum")
-        return inner if one_row else min(len(self.axes[0]), max(1, self.block // inner)) * inner
+        outer, inner = map(len, self.axes)
+        rows = 1 if self.axes[0].operand == "total_weight" else min(outer, max(1, self.block // inner))
+        return rows * inner
 
     @property
     def blocks(self) -> int:
@@ -186,10 +187,13 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
             scalars = {"batch": inner, "class_num": 1, "reduction_type": reduction}
             steps = {"loss_grad": 0, "labels": 0, "weight": 1, "total_weight": 0}
             return CallPlan(n // inner, scalars, {**arrays, "total_weight": total}, steps, inner, 1, inner)
-        k = math.gcd(n, DIAGONAL)
+        k = math.gcd(n, inner, DIAGONAL)  # a row is a whole number of calls
         arrays = {"labels": np.arange(k, dtype=np.int32), "weight": np.broadcast_to(w, n), "total_weight": total}
-        arrays["loss_grad"] = np.broadcast_to(g, n) if reduction == "none" else g[:1]
-        steps = {"loss_grad": k if reduction == "none" else 0, "labels": 0, "weight": k, "total_weight": 0}
+        steps = {"loss_grad": 0, "labels": 0, "weight": k, "total_weight": 0}
+        if reduction == "none":
+            arrays["loss_grad"], steps["loss_grad"] = np.broadcast_to(g, n), k
+        else:  # each call takes one
+            arrays["loss_grad"], steps["loss_grad"] = g[::k], int(g.size > 1)
         scalars = {"batch": k, "class_num": k, "reduction_type": reduction}
         return CallPlan(n // k, scalars, arrays, steps, k, k + 1, k * k)
 

@@ -18,13 +18,13 @@ from golden.formats import FORMATS, FP16, FP32, Array, Format
 from golden.judge import exact_ulp
 from golden.judge import judge as judge_case
 from golden.operator import Arithmetic
-from runners import native
+from runners import compiled, native
 from runners.blocks import BINS, BlockTally, full, numpy_tally, upper_edge
 from runners.dense import dense
 from runners.native import NativeJudge
 from runners.spaces import Axis, Space, make_space
 
-POINTS = 4099  # two blocks of the C code and a tail that is no multiple of a vector
+POINTS = 4099  # several batches of the C code, and a tail that is no multiple of a vector
 BETAS = (0.1, 0.5, 1.0, 1 / 3, 1000.0)
 Call = tuple[dict[str, int | float | str], dict[str, Array]]
 pytestmark = pytest.mark.skipif(native.load() is None, reason="needs a C compiler")
@@ -311,7 +311,7 @@ def test_portable_builds_give_the_same_tally(
 ) -> None:
     if flags and os.uname().machine != "x86_64":
         pytest.skip("an x86-64 flag")
-    if "-v3" in "".join(flags) and b" avx2 " not in native._processor():
+    if "-v3" in "".join(flags) and b" avx2 " not in compiled.processor():
         pytest.skip("needs a processor with AVX2")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(native, "TUNINGS", (flags,))

@@ -1,4 +1,5 @@
-/* The second stage: grades misrounded elements, whole vectors at a time, where simple bounds make the grade certain.
+/* The second stage: grades misrounded elements, whole vectors at a time, where simple bounds make the grade certain;
+ * the simplest ones first, since most elements need no others.
  *
  * Proof 5. Let d = |output - y| in ulp, output and y of one sign, B = 2^floor(log2 |y|).
  * - Errors are computed as golden/judge.py does, from the residual as a float; only that everything is divided by ulp,
@@ -32,97 +33,162 @@ inline_always uint32_t agrees(doubles rough, doubles output, uint32_t overflows)
     return (IS_NAN(rough) & IS_NAN(output)) | ((infinite | zero) & ~NEGATIVE((words)rough ^ (words)output));
 }
 
-/* Grade the picked elements for which that is certain; lists the others and returns their number. */
-inline_always int accept(picked *s, const golden_job *job, golden_tally *t, int32_t *index, int smooth)
-{
-    const format f = format_of(job->fp32);
-    const double divisor = smooth ? job->divisor : -job->divisor, less = 1 - 0x1p-40;
-    const double underflow = job->scales_exactly ? 0 : job->small * fabs(divisor);
-    const double small = underflow * less, large = underflow * (2 - less), more = (2 - less) / less;
-    const doubles none = splat(job->documented[0] * less), one = splat(job->documented[1] * less);
-    const doubles legal = splat(job->legal[0] * less), legal_rounded = splat(job->legal[1] * less);
-    const doubles step = splat(job->step * less);
-    const floats absent = (floats){} + NAN;
-    const int n = s->n, power = job->is_power;
-    const uint32_t not_flushing = job->flush ? 0 : ALL;
-    int64_t graded = 0, faithful = 0, legally = 0;
-    int listed = 0;
-    for (int i = 0; i < n; i += LANES) {
-        const doubles x = load(s->first + i), y = load(s->second + i), output = load(s->got + i);
-        doubles a = y, d = y, z = {};
-        if (smooth) {
-            z = load(s->third + i);
-            d = y - z;
-            a = clamp(d, divisor);
-        }
-        const doubles product = a * x, q = quotients(product, divisor, power), magnitude = magnitude_of(q);
-        const words sign = (words)q & SIGN;
-        const rounding r = round_lanes(magnitude, f);
-        const doubles along = (doubles)((words)output ^ sign), scaled = magnitude * r.inverse;
-        const doubles golden = fused(r.value, r.inverse, as_floats(r.residual)); /* the products are exact */
-        const doubles error = fused(along, r.inverse, -golden);
-        const doubles distance = magnitude_of(error);
-        *(floats *)(s->error + i) = CONVERT((doubles)((words)error ^ sign), floats);
+/* Constants of a job's slack, a little less or more than the true ones (proof 4). */
+typedef struct {
+    doubles none, one, legal, legal_rounded, beyond_none, beyond_one, step;
+    double divisor, small, large;
+    int power, smooth;
+    uint32_t not_flushing;
+} limits;
 
-        const uint32_t firm = LESS(magnitude_of(r.residual), splat(0.5 - 0x1p-24));
-        const uint32_t usual = firm & LESS(splat(0), along) & LESS(r.value, splat(f.over));
-        const uint32_t below = LESS(distance, splat(1)) & usual;
-        const uint32_t between = smooth ? LESS(magnitude_of(d), splat(divisor)) & usual : usual;
-        const doubles base = (doubles)((words)q & EXPONENT);
-        const doubles half = (doubles)((longs)splat(0.5) & (along >= base)) - 0x1p-22;
-        uint32_t within = AT_MOST(distance, fused(scaled, none, half)) & between;
-        const uint32_t close = AT_MOST(distance, fused(scaled, legal, half)) & below;
-        uint32_t done = within | close;
-        if (done != ALL) {
-            /* Underflow allows more, and so does a rounded difference. */
-            const doubles size_a = magnitude_of(a), lost_below = magnitude_of(x) * step * r.inverse;
-            const doubles slack = (doubles)((longs)lost_below & (size_a > 0) & (size_a < small)) + half;
-            uint32_t rounded = 0;
-            if (smooth) {
-                const doubles back = d - y, lost = (y - (d - back)) + (-z - back), size = magnitude_of(d);
-                const uint32_t kept = EQUAL(lost, splat(0)) & EQUAL(round_lanes(size, f).value, size);
-                rounded = between & ~(kept & LESS(size, splat(f.over)));
-                within |= AT_MOST(distance, fused(scaled, one, slack)) & rounded;
-            }
-            within |= AT_MOST(distance, fused(scaled, none, slack)) & between;
-            /* Or beyond what the documented order allows, but not beyond what others do. */
-            const uint32_t plain = AT_MOST(base, along) & LESS(along, base + base) & ~LESS(size_a, splat(large));
-            const doubles edge = half + 0x1p-21;
-            uint32_t beyond = LESS(fused(scaled, none * more, edge), distance);
-            uint32_t reached = AT_MOST(distance, fused(scaled, legal, half));
-            if (smooth) {
-                beyond &= LESS(fused(scaled, one * more, edge), distance) | ~rounded;
-                reached |= AT_MOST(distance, fused(scaled, legal_rounded, half)) & rounded;
-            }
-            const uint32_t other = plain & beyond & reached & usual & ~(below | within) & not_flushing;
-            done = within | close | other;
-            legally += __builtin_popcount(other);
-            store_some(s->error + i, absent, ~done & ALL);
-            const uint32_t inside = n - i < LANES ? (1u << (n - i)) - 1 : ALL;
-            uint32_t rest = inside & ~done;
-            if (rest)
-                rest &= ~agrees(product * splat(1.0 / divisor), output, firm & AT_MOST(splat(f.over), r.value));
-            for (; rest; rest &= rest - 1)
-                index[listed++] = s->index[i + __builtin_ctz(rest)];
-        }
-        graded += __builtin_popcount(done);
-        faithful += __builtin_popcount(done & below);
+inline_always limits limits_of(const golden_job *job, int smooth)
+{
+    const double less = 1 - 0x1p-40, more = 1 + 0x1p-40, divisor = smooth ? job->divisor : -job->divisor;
+    const double underflow = job->scales_exactly ? 0 : job->small * fabs(divisor);
+    return (limits){
+        .none = splat(job->documented[0] * less),
+        .one = splat(job->documented[1] * less),
+        .legal = splat(job->legal[0] * less),
+        .legal_rounded = splat(job->legal[1] * less),
+        .beyond_none = splat(job->documented[0] * more),
+        .beyond_one = splat(job->documented[1] * more),
+        .step = splat(job->step * less),
+        .divisor = divisor,
+        .small = underflow * less,
+        .large = underflow * more,
+        .power = job->is_power,
+        .smooth = smooth,
+        .not_flushing = job->flush ? 0 : ALL,
+    };
+}
+
+/* A vector of picked elements: operands, y, rounding, error, and what the simplest bounds say of it. */
+typedef struct {
+    doubles x, y, z, d, a, output, product, along, base, scaled, half, distance;
+    rounding r;
+    floats error; /* signed */
+    uint32_t firm, usual, below, between, within, close;
+} looked;
+
+inline_always looked look(const picked *s, int i, const limits *m, format f)
+{
+    looked e = {.x = load(s->first + i), .y = load(s->second + i), .output = load(s->got + i)};
+    e.a = e.d = e.y;
+    if (m->smooth) {
+        e.z = load(s->third + i);
+        e.d = e.y - e.z;
+        e.a = clamp(e.d, m->divisor);
     }
-    t->misrounded += graded;
-    t->faithful += faithful;
-    t->legal += legally;
-    t->formula += graded - faithful - legally;
+    e.product = e.a * e.x;
+    const doubles q = quotients(e.product, m->divisor, m->power), magnitude = magnitude_of(q);
+    const words sign = (words)q & SIGN;
+    e.r = round_lanes(magnitude, f);
+    e.along = (doubles)((words)e.output ^ sign);
+    e.scaled = magnitude * e.r.inverse;
+    const doubles golden = fused(e.r.value, e.r.inverse, as_floats(e.r.residual)); /* the products are exact */
+    const doubles error = fused(e.along, e.r.inverse, -golden);
+    e.distance = magnitude_of(error);
+    e.error = CONVERT((doubles)((words)error ^ sign), floats);
+
+    e.firm = LESS(magnitude_of(e.r.residual), splat(0.5 - 0x1p-24));
+    e.usual = e.firm & LESS(splat(0), e.along) & LESS(e.r.value, splat(f.over));
+    e.below = LESS(e.distance, splat(1)) & e.usual;
+    e.between = m->smooth ? LESS(magnitude_of(e.d), splat(m->divisor)) & e.usual : e.usual;
+    e.base = (doubles)((words)q & EXPONENT);
+    e.half = (doubles)((longs)splat(0.5) & (e.along >= e.base)) - 0x1p-22;
+    e.within = AT_MOST(e.distance, fused(e.scaled, m->none, e.half)) & e.between;
+    e.close = AT_MOST(e.distance, fused(e.scaled, m->legal, e.half)) & e.below;
+    return e;
+}
+
+/* Numbers of elements: all that are graded, and those that are faithful or legal. */
+typedef struct {
+    int64_t all, faithful, legal;
+} grades;
+
+/* Grade what is within the simplest bounds, which is most; lists the others and returns their number. */
+inline_always int accept_simply(picked *s, const limits *m, format f, grades *g, int32_t *index)
+{
+    const floats absent = (floats){} + NAN;
+    int listed = 0;
+    for (int i = 0; i < s->n; i += LANES) {
+        const looked e = look(s, i, m, f);
+        const uint32_t done = e.within | e.close;
+        *(floats *)(s->error + i) = e.error;
+        store_some(s->error + i, absent, ~done & ALL);
+        g->all += __builtin_popcount(done);
+        g->faithful += __builtin_popcount(done & e.below);
+        listed = list(index, listed, i, ~done & ALL);
+    }
+    while (listed && index[listed - 1] >= s->n) /* what pads the last vector */
+        listed--;
     return listed;
 }
 
-static NOINLINE int accept_smooth(picked *s, const golden_job *job, golden_tally *t, int32_t *index)
+/* Grade what is within less simple bounds: underflow allows more, and so does a rounded difference; or beyond what the
+ * documented order allows, but not beyond what others do. Lists the others and returns their number. */
+inline_always int accept_others(picked *s, const limits *m, format f, grades *g, int32_t *index)
 {
-    return accept(s, job, t, index, 1);
+    const floats absent = (floats){} + NAN;
+    int listed = 0;
+    for (int i = 0; i < s->n; i += LANES) {
+        const looked e = look(s, i, m, f);
+        const doubles size_a = magnitude_of(e.a), lost_below = magnitude_of(e.x) * m->step * e.r.inverse;
+        const doubles slack = (doubles)((longs)lost_below & (size_a > 0) & (size_a < m->small)) + e.half;
+        uint32_t within = e.within, rounded = 0;
+        if (m->smooth) {
+            const doubles back = e.d - e.y, lost = (e.y - (e.d - back)) + (-e.z - back), size = magnitude_of(e.d);
+            const uint32_t kept = EQUAL(lost, splat(0)) & EQUAL(round_lanes(size, f).value, size);
+            rounded = e.between & ~(kept & LESS(size, splat(f.over)));
+            within |= AT_MOST(e.distance, fused(e.scaled, m->one, slack)) & rounded;
+        }
+        within |= AT_MOST(e.distance, fused(e.scaled, m->none, slack)) & e.between;
+        const uint32_t plain = AT_MOST(e.base, e.along) & LESS(e.along, e.base + e.base) & ~LESS(size_a, splat(m->large));
+        const doubles edge = e.half + 0x1p-21;
+        uint32_t beyond = LESS(fused(e.scaled, m->beyond_none, edge), e.distance);
+        uint32_t reached = AT_MOST(e.distance, fused(e.scaled, m->legal, e.half));
+        if (m->smooth) {
+            beyond &= LESS(fused(e.scaled, m->beyond_one, edge), e.distance) | ~rounded;
+            reached |= AT_MOST(e.distance, fused(e.scaled, m->legal_rounded, e.half)) & rounded;
+        }
+        const uint32_t other = plain & beyond & reached & e.usual & ~(e.below | within) & m->not_flushing;
+        const uint32_t done = within | e.close | other;
+        *(floats *)(s->error + i) = e.error;
+        store_some(s->error + i, absent, ~done & ALL);
+        g->all += __builtin_popcount(done);
+        g->faithful += __builtin_popcount(done & e.below);
+        g->legal += __builtin_popcount(other);
+        const uint32_t inside = s->n - i < LANES ? (1u << (s->n - i)) - 1 : ALL;
+        uint32_t rest = inside & ~done;
+        if (rest)
+            rest &= ~agrees(e.product * splat(1.0 / m->divisor), e.output, e.firm & AT_MOST(splat(f.over), e.r.value));
+        listed = list(index, listed, i, rest);
+    }
+    return listed;
 }
 
-static NOINLINE int accept_product(picked *s, const golden_job *job, golden_tally *t, int32_t *index)
+inline_always int accept(picked *s, const golden_job *job, golden_tally *t, int32_t *index, int smooth, int simply)
 {
-    return accept(s, job, t, index, 0);
+    const format f = format_of(job->fp32);
+    const limits m = limits_of(job, smooth);
+    grades g = {};
+    const int left = simply ? accept_simply(s, &m, f, &g, index) : accept_others(s, &m, f, &g, index);
+    t->misrounded += g.all;
+    t->faithful += g.faithful;
+    t->legal += g.legal;
+    t->formula += g.all - g.faithful - g.legal;
+    return left;
+}
+
+/* The two steps of this stage; each lists what it leaves, and returns the number. */
+static NOINLINE int accept_most(picked *s, const golden_job *job, golden_tally *t, int32_t *index)
+{
+    return job->smooth ? accept(s, job, t, index, 1, 1) : accept(s, job, t, index, 0, 1);
+}
+
+static NOINLINE int accept_more(picked *s, const golden_job *job, golden_tally *t, int32_t *index)
+{
+    return job->smooth ? accept(s, job, t, index, 1, 0) : accept(s, job, t, index, 0, 0);
 }
 
 #endif

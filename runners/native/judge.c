@@ -6,8 +6,9 @@
  * Written with the compilers' vector extension (vectors.h): correct without -march, fast with it. Must not be
  * compiled with -ffast-math, and needs round to nearest and subnormals as the standard has them.
  *
- * A block passes through three stages, each of which handles what the one before left, side by side: screen() settles
- * what has golden's bits, accept() what is misrounded within simple bounds, examine() and settle() the rest.
+ * Elements pass through three stages, each of which handles what the one before left, side by side: screen() settles
+ * what has golden's bits, block by block; when enough is left over, accept() grades what is misrounded within simple
+ * bounds, examine() and settle() the rest.
  *
  * Proofs. p is the format's precision, "ulp" the spacing 2^(max(floor(log2 y), emin) - p + 1) at y, all in double.
  *
@@ -117,7 +118,7 @@ static NOINLINE int examine(picked *s, const golden_job *job, golden_tally *t)
 }
 
 /* Settle one element that the loops left over. Returns whether it fails; it is handed back with error NaN. */
-static int settle(picked *s, int i, int64_t at, const golden_job *job, golden_tally *t, uint32_t *back)
+static int settle(picked *s, int i, int at, const golden_job *job, golden_tally *t, uint32_t *back)
 {
     const format f = format_of(job->fp32);
     const double q = value_of(s, i, job);
@@ -151,17 +152,17 @@ static int settle(picked *s, int i, int64_t at, const golden_job *job, golden_ta
         }
     }
     s->error[i] = NAN;
-    back[t->handed_back++] = (uint32_t)(at + s->index[i]);
+    back[t->handed_back++] = (uint32_t)at;
     return 0;
 }
 
-static NOINLINE void settle_rest(picked *s, int64_t at, const golden_job *job, golden_tally *t, uint32_t *back)
+static NOINLINE void settle_rest(picked *s, const picked *found, const golden_job *job, golden_tally *t, uint32_t *back)
 {
     for (int v = 0; v * LANES < s->n; v++)
         for (uint32_t left = s->grade[v] | s->special[v] | s->zero_sign[v] | s->unsure[v]; left; left &= left - 1) {
-            const int i = v * LANES + __builtin_ctz(left);
+            const int i = v * LANES + __builtin_ctz(left), at = found->index[s->index[i]];
             if (settle(s, i, at, job, t, back) && t->first_failure < 0)
-                t->first_failure = at + s->index[i];
+                t->first_failure = at;
         }
 }
 
@@ -187,14 +188,14 @@ static int count_one(float error, golden_tally *t)
 }
 
 /* Bins, sums and maximum of the picked elements' errors, most of which are from 0.5 to 2 ulp. */
-static NOINLINE void count(picked *s, int64_t at, golden_tally *t, words table[FINE])
+static NOINLINE void count(picked *s, golden_tally *t, words table[FINE])
 {
     wide_ints top = {}, total = {}, negative = {}, present = {};
     const int chunks = (s->n + CHUNK - 1) / CHUNK;
     if (s->n < FEW) {
         for (int i = 0; i < s->n; i++)
             if (count_one(s->error[i], t))
-                note_largest(t, fabsf(s->error[i]), at + s->index[i]);
+                note_largest(t, fabsf(s->error[i]), s->index[i]);
         return;
     }
     for (int i = s->n; i < chunks * CHUNK; i++)
@@ -233,27 +234,66 @@ static NOINLINE void count(picked *s, int64_t at, golden_tally *t, words table[F
     if ((uint32_t)largest >= fbits_of(t->largest))
         for (int i = 0; i < s->n; i++)
             if ((fbits_of(s->error[i]) & 0x7fffffffu) == (uint32_t)largest) {
-                note_largest(t, float_of((uint32_t)largest), at + s->index[i]);
+                note_largest(t, float_of((uint32_t)largest), s->index[i]);
                 break;
             }
 }
 
-inline_always void gather(float *restrict to, const float *restrict from, const picked *s)
+/* What each stage leaves to the next. */
+typedef struct {
+    picked found, others, rest;
+} stages;
+
+/* Zeros behind the elements, up to a whole vector. */
+inline_always void pad(picked *s)
 {
-    for (int i = 0; i < s->n; i++)
-        to[i] = from[s->index[i]];
     for (int i = s->n; i % LANES; i++)
-        to[i] = 0;
+        s->first[i] = s->second[i] = s->third[i] = s->got[i] = 0;
 }
 
-/* Copy the listed elements side by side, and zeros behind them up to a whole vector. */
-static NOINLINE void pick(picked *s, const block *b, int smooth)
+/* Copy the listed elements of the stage before side by side. */
+static NOINLINE void gather(picked *s, const picked *from, int smooth)
 {
-    gather(s->first, b->first, s);
-    gather(s->second, b->second, s);
-    if (smooth)
-        gather(s->third, b->third, s);
-    gather(s->got, b->got, s);
+    for (int i = 0; i < s->n; i++) {
+        const int at = s->index[i];
+        s->first[i] = from->first[at];
+        s->second[i] = from->second[at];
+        s->third[i] = smooth ? from->third[at] : 0;
+        s->got[i] = from->got[at];
+    }
+    pad(s);
+}
+
+/* Put errors where the first stage has its own. */
+static void write_errors(const picked *s, picked *found)
+{
+    for (int i = 0; i < s->n; i++)
+        found->error[s->index[i]] = s->error[i];
+}
+
+/* Grade the elements that screening has left. */
+static NOINLINE void grade(stages *s, const golden_job *job, golden_tally *t, words table[FINE], uint32_t *back)
+{
+    picked *const found = &s->found, *const others = &s->others, *const rest = &s->rest;
+    if (found->n == 0)
+        return;
+    pad(found);
+    others->n = accept_most(found, job, t, others->index);
+    if (others->n) {
+        gather(others, found, job->smooth);
+        rest->n = accept_more(others, job, t, rest->index);
+        write_errors(others, found);
+        if (rest->n) {
+            gather(rest, others, job->smooth);
+            for (int i = 0; i < rest->n; i++)
+                rest->index[i] = others->index[rest->index[i]];
+            if (examine(rest, job, t))
+                settle_rest(rest, found, job, t, back);
+            write_errors(rest, found);
+        }
+    }
+    count(found, t, table);
+    found->n = 0;
 }
 
 /* Errors of a block, its operands as floats: in place where they are that already, else in `room`. */
@@ -265,46 +305,43 @@ static block prepare(float (*room)[BLOCK], float *error, int64_t at, int n, cons
     for (int k = 0; k < 4; k++)
         placed[k] = job->fp32 && strides[k] && n == BLOCK ? (const float *)from[k] + at : room[k];
     const block b = {placed[0], placed[1], placed[2], placed[3]};
-    for (int start = 0; start < n; start += PART) { /* in parts: loading overlaps with computing */
-        const int stop = start + PART < n ? start + PART : n;
-        int i = stop;
-        for (int k = 0; k < 4; k++)
-            if (placed[k] == room[k] && from[k] && (strides[k] || at == 0))
-                widen(room[k] + start, from[k], at + start, strides[k], stop - start, job->fp32);
-        for (; i % CHUNK; i++)
-            room[0][i] = room[1][i] = room[2][i] = room[3][i] = 0;
-        measure(error, &b, start, i, job);
-    }
+    int stop = n;
+    for (int k = 0; k < 4; k++)
+        if (placed[k] == room[k] && from[k] && (strides[k] || at == 0))
+            widen(room[k], from[k], at, strides[k], n, job->fp32);
+    for (; stop % CHUNK; stop++)
+        room[0][stop] = room[1][stop] = room[2][stop] = room[3][stop] = 0;
+    measure(error, &b, stop, job);
     return b;
 }
 
 void golden_judge(const golden_job *job, golden_tally *t, uint32_t *handed_back)
 {
     float room[4][BLOCK] __attribute__((aligned(64)));
-    screened first;
-    picked found, rest;
+    screened first = {.largest = -1};
+    stages s;
     words table[FINE] = {};
     const errors_of measure = job->smooth ? job->is_power ? errors_smooth_power : errors_smooth
                                           : job->is_power ? errors_product_power : errors_product;
     memset(t, 0, sizeof *t);
     t->first_failure = t->worst = -1;
-    for (int64_t at = 0; at < job->count; at += BLOCK) {
+    s.found.n = 0;
+    for (int at = 0; at < job->count; at += BLOCK) {
         const int n = job->count - at < BLOCK ? (int)(job->count - at) : BLOCK;
         const block b = prepare(room, first.error, at, n, job, measure);
-        found.n = screen(&first, &b, n, at, t, found.index);
-        count_bins(first.bin, (n + CHUNK - 1) / CHUNK, 0, table);
-        if (found.n == 0)
-            continue;
-        pick(&found, &b, job->smooth);
-        rest.n = (job->smooth ? accept_smooth : accept_product)(&found, job, t, rest.index);
-        count(&found, at, t, table);
-        if (rest.n == 0)
-            continue;
-        pick(&rest, &b, job->smooth);
-        if (examine(&rest, job, t))
-            settle_rest(&rest, at, job, t, handed_back);
-        count(&rest, at, t, table);
+        if (s.found.n + BLOCK > BATCH)
+            grade(&s, job, t, table, handed_back);
+        (job->smooth ? screen_smooth : screen_product)(&first, &b, n, at, t, &s.found);
+        if (first.chunks + BLOCK / CHUNK > BINNED) {
+            count_bins(first.bin, first.chunks, 0, table);
+            first.chunks = 0;
+        }
+        if (first.vectors > SUMMED)
+            add_sums(&first, t);
     }
+    grade(&s, job, t, table, handed_back);
+    count_bins(first.bin, first.chunks, 0, table);
+    add_sums(&first, t);
     for (int k = 0; k < FINE; k++)
         for (int j = 0; j < LANES; j++)
             t->histogram[k] += (int64_t)table[k][j];

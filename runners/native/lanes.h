@@ -6,8 +6,9 @@
 
 #include "vectors.h"
 
-#define BLOCK (32 * CHUNK)
-#define PART 256
+/* Elements that are screened at a time, and that are graded at a time: few enough for the first-level cache. */
+#define BLOCK (4 * CHUNK)
+#define BATCH (4 * BLOCK)
 #define BINS 256
 
 typedef struct {
@@ -42,14 +43,14 @@ typedef struct {
     const float *first, *second, *third, *got;
 } block;
 
-/* The elements of a block that the first pass (screen.h) leaves, side by side. */
+/* The elements that a stage leaves to the next one, side by side, with room for a whole vector from any of them on. */
 typedef struct {
-    int32_t index[BLOCK + WIDE];
-    float first[BLOCK], second[BLOCK], third[BLOCK], got[BLOCK];
-    float error[BLOCK]; /* signed, in ulp; NaN: not measured */
-    wide_ints bin[BLOCK / CHUNK];
+    int32_t index[BATCH + WIDE]; /* position in the job; of what later stages leave: among the first stage's */
+    float first[BATCH + WIDE], second[BATCH + WIDE], third[BATCH + WIDE], got[BATCH + WIDE];
+    float error[BATCH]; /* signed, in ulp; NaN: not measured */
+    wide_ints bin[BATCH / CHUNK];
     /* One bit an element, eight a byte: what is still to be done about it. */
-    uint8_t grade[BLOCK / LANES], special[BLOCK / LANES], zero_sign[BLOCK / LANES], unsure[BLOCK / LANES];
+    uint8_t grade[BATCH / LANES], special[BATCH / LANES], zero_sign[BATCH / LANES], unsure[BATCH / LANES];
     int n;
 } picked __attribute__((aligned(64)));
 

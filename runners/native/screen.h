@@ -22,17 +22,24 @@
 #define TINY 0x1p-100f    /* 2^-122 2^22 */
 #define WHOLE 12582912.0f /* 1.5 * 2^23: added to a float below 2^22, it rounds it to a whole number, ties to even */
 
+#define BINNED 30         /* chunks whose bins are counted at a time */
+#define SUMMED 512        /* vectors whose sums stay within 32 bits */
+
+/* A block, and what has gathered of the blocks before it. */
 typedef struct {
     float error[BLOCK]; /* output - q in 2^-22 ulp */
-    wide_ints bin[BLOCK / CHUNK];
+    wide_ints bin[BINNED];
+    wide_words total, signed_total;
+    int chunks, vectors; /* in bin, and in the sums */
+    int32_t largest;     /* bits of the largest error; -1: none yet */
 } screened;
 
-inline_always void errors(float *to, const block *b, int from, int n, const golden_job *job, int smooth, int power)
+inline_always void errors(float *to, const block *b, int n, const golden_job *job, int smooth, int power)
 {
     const format f = format_of(job->fp32);
     const double divisor = smooth ? job->divisor : -job->divisor;
     const uint64_t top = (uint64_t)(2046 + f.p - 1 + 22) << 52;
-    for (int i = from; i < n; i += LANES) {
+    for (int i = 0; i < n; i += LANES) {
         doubles a = load(b->second + i);
         if (smooth)
             a = clamp(a - load(b->third + i), divisor);
@@ -44,26 +51,26 @@ inline_always void errors(float *to, const block *b, int from, int n, const gold
     }
 }
 
-typedef void (*errors_of)(float *to, const block *b, int from, int n, const golden_job *job);
+typedef void (*errors_of)(float *to, const block *b, int n, const golden_job *job);
 
-static void errors_smooth(float *to, const block *b, int from, int n, const golden_job *job)
+static void errors_smooth(float *to, const block *b, int n, const golden_job *job)
 {
-    errors(to, b, from, n, job, 1, 0);
+    errors(to, b, n, job, 1, 0);
 }
 
-static void errors_smooth_power(float *to, const block *b, int from, int n, const golden_job *job)
+static void errors_smooth_power(float *to, const block *b, int n, const golden_job *job)
 {
-    errors(to, b, from, n, job, 1, 1);
+    errors(to, b, n, job, 1, 1);
 }
 
-static void errors_product(float *to, const block *b, int from, int n, const golden_job *job)
+static void errors_product(float *to, const block *b, int n, const golden_job *job)
 {
-    errors(to, b, from, n, job, 0, 0);
+    errors(to, b, n, job, 0, 0);
 }
 
-static void errors_product_power(float *to, const block *b, int from, int n, const golden_job *job)
+static void errors_product_power(float *to, const block *b, int n, const golden_job *job)
 {
-    errors(to, b, from, n, job, 0, 1);
+    errors(to, b, n, job, 0, 1);
 }
 
 inline_always choices settled(wide_floats error, wide_floats got)
@@ -81,20 +88,46 @@ static int is_settled(float error, float got)
     return fabsf(error) < NEAR && (got != 0 || (fabsf(error) > TINY && signbit(error) != signbit(got)));
 }
 
-inline_always int list(int32_t *index, int listed, int at, uint64_t left)
+#if defined(AVX512)
+inline_always void copy_lanes(picked *to, int n, const block *b, int i, int at, wide_ints lanes, int smooth, int half)
+{
+    store_ints(to->index + n, lanes + (at + i), half);
+    permute(to->first + n, b->first + i, lanes, half);
+    permute(to->second + n, b->second + i, lanes, half);
+    if (smooth)
+        permute(to->third + n, b->third + i, lanes, half);
+    permute(to->got + n, b->got + i, lanes, half);
+}
+#endif
+
+/* Copy what is left of the chunk at i behind the n elements picked before; returns how many there are now. */
+inline_always int pick(picked *to, int n, const block *b, int i, int at, uint64_t left, int smooth)
 {
 #if defined(AVX512)
-    const wide_ints from = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const wide_ints all = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     for (int part = 0; part < CHUNK; part += WIDE) {
         const __mmask16 chosen = (__mmask16)(left >> part);
-        _mm512_storeu_si512(index + listed, _mm512_maskz_compress_epi32(chosen, (__m512i)(from + (at + part))));
-        listed += __builtin_popcount(chosen);
+        if (!chosen)
+            continue;
+        const wide_ints lanes = (wide_ints)_mm512_maskz_compress_epi32(chosen, (__m512i)all);
+        const int count = __builtin_popcount(chosen);
+        if (count > WIDE / 2)
+            copy_lanes(to, n, b, i + part, at, lanes, smooth, 0);
+        else
+            copy_lanes(to, n, b, i + part, at, lanes, smooth, 1);
+        n += count;
     }
 #else
-    for (; left; left &= left - 1)
-        index[listed++] = at + __builtin_ctzll(left);
+    for (; left; left &= left - 1) {
+        const int k = i + __builtin_ctzll(left);
+        to->index[n] = at + k;
+        to->first[n] = b->first[k];
+        to->second[n] = b->second[k];
+        to->third[n] = smooth ? b->third[k] : 0;
+        to->got[n++] = b->got[k];
+    }
 #endif
-    return listed;
+    return n;
 }
 
 static void note_largest(golden_tally *t, float largest, int64_t at)
@@ -105,12 +138,13 @@ static void note_largest(golden_tally *t, float largest, int64_t at)
     }
 }
 
-/* Sums, maximum and bins of the settled elements; lists the others and returns their number. */
-static NOINLINE int screen(screened *s, const block *b, int n, int64_t at, golden_tally *t, int32_t *index)
+/* Take a block's settled elements into account, and pick the others. */
+inline_always void screen(screened *s, const block *b, int n, int at, golden_tally *t, picked *others, int smooth)
 {
-    wide_words total = {}, signed_total = {};
+    wide_words total = s->total, signed_total = s->signed_total;
     wide_ints top = {};
-    int listed = 0;
+    const int before = others->n, chunks = (n + CHUNK - 1) / CHUNK;
+    int listed = before;
     for (int i = 0; i < n; i += CHUNK) {
         uint64_t done = 0;
         wide_ints bins = {};
@@ -125,28 +159,52 @@ static NOINLINE int screen(screened *s, const block *b, int n, int64_t at, golde
             bins |= CONVERT(size * 0x1p-17f, wide_ints) << part / WIDE * 8; /* 32 bins an ulp, a byte each */
             done |= (uint64_t)packed(chosen) << part;
         }
-        s->bin[i / CHUNK] = bins;
+        s->bin[s->chunks + i / CHUNK] = bins;
         const uint64_t inside = ~(uint64_t)0 >> (64 - (n - i < CHUNK ? n - i : CHUNK));
         if (~done & inside)
-            listed = list(index, listed, i, ~done & inside);
+            listed = pick(others, listed, b, i, at, ~done & inside, smooth);
     }
-    const uint32_t offset = (uint32_t)((n + CHUNK - 1) / CHUNK * (CHUNK / WIDE)) * fbits_of(WHOLE);
+    s->total = total;
+    s->signed_total = signed_total;
+    s->chunks += chunks;
+    s->vectors += chunks * (CHUNK / WIDE);
+    others->n = listed;
+    t->measured += n - (listed - before);
+    t->histogram[0] -= chunks * CHUNK - n + (listed - before); /* the others are in bin 0 too */
+    if (!packed(LANES_SET((wide_ints)(top > s->largest))))
+        return;
     int32_t largest = 0;
-    for (int j = 0; j < WIDE; j++) {
-        t->total += (int32_t)(total[j] - offset);
-        t->bias += (int32_t)(signed_total[j] - offset);
+    for (int j = 0; j < WIDE; j++)
         largest = top[j] > largest ? top[j] : largest;
+    for (int i = 0; i < n; i++)
+        if ((fbits_of(s->error[i]) & 0x7fffffff) == (uint32_t)largest && is_settled(s->error[i], b->got[i])) {
+            const float ulps = float_of((uint32_t)largest) * 0x1p-22f;
+            note_largest(t, ulps > 0x1p-126f ? ulps : 0x1p-126f, at + i);
+            s->largest = largest;
+            break;
+        }
+}
+
+static NOINLINE void screen_smooth(screened *s, const block *b, int n, int at, golden_tally *t, picked *others)
+{
+    screen(s, b, n, at, t, others, 1);
+}
+
+static NOINLINE void screen_product(screened *s, const block *b, int n, int at, golden_tally *t, picked *others)
+{
+    screen(s, b, n, at, t, others, 0);
+}
+
+/* Move the sums, which are whole numbers and offsets, to the tally. */
+static void add_sums(screened *s, golden_tally *t)
+{
+    const uint32_t offset = (uint32_t)s->vectors * fbits_of(WHOLE);
+    for (int j = 0; j < WIDE; j++) {
+        t->total += (int32_t)(s->total[j] - offset);
+        t->bias += (int32_t)(s->signed_total[j] - offset);
     }
-    t->measured += n - listed;
-    t->histogram[0] -= (n + CHUNK - 1) / CHUNK * CHUNK - n + listed; /* the others are in bin 0 too */
-    const float ulps = float_of((uint32_t)largest) * 0x1p-22f, counted = ulps > 0x1p-126f ? ulps : 0x1p-126f;
-    if (listed < n && counted > t->largest)
-        for (int i = 0; i < n; i++)
-            if ((fbits_of(s->error[i]) & 0x7fffffff) == (uint32_t)largest && is_settled(s->error[i], b->got[i])) {
-                note_largest(t, counted, at + i);
-                break;
-            }
-    return listed;
+    s->total = s->signed_total = (wide_words){};
+    s->vectors = 0;
 }
 
 /* Count the bytes with each of the 16 values from `first` on, in up to 255 chunks: comparing a vector with all of them

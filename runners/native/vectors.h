@@ -109,6 +109,30 @@ inline_always void store_some(float *to, floats values, uint32_t chosen)
     _mm256_mask_storeu_ps(to, (__mmask8)chosen, (__m256)values);
 }
 
+/* Write a vector, or its first half, which takes half the time. */
+inline_always void store_ints(void *to, wide_ints values, int half)
+{
+    if (half)
+        _mm256_storeu_si256(to, _mm512_castsi512_si256((__m512i)values));
+    else
+        _mm512_storeu_si512(to, (__m512i)values);
+}
+
+/* Append first, first + 1, ... of the chosen lanes to the n numbers in a list; returns how many there are now. */
+inline_always int list(int32_t *to, int n, int first, uint32_t chosen)
+{
+    const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const __m256i numbers = _mm256_add_epi32(lanes, _mm256_set1_epi32(first));
+    _mm256_storeu_si256((__m256i *)(to + n), _mm256_maskz_compress_epi32((__mmask8)chosen, numbers));
+    return n + __builtin_popcount(chosen);
+}
+
+/* Write the elements at `lanes`, the first half of them or all. */
+inline_always void permute(float *to, const float *from, wide_ints lanes, int half)
+{
+    store_ints(to, (wide_ints)_mm512_permutexvar_epi32((__m512i)lanes, _mm512_loadu_si512(from)), half);
+}
+
 inline_always doubles load(const float *from)
 {
     return (doubles)_mm512_cvtps_pd(_mm256_loadu_ps(from)); /* GCC 12 makes six instructions of CONVERT */
@@ -227,6 +251,13 @@ inline_always void store_some(float *to, floats values, uint32_t chosen)
 {
     for (int j = 0; j < LANES; j++)
         to[j] = chosen >> j & 1 ? values[j] : to[j];
+}
+
+inline_always int list(int32_t *to, int n, int first, uint32_t chosen)
+{
+    for (; chosen; chosen &= chosen - 1)
+        to[n++] = first + __builtin_ctz(chosen);
+    return n;
 }
 
 inline_always doubles load(const float *from)

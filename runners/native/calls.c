@@ -1,0 +1,62 @@
+/* The calls of a block, one after the other: with small ones an interpreter's loop would take longer than the kernel.
+ *
+ * Runs in the library's process (runners/calls.py), and computes with integers alone: whatever state the library leaves
+ * the floating-point unit in does not matter here.
+ *
+ * One type of function serves for every entry point. By the System V x86-64 psABI and AAPCS64, integers and pointers
+ * are passed in registers of theirs and then in stack slots of eight bytes, floating-point numbers in registers of
+ * theirs, each in order: how the two mix does not show. A callee takes what it knows of; surplus arguments do no harm.
+ */
+#include <stdint.h>
+#include <time.h>
+
+#if !defined(__linux__) || !(defined(__x86_64__) || defined(__aarch64__))
+#error "the calling convention is that of another processor or system"
+#endif
+
+enum { INTEGERS = 12, FLOATS = 4 };
+
+typedef void any_function(int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t,
+                          int64_t, int64_t, float, float, float, float);
+
+typedef struct {
+    any_function *function;
+    int64_t calls;
+    int64_t integers[INTEGERS]; /* pointers too */
+    int64_t steps[INTEGERS];    /* what each moves by from call to call, in bytes */
+    float floats[FLOATS];
+    void *sink; /* where `width` elements of each call go: every `gather`-th from `source`; NULL: they are there */
+    const void *source;
+    int64_t width, gather, itemsize;
+} golden_calls;
+
+static int64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Make all calls; returns the nanoseconds spent in them. */
+int64_t golden_call(golden_calls *c)
+{
+    int64_t *const i = c->integers, spent = 0;
+    const float *const x = c->floats;
+    char *sink = c->sink;
+    for (int64_t call = 0; call < c->calls; call++) {
+        const int64_t begin = now();
+        c->function(i[0], i[1], i[2], i[3], i[4], i[5], i[6], i[7], i[8], i[9], i[10], i[11], x[0], x[1], x[2], x[3]);
+        spent += now() - begin;
+        if (sink) {
+            for (int64_t k = 0; k < c->width; k++)
+                if (c->itemsize == 2)
+                    ((uint16_t *)sink)[k] = ((const uint16_t *)c->source)[k * c->gather];
+                else
+                    ((uint32_t *)sink)[k] = ((const uint32_t *)c->source)[k * c->gather];
+            sink += c->width * c->itemsize;
+        }
+        for (int k = 0; k < INTEGERS; k++)
+            i[k] += c->steps[k];
+    }
+    return spent;
+}
