@@ -36,15 +36,16 @@ inline_always uint32_t agrees(doubles rough, doubles output, uint32_t overflows)
 /* Constants of a job's slack, a little less or more than the true ones (proof 4). */
 typedef struct {
     doubles none, one, legal, legal_rounded, beyond_none, beyond_one, step;
-    double divisor, small, large;
+    scaling by;
+    double small, large;
     int power, smooth;
     uint32_t not_flushing;
 } limits;
 
 inline_always limits limits_of(const golden_job *job, int smooth)
 {
-    const double less = 1 - 0x1p-40, more = 1 + 0x1p-40, divisor = smooth ? job->divisor : -job->divisor;
-    const double underflow = job->scales_exactly ? 0 : job->small * fabs(divisor);
+    const double less = 1 - 0x1p-40, more = 1 + 0x1p-40;
+    const double underflow = job->scales_exactly ? 0 : job->small * fabs(job->divisor);
     return (limits){
         .none = splat(job->documented[0] * less),
         .one = splat(job->documented[1] * less),
@@ -53,7 +54,7 @@ inline_always limits limits_of(const golden_job *job, int smooth)
         .beyond_none = splat(job->documented[0] * more),
         .beyond_one = splat(job->documented[1] * more),
         .step = splat(job->step * less),
-        .divisor = divisor,
+        .by = scaling_of(job, smooth),
         .small = underflow * less,
         .large = underflow * more,
         .power = job->is_power,
@@ -64,8 +65,7 @@ inline_always limits limits_of(const golden_job *job, int smooth)
 
 /* A vector of picked elements: operands, y, rounding, error, and what the simplest bounds say of it. */
 typedef struct {
-    doubles x, y, z, d, a, output, product, along, base, scaled, half, distance;
-    rounding r;
+    doubles x, y, z, d, a, output, product, magnitude, along, base, scaled, inverse, half, distance;
     floats error; /* signed */
     uint32_t firm, usual, below, between, within, close;
 } looked;
@@ -77,24 +77,25 @@ inline_always looked look(const picked *s, int i, const limits *m, format f)
     if (m->smooth) {
         e.z = load(s->third + i);
         e.d = e.y - e.z;
-        e.a = clamp(e.d, m->divisor);
+        e.a = clamp(e.d, m->by.divisor);
     }
     e.product = e.a * e.x;
-    const doubles q = quotients(e.product, m->divisor, m->power), magnitude = magnitude_of(q);
+    const doubles q = quotients(e.product, m->by, m->power);
+    e.magnitude = magnitude_of(q);
     const words sign = (words)q & SIGN;
-    e.r = round_lanes(magnitude, f);
+    e.base = (doubles)((words)q & EXPONENT);
+    e.inverse = inverse_ulp(e.base, f);
+    e.scaled = e.magnitude * e.inverse; /* in ulp: proof 1 with an ulp of 1 */
+    const doubles golden = (e.scaled + splat(0x1.8p52)) - splat(0x1.8p52), residual = e.scaled - golden;
     e.along = (doubles)((words)e.output ^ sign);
-    e.scaled = magnitude * e.r.inverse;
-    const doubles golden = fused(e.r.value, e.r.inverse, as_floats(e.r.residual)); /* the products are exact */
-    const doubles error = fused(e.along, e.r.inverse, -golden);
+    const doubles error = fused(e.along, e.inverse, -(golden + as_floats(residual))); /* the product is exact */
     e.distance = magnitude_of(error);
     e.error = CONVERT((doubles)((words)error ^ sign), floats);
 
-    e.firm = LESS(magnitude_of(e.r.residual), splat(0.5 - 0x1p-24));
-    e.usual = e.firm & LESS(splat(0), e.along) & LESS(e.r.value, splat(f.over));
+    e.firm = LESS(magnitude_of(residual), splat(0.5 - 0x1p-24));
+    e.usual = e.firm & LESS(splat(0), e.along) & LESS(e.magnitude, splat(f.overflows));
     e.below = LESS(e.distance, splat(1)) & e.usual;
-    e.between = m->smooth ? LESS(magnitude_of(e.d), splat(m->divisor)) & e.usual : e.usual;
-    e.base = (doubles)((words)q & EXPONENT);
+    e.between = m->smooth ? LESS(magnitude_of(e.d), splat(m->by.divisor)) & e.usual : e.usual;
     e.half = (doubles)((longs)splat(0.5) & (e.along >= e.base)) - 0x1p-22;
     e.within = AT_MOST(e.distance, fused(e.scaled, m->none, e.half)) & e.between;
     e.close = AT_MOST(e.distance, fused(e.scaled, m->legal, e.half)) & e.below;
@@ -109,13 +110,11 @@ typedef struct {
 /* Grade what is within the simplest bounds, which is most; lists the others and returns their number. */
 inline_always int accept_simply(picked *s, const limits *m, format f, grades *g, int32_t *index)
 {
-    const floats absent = (floats){} + NAN;
     int listed = 0;
     for (int i = 0; i < s->n; i += LANES) {
         const looked e = look(s, i, m, f);
         const uint32_t done = e.within | e.close;
-        *(floats *)(s->error + i) = e.error;
-        store_some(s->error + i, absent, ~done & ALL);
+        *(floats *)(s->error + i) = blend((floats){} + NAN, done, e.error);
         g->all += __builtin_popcount(done);
         g->faithful += __builtin_popcount(done & e.below);
         listed = list(index, listed, i, ~done & ALL);
@@ -129,11 +128,10 @@ inline_always int accept_simply(picked *s, const limits *m, format f, grades *g,
  * documented order allows, but not beyond what others do. Lists the others and returns their number. */
 inline_always int accept_others(picked *s, const limits *m, format f, grades *g, int32_t *index)
 {
-    const floats absent = (floats){} + NAN;
     int listed = 0;
     for (int i = 0; i < s->n; i += LANES) {
         const looked e = look(s, i, m, f);
-        const doubles size_a = magnitude_of(e.a), lost_below = magnitude_of(e.x) * m->step * e.r.inverse;
+        const doubles size_a = magnitude_of(e.a), lost_below = magnitude_of(e.x) * m->step * e.inverse;
         const doubles slack = (doubles)((longs)lost_below & (size_a > 0) & (size_a < m->small)) + e.half;
         uint32_t within = e.within, rounded = 0;
         if (m->smooth) {
@@ -153,15 +151,15 @@ inline_always int accept_others(picked *s, const limits *m, format f, grades *g,
         }
         const uint32_t other = plain & beyond & reached & e.usual & ~(e.below | within) & m->not_flushing;
         const uint32_t done = within | e.close | other;
-        *(floats *)(s->error + i) = e.error;
-        store_some(s->error + i, absent, ~done & ALL);
+        *(floats *)(s->error + i) = blend((floats){} + NAN, done, e.error);
         g->all += __builtin_popcount(done);
         g->faithful += __builtin_popcount(done & e.below);
         g->legal += __builtin_popcount(other);
         const uint32_t inside = s->n - i < LANES ? (1u << (s->n - i)) - 1 : ALL;
         uint32_t rest = inside & ~done;
         if (rest)
-            rest &= ~agrees(e.product * splat(1.0 / m->divisor), e.output, e.firm & AT_MOST(splat(f.over), e.r.value));
+            rest &= ~agrees(e.product * splat(m->by.reciprocal), e.output,
+                            e.firm & AT_MOST(splat(f.overflows), e.magnitude));
         listed = list(index, listed, i, rest);
     }
     return listed;

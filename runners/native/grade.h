@@ -27,7 +27,7 @@ inline_always factors factors_of(const picked *s, int i, const golden_job *job, 
 static void slack_of(const golden_job *job, factors k, double y, double shift, format f, double *documented,
                      double *legal)
 {
-    const double small = job->small * shift, r = 1.0 / fabs(job->divisor);
+    const double small = job->small * shift, r = fabs(job->reciprocal);
     const double quotient_term = !job->scales_exactly && k.a * r < small ? job->step * k.b : 0;
     const double product = k.a * k.b; /* exact, unless `a` is rounded anyway */
     const int rounds = k.before || compare(product, 0, f).golden != product;

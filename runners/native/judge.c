@@ -73,16 +73,16 @@ static void widen(float *to, const void *from, int64_t at, int64_t stride, int n
 static NOINLINE int examine(picked *s, const golden_job *job, golden_tally *t)
 {
     const format f = format_of(job->fp32);
-    const double divisor = job->smooth ? job->divisor : -job->divisor;
+    const scaling by = scaling_of(job, job->smooth);
     const floats absent = (floats){} + NAN;
     uint32_t left = 0;
     for (int i = 0; i < s->n; i += LANES) {
         const uint32_t inside = s->n - i < LANES ? (1u << (s->n - i)) - 1 : ALL;
         const doubles x = load(s->first + i), y = load(s->second + i), output = load(s->got + i);
-        const doubles product = x * (job->smooth ? clamp(y - load(s->third + i), divisor) : y);
-        const doubles rough = product * splat(1.0 / divisor), size = magnitude_of(rough);
+        const doubles product = x * (job->smooth ? clamp(y - load(s->third + i), by.divisor) : y);
+        const doubles rough = product * splat(by.reciprocal), size = magnitude_of(rough);
         const longs usual = (size > 0) & (size < INFINITY); /* otherwise proof 2 does not hold, and this is right */
-        const doubles q = choose(usual, quotients(product, divisor, job->is_power), rough);
+        const doubles q = choose(usual, quotients(product, by, job->is_power), rough);
         const elements e = compare_lanes(q, output, f);
         const words sign = (words)q & SIGN;
         const uint32_t q_nan = IS_NAN(q), got_nan = IS_NAN(output), flip = NEGATIVE((words)q ^ (words)output);
@@ -104,9 +104,9 @@ static NOINLINE int examine(picked *s, const golden_job *job, golden_tally *t)
         const doubles along = (doubles)((words)e.got | (((words)q ^ (words)output) & SIGN));
         const doubles error = (along - (e.golden + as_floats(e.held) * e.ulp)) * e.inverse;
         const doubles distance = least_of(magnitude_of(error), splat(0x1p127));
-        *(floats *)(s->error + i) = CONVERT((doubles)((words)e.held ^ sign ^ SIGN), floats);
-        store_some(s->error + i, absent, ~(agrees & real & certain) & ALL);
-        store_some(s->error + i, CONVERT((doubles)((words)distance | (((words)error ^ sign) & SIGN)), floats), grade);
+        const floats held = CONVERT((doubles)((words)e.held ^ sign ^ SIGN), floats);
+        const floats far = CONVERT((doubles)((words)distance | (((words)error ^ sign) & SIGN)), floats);
+        *(floats *)(s->error + i) = blend(blend(absent, agrees & real & certain, held), grade, far);
         s->grade[i / LANES] = (uint8_t)grade;
         s->special[i / LANES] = (uint8_t)special;
         s->zero_sign[i / LANES] = (uint8_t)zero_sign;
@@ -118,7 +118,7 @@ static NOINLINE int examine(picked *s, const golden_job *job, golden_tally *t)
 }
 
 /* Settle one element that the loops left over. Returns whether it fails; it is handed back with error NaN. */
-static int settle(picked *s, int i, int at, const golden_job *job, golden_tally *t, uint32_t *back)
+static int settle(picked *s, int i, int64_t at, const golden_job *job, golden_tally *t, uint32_t *back)
 {
     const format f = format_of(job->fp32);
     const double q = value_of(s, i, job);
@@ -156,11 +156,14 @@ static int settle(picked *s, int i, int at, const golden_job *job, golden_tally 
     return 0;
 }
 
-static NOINLINE void settle_rest(picked *s, const picked *found, const golden_job *job, golden_tally *t, uint32_t *back)
+static NOINLINE void settle_rest(stages *all, const golden_job *job, golden_tally *t, uint32_t *back)
 {
+    picked *const s = &all->rest;
+    cursor c = {0, 0};
     for (int v = 0; v * LANES < s->n; v++)
         for (uint32_t left = s->grade[v] | s->special[v] | s->zero_sign[v] | s->unsure[v]; left; left &= left - 1) {
-            const int i = v * LANES + __builtin_ctz(left), at = found->index[s->index[i]];
+            const int i = v * LANES + __builtin_ctz(left);
+            const int64_t at = position(all, s->index[i], &c);
             if (settle(s, i, at, job, t, back) && t->first_failure < 0)
                 t->first_failure = at;
         }
@@ -188,14 +191,15 @@ static int count_one(float error, golden_tally *t)
 }
 
 /* Bins, sums and maximum of the picked elements' errors, most of which are from 0.5 to 2 ulp. */
-static NOINLINE void count(picked *s, golden_tally *t, words table[FINE])
+static NOINLINE void count(stages *all, golden_tally *t, words table[FINE])
 {
+    picked *const s = &all->found;
     wide_ints top = {}, total = {}, negative = {}, present = {};
     const int chunks = (s->n + CHUNK - 1) / CHUNK;
     if (s->n < FEW) {
         for (int i = 0; i < s->n; i++)
-            if (count_one(s->error[i], t))
-                note_largest(t, fabsf(s->error[i]), s->index[i]);
+            if (count_one(s->error[i], t) && fabsf(s->error[i]) >= t->largest)
+                note_largest(t, fabsf(s->error[i]), position(all, i, &(cursor){0, 0}));
         return;
     }
     for (int i = s->n; i < chunks * CHUNK; i++)
@@ -222,8 +226,6 @@ static NOINLINE void count(picked *s, golden_tally *t, words table[FINE])
         }
         s->bin[i / CHUNK] = bins;
     }
-    for (int first = 16; first < FINE; first += 16)
-        count_bins(s->bin, chunks, first, table + first);
     int32_t largest = 0;
     for (int j = 0; j < WIDE; j++) {
         t->total += total[j];
@@ -231,18 +233,15 @@ static NOINLINE void count(picked *s, golden_tally *t, words table[FINE])
         t->measured += present[j];
         largest = top[j] > largest ? top[j] : largest;
     }
+    for (int first = 16; first < FINE && 32 * float_of((uint32_t)largest) >= (float)first; first += 16)
+        count_bins(s->bin, chunks, first, table + first);
     if ((uint32_t)largest >= fbits_of(t->largest))
         for (int i = 0; i < s->n; i++)
             if ((fbits_of(s->error[i]) & 0x7fffffffu) == (uint32_t)largest) {
-                note_largest(t, float_of((uint32_t)largest), s->index[i]);
+                note_largest(t, float_of((uint32_t)largest), position(all, i, &(cursor){0, 0}));
                 break;
             }
 }
-
-/* What each stage leaves to the next. */
-typedef struct {
-    picked found, others, rest;
-} stages;
 
 /* Zeros behind the elements, up to a whole vector. */
 inline_always void pad(picked *s)
@@ -288,12 +287,12 @@ static NOINLINE void grade(stages *s, const golden_job *job, golden_tally *t, wo
             for (int i = 0; i < rest->n; i++)
                 rest->index[i] = others->index[rest->index[i]];
             if (examine(rest, job, t))
-                settle_rest(rest, found, job, t, back);
+                settle_rest(s, job, t, back);
             write_errors(rest, found);
         }
     }
-    count(found, t, table);
-    found->n = 0;
+    count(s, t, table);
+    found->n = s->chunks = 0;
 }
 
 /* Errors of a block, its operands as floats: in place where they are that already, else in `room`. */
@@ -325,13 +324,13 @@ void golden_judge(const golden_job *job, golden_tally *t, uint32_t *handed_back)
                                           : job->is_power ? errors_product_power : errors_product;
     memset(t, 0, sizeof *t);
     t->first_failure = t->worst = -1;
-    s.found.n = 0;
+    s.found.n = s.chunks = 0;
     for (int at = 0; at < job->count; at += BLOCK) {
         const int n = job->count - at < BLOCK ? (int)(job->count - at) : BLOCK;
         const block b = prepare(room, first.error, at, n, job, measure);
         if (s.found.n + BLOCK > BATCH)
             grade(&s, job, t, table, handed_back);
-        (job->smooth ? screen_smooth : screen_product)(&first, &b, n, at, t, &s.found);
+        (job->smooth ? screen_smooth : screen_product)(&first, &b, n, at, t, &s);
         if (first.chunks + BLOCK / CHUNK > BINNED) {
             count_bins(first.bin, first.chunks, 0, table);
             first.chunks = 0;

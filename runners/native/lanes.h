@@ -18,6 +18,7 @@ typedef struct {
     int64_t stride_first, stride_second, stride_third;
     const void *output;
     double divisor;        /* beta, total_weight, or 1 */
+    double reciprocal;     /* 1 / divisor */
     double documented[2];  /* relative slack of the documented order, by roundings before */
     double legal[2];       /* of the widest legal order */
     double legal_small[2]; /* the same where y < small */
@@ -45,7 +46,7 @@ typedef struct {
 
 /* The elements that a stage leaves to the next one, side by side, with room for a whole vector from any of them on. */
 typedef struct {
-    int32_t index[BATCH + WIDE]; /* position in the job; of what later stages leave: among the first stage's */
+    int32_t index[BATCH + WIDE]; /* of what later stages leave: its position in the first stage's */
     float first[BATCH + WIDE], second[BATCH + WIDE], third[BATCH + WIDE], got[BATCH + WIDE];
     float error[BATCH]; /* signed, in ulp; NaN: not measured */
     wide_ints bin[BATCH / CHUNK];
@@ -54,10 +55,40 @@ typedef struct {
     int n;
 } picked __attribute__((aligned(64)));
 
+/* Where picked elements come from: the lanes of a chunk that were left, and its position in the job. */
+typedef struct {
+    uint64_t lanes;
+    int64_t at;
+} origin;
+
+/* What each stage leaves to the next. */
+typedef struct {
+    picked found, others, rest;
+    origin origins[BATCH];
+    int chunks; /* in origins */
+} stages;
+
+/* How far a search for positions, each behind the last, has come: chunks, and elements in those. */
+typedef struct {
+    int chunk, elements;
+} cursor;
+
+/* Position in the job of the k-th element found. Noting it for each would take longer than finding the few asked for. */
+static int64_t position(const stages *s, int k, cursor *c)
+{
+    for (int n; k >= c->elements + (n = __builtin_popcountll(s->origins[c->chunk].lanes)); c->chunk++)
+        c->elements += n;
+    uint64_t lanes = s->origins[c->chunk].lanes;
+    for (int before = k - c->elements; before; before--)
+        lanes &= lanes - 1;
+    return s->origins[c->chunk].at + __builtin_ctzll(lanes);
+}
+
 typedef struct {
     int p, emin, emax;
     uint64_t least; /* exponent field of 2^emin */
     double over, large;
+    double overflows; /* what is rounded to `over`, or further, begins here */
 } format;
 
 static inline uint64_t bits_of(double x)
@@ -92,8 +123,8 @@ static inline float float_of(uint32_t b)
 
 inline_always format format_of(int fp32)
 {
-    return fp32 ? (format){24, -126, 127, (uint64_t)(1023 - 126) << 52, 0x1p128, 0x1p129}
-                : (format){11, -14, 15, (uint64_t)(1023 - 14) << 52, 0x1p16, 0x1p17};
+    return fp32 ? (format){24, -126, 127, (uint64_t)(1023 - 126) << 52, 0x1p128, 0x1p129, 0x1.ffffffp127}
+                : (format){11, -14, 15, (uint64_t)(1023 - 14) << 52, 0x1p16, 0x1p17, 0x1.ffep15};
 }
 
 /* Golden value, residual and comparison of one element; proof 1. */
@@ -116,6 +147,12 @@ inline_always element compare(double q, float output, format f)
     e.golden = rounded < f.over ? rounded : f.over;
     e.got = wide < f.over ? wide : f.over; /* an infinity counts as 2^(emax + 1) */
     return e;
+}
+
+/* 1 / ulp of numbers whose exponent fields these are. */
+inline_always doubles inverse_ulp(doubles exponent, format f)
+{
+    return (doubles)(((uint64_t)(2046 + f.p - 1) << 52) - (words)most_of(exponent, splat(double_of(f.least))));
 }
 
 /* Magnitudes rounded to the format; proof 1. `inverse`: 1 / ulp. `residual`: what rounding removed, in ulp. */
@@ -160,16 +197,26 @@ inline_always doubles clamp(doubles d, double limit)
     return most_of(splat(-limit), least_of(splat(limit), d)); /* NaN stays */
 }
 
-/* Correctly rounded quotients, unless zero or infinite; proof 2. `power`: the divisor is a power of two. */
-inline_always doubles quotients(doubles product, double divisor, int power)
+/* What products are divided by, with the result's sign. */
+typedef struct {
+    double divisor, reciprocal;
+} scaling;
+
+inline_always scaling scaling_of(const golden_job *job, int smooth)
 {
-    const doubles reciprocal = splat(1.0 / divisor), rough = product * reciprocal;
+    return smooth ? (scaling){job->divisor, job->reciprocal} : (scaling){-job->divisor, -job->reciprocal};
+}
+
+/* Correctly rounded quotients, unless zero or infinite; proof 2. `power`: the divisor is a power of two. */
+inline_always doubles quotients(doubles product, scaling by, int power)
+{
+    const doubles rough = product * splat(by.reciprocal);
     if (power)
         return rough;
 #if defined(FUSED)
-    return fused(fused(rough, splat(-divisor), product), reciprocal, rough);
+    return fused(fused(rough, splat(-by.divisor), product), splat(by.reciprocal), rough);
 #else
-    return product / splat(divisor);
+    return product / splat(by.divisor);
 #endif
 }
 

@@ -37,13 +37,13 @@ typedef struct {
 inline_always void errors(float *to, const block *b, int n, const golden_job *job, int smooth, int power)
 {
     const format f = format_of(job->fp32);
-    const double divisor = smooth ? job->divisor : -job->divisor;
+    const scaling by = scaling_of(job, smooth);
     const uint64_t top = (uint64_t)(2046 + f.p - 1 + 22) << 52;
     for (int i = 0; i < n; i += LANES) {
         doubles a = load(b->second + i);
         if (smooth)
-            a = clamp(a - load(b->third + i), divisor);
-        const doubles q = quotients(a * load(b->first + i), divisor, power);
+            a = clamp(a - load(b->third + i), by.divisor);
+        const doubles q = quotients(a * load(b->first + i), by, power);
         /* 2^e of q's binade, at least 2^emin. */
         const doubles base = most_of((doubles)((words)q & EXPONENT), splat(double_of(f.least)));
         const doubles scale = (doubles)(top - (words)base);
@@ -89,9 +89,8 @@ static int is_settled(float error, float got)
 }
 
 #if defined(AVX512)
-inline_always void copy_lanes(picked *to, int n, const block *b, int i, int at, wide_ints lanes, int smooth, int half)
+inline_always void copy_lanes(picked *to, int n, const block *b, int i, wide_ints lanes, int smooth, int half)
 {
-    store_ints(to->index + n, lanes + (at + i), half);
     permute(to->first + n, b->first + i, lanes, half);
     permute(to->second + n, b->second + i, lanes, half);
     if (smooth)
@@ -101,7 +100,7 @@ inline_always void copy_lanes(picked *to, int n, const block *b, int i, int at, 
 #endif
 
 /* Copy what is left of the chunk at i behind the n elements picked before; returns how many there are now. */
-inline_always int pick(picked *to, int n, const block *b, int i, int at, uint64_t left, int smooth)
+inline_always int pick(picked *to, int n, const block *b, int i, uint64_t left, int smooth)
 {
 #if defined(AVX512)
     const wide_ints all = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -112,15 +111,14 @@ inline_always int pick(picked *to, int n, const block *b, int i, int at, uint64_
         const wide_ints lanes = (wide_ints)_mm512_maskz_compress_epi32(chosen, (__m512i)all);
         const int count = __builtin_popcount(chosen);
         if (count > WIDE / 2)
-            copy_lanes(to, n, b, i + part, at, lanes, smooth, 0);
+            copy_lanes(to, n, b, i + part, lanes, smooth, 0);
         else
-            copy_lanes(to, n, b, i + part, at, lanes, smooth, 1);
+            copy_lanes(to, n, b, i + part, lanes, smooth, 1);
         n += count;
     }
 #else
     for (; left; left &= left - 1) {
         const int k = i + __builtin_ctzll(left);
-        to->index[n] = at + k;
         to->first[n] = b->first[k];
         to->second[n] = b->second[k];
         to->third[n] = smooth ? b->third[k] : 0;
@@ -139,11 +137,11 @@ static void note_largest(golden_tally *t, float largest, int64_t at)
 }
 
 /* Take a block's settled elements into account, and pick the others. */
-inline_always void screen(screened *s, const block *b, int n, int at, golden_tally *t, picked *others, int smooth)
+inline_always void screen(screened *s, const block *b, int n, int at, golden_tally *t, stages *left, int smooth)
 {
     wide_words total = s->total, signed_total = s->signed_total;
     wide_ints top = {};
-    const int before = others->n, chunks = (n + CHUNK - 1) / CHUNK;
+    const int before = left->found.n, chunks = (n + CHUNK - 1) / CHUNK;
     int listed = before;
     for (int i = 0; i < n; i += CHUNK) {
         uint64_t done = 0;
@@ -160,15 +158,17 @@ inline_always void screen(screened *s, const block *b, int n, int at, golden_tal
             done |= (uint64_t)packed(chosen) << part;
         }
         s->bin[s->chunks + i / CHUNK] = bins;
-        const uint64_t inside = ~(uint64_t)0 >> (64 - (n - i < CHUNK ? n - i : CHUNK));
-        if (~done & inside)
-            listed = pick(others, listed, b, i, at, ~done & inside, smooth);
+        const uint64_t lanes = ~done & ~(uint64_t)0 >> (64 - (n - i < CHUNK ? n - i : CHUNK));
+        if (lanes) {
+            left->origins[left->chunks++] = (origin){lanes, at + i};
+            listed = pick(&left->found, listed, b, i, lanes, smooth);
+        }
     }
     s->total = total;
     s->signed_total = signed_total;
     s->chunks += chunks;
     s->vectors += chunks * (CHUNK / WIDE);
-    others->n = listed;
+    left->found.n = listed;
     t->measured += n - (listed - before);
     t->histogram[0] -= chunks * CHUNK - n + (listed - before); /* the others are in bin 0 too */
     if (!packed(LANES_SET((wide_ints)(top > s->largest))))
@@ -185,14 +185,14 @@ inline_always void screen(screened *s, const block *b, int n, int at, golden_tal
         }
 }
 
-static NOINLINE void screen_smooth(screened *s, const block *b, int n, int at, golden_tally *t, picked *others)
+static NOINLINE void screen_smooth(screened *s, const block *b, int n, int at, golden_tally *t, stages *left)
 {
-    screen(s, b, n, at, t, others, 1);
+    screen(s, b, n, at, t, left, 1);
 }
 
-static NOINLINE void screen_product(screened *s, const block *b, int n, int at, golden_tally *t, picked *others)
+static NOINLINE void screen_product(screened *s, const block *b, int n, int at, golden_tally *t, stages *left)
 {
-    screen(s, b, n, at, t, others, 0);
+    screen(s, b, n, at, t, left, 0);
 }
 
 /* Move the sums, which are whole numbers and offsets, to the tally. */

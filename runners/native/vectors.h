@@ -103,10 +103,10 @@ inline_always uint32_t packed(choices chosen)
     return (uint32_t)chosen;
 }
 
-/* Write the chosen ones. */
-inline_always void store_some(float *to, floats values, uint32_t chosen)
+/* The chosen values, and others where they are not. */
+inline_always floats blend(floats others, uint32_t chosen, floats values)
 {
-    _mm256_mask_storeu_ps(to, (__mmask8)chosen, (__m256)values);
+    return (floats)_mm256_mask_mov_ps((__m256)others, (__mmask8)chosen, (__m256)values);
 }
 
 /* Write a vector, or its first half, which takes half the time. */
@@ -247,10 +247,11 @@ inline_always wide_floats only(choices chosen, wide_floats values)
     return (wide_floats)(chosen & (wide_ints)values);
 }
 
-inline_always void store_some(float *to, floats values, uint32_t chosen)
+inline_always floats blend(floats others, uint32_t chosen, floats values)
 {
     for (int j = 0; j < LANES; j++)
-        to[j] = chosen >> j & 1 ? values[j] : to[j];
+        others[j] = chosen >> j & 1 ? values[j] : others[j];
+    return others;
 }
 
 inline_always int list(int32_t *to, int n, int first, uint32_t chosen)
