@@ -121,10 +121,11 @@ class Evaluator:
         found = Evaluated(BlockTally(), judges=[self._judge])
         for block, operands, output, seconds in self.outputs(blocks):
             found.kernel_seconds += seconds
-            scalars = self.space.call_scalars(output.size)
-            tally = self._tally(self._view, self._fmt, scalars, operands, output, self.work.flush)
-            tally.shift(block * self.space.step)
-            found.tally.add(tally)
+            for points, part in self.space.parts(operands, output.size):
+                scalars = self.space.call_scalars(points.stop - points.start)
+                tally = self._tally(self._view, self._fmt, scalars, part, output[points], self.work.flush)
+                tally.shift(block * self.space.step + points.start)
+                found.tally.add(tally)
         if self._library is not None:
             found.findings = sorted({f.message for f in self._library.findings})
         return found
@@ -136,9 +137,13 @@ class Evaluator:
             for block in blocks:
                 operands = self.space.operands(block)
                 n = min(self.space.step, self.space.points - block * self.space.step)
-                scalars = self.space.call_scalars(n)
-                with np.errstate(all="ignore"):
-                    output = model.evaluate(self._view, self._fmt, scalars, full(operands, n))
+                output = np.empty(n, self._fmt.dtype)
+                for points, part in self.space.parts(operands, n):
+                    size = points.stop - points.start
+                    with np.errstate(all="ignore"):
+                        output[points] = model.evaluate(
+                            self._view, self._fmt, self.space.call_scalars(size), full(part, size)
+                        )
                 yield block, operands, output, 0.0
             return
         running: tuple[int, Operands, int, int] | None = None
@@ -167,7 +172,9 @@ class Evaluator:
         block, position = divmod(index, self.space.step)
         for _, operands, output, _ in self.outputs(range(block, block + 1)):
             one = np.array([position])
-            mine = {name: v if name == "total_weight" else v[one] for name, v in full(operands, output.size).items()}
+            points, part = next(p for p in self.space.parts(operands, output.size) if position < p[0].stop)
+            within, size = one - points.start, points.stop - points.start
+            mine = {name: v if name == "total_weight" else v[within] for name, v in full(part, size).items()}
             scalars = self.space.call_scalars(1)
             golden = self._view.oracle(self._fmt, scalars, mine)
             name = f"{self._view.name}/{self._fmt.name}/{self._view.group(scalars)}/sweep/{self.space.name}"

@@ -10,6 +10,7 @@ samples and labels 0, 1, 2, ... the diagonal of the output is points with a weig
 
 import hashlib
 import math
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from golden.errors import UsageError, unknown_name
 from golden.formats import FORMATS, Array, Format
-from golden.operator import STORAGES, EntryPoint, Operator, Storage, operator
+from golden.operator import STORAGES, EntryPoint, Operands, Operator, Storage, operator
 from runners.dense import dense
 
 #: Points a block, unless an axis is shorter; and samples a call on a diagonal: more would have the kernel write more
@@ -132,8 +133,7 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
         if len(self.axes) < 2:
             return min(self.block, max(self.points, 1))
         outer, inner = map(len, self.axes)
-        rows = 1 if self.axes[0].operand == "total_weight" else min(outer, max(1, self.block // inner))
-        return rows * inner
+        return min(outer, max(1, self.block // inner)) * inner
 
     @property
     def blocks(self) -> int:
@@ -145,7 +145,10 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
 
     def operands(self, block: int) -> dict[str, Array]:
-        """Return the operands of a block's points: arrays of as many entries, or of one that serves all."""
+        """Return the operands of a block's points: arrays of as many entries, or of one that serves all.
+
+        An axis ``total_weight``, of which a call takes one, has an entry a row: see :meth:`parts`.
+        """
         first = block * self.step
         n = min(self.step, self.points - first)
         found = {name: self._numbers(np.array([bits])) for name, bits in self.fixed.items()}
@@ -157,10 +160,18 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
         outer, inner = self.axes
         rows = outer.bits(first // len(inner), (first + n) // len(inner))
         numbers = self._numbers(rows)
-        wide = np.broadcast_to(numbers[:, None], (len(rows), len(inner))).reshape(-1)
-        found[outer.operand] = wide if len(rows) > 1 else numbers
+        one_each = len(rows) == 1 or outer.operand == "total_weight"
+        found[outer.operand] = numbers if one_each else np.repeat(numbers, len(inner))
         found[inner.operand] = _tiled(inner, self.dtype, len(rows))
         return found
+
+    def parts(self, operands: Operands, n: int) -> Iterator[tuple[slice, dict[str, Array]]]:
+        """Cut a block of n points where ``total_weight`` changes; yield which points, and their operands."""
+        rows = operands["total_weight"].size if "total_weight" in operands else 1
+        for row in range(rows):
+            points = slice(row * n // rows, (row + 1) * n // rows)
+            part = {name: values[points] if values.size > 1 else values for name, values in operands.items()}
+            yield points, part | ({"total_weight": operands["total_weight"][row : row + 1]} if rows > 1 else {})
 
     def repeats(self, name: str) -> bool:
         """Tell whether an argument is the same for every full block."""
@@ -188,8 +199,9 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
             steps = {"loss_grad": 0, "labels": 0, "weight": 1, "total_weight": 0}
             return CallPlan(n // inner, scalars, {**arrays, "total_weight": total}, steps, inner, 1, inner)
         k = math.gcd(n, inner, DIAGONAL)  # a row is a whole number of calls
-        arrays = {"labels": np.arange(k, dtype=np.int32), "weight": np.broadcast_to(w, n), "total_weight": total}
-        steps = {"loss_grad": 0, "labels": 0, "weight": k, "total_weight": 0}
+        arrays = {"labels": np.arange(k, dtype=np.int32), "weight": np.broadcast_to(w, n)}
+        steps = {"labels": 0, "weight": k, "total_weight": int(total.size > 1)}
+        arrays["total_weight"] = np.repeat(total, n // k // total.size) if total.size > 1 else total
         if reduction == "none":
             arrays["loss_grad"], steps["loss_grad"] = np.broadcast_to(g, n), k
         else:  # each call takes one
