@@ -76,6 +76,11 @@ class Format:
         return math.ldexp(2.0 - math.ldexp(1.0, 1 - self.precision), self.emax)
 
     @property
+    def overflow_threshold(self) -> float:
+        """(2 - u) * 2**emax, where what rounds to infinity begins: midway, and the number beyond is even."""
+        return (self.largest + self.overflow_value) / 2
+
+    @property
     def overflow_value(self) -> float:
         """2**(emax + 1): what an infinity counts as when its distance to a finite number is measured."""
         return math.ldexp(1.0, self.emax + 1)

@@ -127,17 +127,20 @@ def _judge_elements(fmt: Format, index: Array, output: Array, expected: Golden, 
 
     # From 1.5 * 2**(emax + 1) on the residual no longer tells the exact value; no legal order comes back from there.
     far = want_infinite & (np.abs(expected.residual) >= 2.0 ** (fmt.precision - 2))
-    slack = Slack(np.where(far, 0.0, slack.formula), np.where(far, 0.0, slack.legal), slack.flush)
+    slack = slack._replace(formula=np.where(far, 0.0, slack.formula), legal=np.where(far, 0.0, slack.legal))
     magnitude = np.abs(exact)
     along = np.where(np.signbit(exact), -got, got)
     low, high = _interval(fmt, magnitude, slack.legal, ulp)
     documented_low, documented_high = _interval(fmt, magnitude, slack.formula, ulp)
     vanished = slack.flush & (got == 0)
     undefined = want_infinite & ~real & np.isnan(got)
+    # The documented order has infinity times b, and y is b's multiple.
+    overflowed = slack.overflow & np.where(exact == 0, np.isnan(got), np.isposinf(along))
     # Where the slack is zero only golden's bits will do, and these differ.
-    legal = real & ((slack.legal > 0) & (low <= along) & (along <= high) | vanished) | undefined & np.isinf(slack.legal)
+    reached = (slack.legal > 0) & (low <= along) & (along <= high)
+    legal = real & (reached | vanished | overflowed) | undefined & np.isinf(slack.legal)
     within = (slack.formula > 0) & (documented_low <= along) & (along <= documented_high)
-    documented = real & (within | vanished) | undefined & np.isinf(slack.formula)
+    documented = real & (within | vanished | overflowed) | undefined & np.isinf(slack.formula)
 
     counted = np.where(np.isinf(got), np.copysign(fmt.overflow_value, got), got)
     measurable = np.isin(kind, (Kind.VALUE, Kind.OVERFLOW, Kind.ZERO)) & real
@@ -147,7 +150,7 @@ def _judge_elements(fmt: Format, index: Array, output: Array, expected: Golden, 
         [CORRECT, FAILS, FAITHFUL, FORMULA],
         default=LEGAL,
     ).astype(np.int8)
-    top = np.where(np.isinf(high), fmt.overflow_value, high)
+    top = np.where(np.isinf(high) | (slack.overflow & (exact != 0)), fmt.overflow_value, high)
     bound = np.where(slack.legal > 0, np.maximum(top - magnitude, magnitude - low) / ulp, 0.5)
     bound = np.where(slack.flush, np.maximum(bound, magnitude / ulp), bound)
     return Judged(index, kind, grade, signed, np.where(real, bound, 0.0))

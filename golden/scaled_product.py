@@ -33,8 +33,11 @@ may come out below N can make the result zero; those elements are marked. Nothin
 is the only value that flushing introduces. Where flushed operands of ``a`` itself move it by up to ``moved``, y moves
 by moved * |b| / s, and ``a`` may be that much nearer to N.
 
-Intermediate *overflow* has no term: the documented order has none while a <= s, and an order that adds one is
-not a legal evaluation on the inputs where it does.
+**Overflow.** a/s is infinite in the documented order where |a|/s >= (2 - u) 2^emax. That limit has p + 1 bits, so
+that its product with s, of 2p + 1 <= 49, is exact in float64, and so is the comparison. Infinity times b is an infinity
+of y's sign, or NaN if b is zero; those elements are marked. (|a| <= s rules it out, so it takes a weight that is far
+beyond total_weight.) Other intermediates have no term: an order that overflows where the documented one does not is not
+a legal evaluation of those inputs.
 """
 
 from collections.abc import Callable
@@ -84,6 +87,7 @@ def slack(fmt: Format, a: Array, b: Array, s: float, before: Array, flush: bool,
     ``moved`` is how far flushed operands may have moved it. Entries that are not finite get none, or infinity where
     NaN is legal.
     """
+    overflow = np.isfinite(a) & (np.abs(a) >= fmt.overflow_threshold * abs(s))
     u, eta, normal = fmt.roundoff, fmt.step, fmt.smallest_normal
     with np.errstate(all="ignore"):
         undefined = _undefined(fmt, np.abs(a), np.abs(b), abs(s), flush, moved)
@@ -122,7 +126,8 @@ def slack(fmt: Format, a: Array, b: Array, s: float, before: Array, flush: bool,
             may_vanish = (least < normal * (1 + u) ** 3) & (y > 0)
         # A zero factor gives zero in every order.
         documented, legal = np.where(y > 0, documented, 0.0), np.where(y > 0, np.maximum(documented, legal), 0.0)
-    return Slack(np.where(undefined[0], np.inf, documented), np.where(undefined[1], np.inf, legal), may_vanish)
+    documented, legal = np.where(undefined[0], np.inf, documented), np.where(undefined[1], np.inf, legal)
+    return Slack(documented, legal, may_vanish, overflow)
 
 
 def product_slack(fmt: Format, a: Array, b: Array, flush: bool) -> Slack:

@@ -8,6 +8,8 @@ An error is held as a float32 (a relative 2**-24) between 2**-126 (no error at a
 and bias count each error rounded to whole 2**-22 ulp, and as 2**16 ulp at most: that is what makes them integers.
 """
 
+from operator import add
+
 import msgspec
 import numpy as np
 
@@ -60,7 +62,7 @@ class BlockTally(msgspec.Struct):
         """Add another set of points."""
         for name in SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.histogram = [a + b for a, b in zip(self.histogram, other.histogram, strict=True)]
+        self.histogram = list(map(add, self.histogram, other.histogram))
         if other.worst >= 0 and (self.worst < 0 or (-other.largest, other.worst) < (-self.largest, self.worst)):
             self.largest, self.worst = other.largest, other.worst
         if other.first_failure >= 0 and not 0 <= self.first_failure < other.first_failure:

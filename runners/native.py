@@ -41,6 +41,7 @@ class _Job(ctypes.Structure):
         ("legal_small", ctypes.c_double * 2),
         ("small", ctypes.c_double),
         ("step", ctypes.c_double),
+        ("overflow", ctypes.c_double),
         *((n, ctypes.c_int32) for n in ("is_power", "scales_exactly", "fp32", "smooth", "rounded_once", "flush")),
     )
 
@@ -87,6 +88,8 @@ class NativeJudge:
         known = names is not None and divisor != 0 and output.flags.c_contiguous
         if names is None or not known:
             return numpy_tally(operator, fmt, scalars, operands, output, flush)
+        if output.size <= LIMIT:
+            return self._part(names, operator, fmt, scalars, operands, output, divisor, mean, flush)
         tally = BlockTally()
         for start in range(0, output.size, LIMIT):
             stop = min(start + LIMIT, output.size)
@@ -162,6 +165,7 @@ def _job(operator: Operator, fmt: Format, divisor: float, mean: bool, flush: boo
         job.legal_small[before] = growth[before + 1 if power else before + 2]
     job.fp32, job.smooth, job.flush = fmt.name == "fp32", smooth, flush
     job.rounded_once = not smooth and not mean
+    job.overflow = fmt.overflow_threshold * abs(divisor) if mean else np.inf
     return job
 
 

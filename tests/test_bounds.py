@@ -59,12 +59,17 @@ class How:
     flush: bool = False
 
     def evaluate(self, case: Case) -> tuple[Array, Array]:
-        """Return the output, and which elements say nothing because an intermediate overflowed."""
+        """Return the output, and which elements say nothing because an intermediate overflowed.
+
+        In the documented order they have to conform all the same.
+        """
         m = Watched(self.wide or case.fmt, self.flush)
         with np.errstate(all="ignore"):
             values = case.operator.orders[self.order](m, case.scalars, case.operands)
             output: Array = values.astype(case.fmt.dtype)
         excluded = np.zeros(output.shape, bool)
+        if self.order == "formula":
+            return output, excluded
         if case.operator is SMOOTH:
             # Saturated elements do not use the product, except where rounding takes |diff| down to beta.
             with np.errstate(invalid="ignore"):
@@ -168,7 +173,7 @@ class Scene:
                 a, b = operands["weight"], np.resize(operands["loss_grad"], len(operands["weight"]))
                 rounded, kept = np.zeros(a.shape, bool), np.ones(a.shape, bool)
             least = np.min(np.abs([a, b, a / s, a * b, b / s, a * b / s, np.full(a.shape, 1 / s)]), axis=0)
-            kept &= (least > 2 * normal) & (np.abs(a * b / s) < case.fmt.largest / 2)
+            kept &= (least > 2 * normal) & (np.maximum(np.abs(a / s), np.abs(a * b / s)) < case.fmt.largest / 2)
         return cls(kept, rounded, is_power_of_two(s))
 
 

@@ -233,6 +233,37 @@ def test_nan_is_legal_where_an_infinite_factor_may_meet_zero(fmt: Format) -> Non
 
 
 @BOTH
+def test_infinity_is_legal_where_the_quotient_of_the_page_overflows(fmt: Format) -> None:
+    """At the threshold and beside it, with the sign of y alone; for a gradient of zero the page makes NaN."""
+    model, met = Arithmetic(fmt), set()
+    for total in (0.5, -0.75, 3.0 * fmt.smallest_normal, fmt.step, 1.0):
+        edge = fmt.typed(min(fmt.overflow_threshold * abs(total), fmt.largest))
+        for w in (edge, math.nextafter(edge, 0), fmt.typed(edge * (1 - 2 * fmt.roundoff)), -edge, edge / 2, fmt.step):
+            for g in (0.7, -fmt.step, 2.0**-10, 0.0):
+                case = nll(fmt, "mean", fmt.typed(g), fmt.typed(w), fmt.typed(total))
+                with np.errstate(all="ignore"):
+                    page = float(case.operator.orders["formula"](model, case.scalars, case.operands)[0])
+                golden = float(case.golden.value[0])
+                overflows = fmt.typed(abs(w / fmt.typed(total))) == INF
+                assert overflows == (abs(fmt.typed(w)) >= fmt.overflow_threshold * abs(fmt.typed(total)))
+                if page == golden:
+                    continue
+                assert one(case, page)[1] <= FORMULA
+                if not overflows:
+                    continue
+                met.add(g == 0)
+                assert one(case, page)[0] is (Kind.NAN if g == 0 else Kind.OVERFLOW)
+                assert one(case, NAN)[1] == (FORMULA if g == 0 else FAILS)
+                assert one(case, -page)[1] == (FORMULA if g == 0 else FAILS)
+                if abs(g) > fmt.step:  # else g / total underflows, in an order that makes nearly anything of it
+                    assert one(case, -golden)[1] == FAILS
+                if g == 0:
+                    assert one(case, fmt.largest)[1] == FAILS
+                    assert one(case, INF)[1] == one(case, -INF)[1] == FAILS
+    assert met == {True, False}
+
+
+@BOTH
 def test_nan_next_to_a_flushed_factor(fmt: Format) -> None:
     small = fmt.smallest_normal
     means = [nll(fmt, "mean", *n) for n in ((INF, small, 2.0), (INF, small / 2, 0.25), (small / 2, INF, 0.25))]

@@ -112,11 +112,12 @@ def test_specials_in_every_operand_give_the_same_tally(fmt: Format) -> None:
         golden = dense("smoothl1lossgrad").oracle(fmt, *call).value
         for output in (golden, np.roll(golden, 1), -golden, np.resize(some, golden.size)):
             assert_same("smoothl1lossgrad", fmt, call, output)
-    call = nll(fmt, "mean", grid[0], grid[1], 3.0)
-    golden = dense("nlllossgrad").oracle(fmt, *call).value
-    for output in (golden, np.roll(golden, 1), -golden, np.full_like(golden, np.nan)):
-        for flush in (False, True):
-            assert_same("nlllossgrad", fmt, call, output, flush)
+    for total in (3.0, 0.5):  # the largest weight by 0.5 is infinite
+        call = nll(fmt, "mean", grid[0], grid[1], total)
+        golden = dense("nlllossgrad").oracle(fmt, *call).value
+        for output in (golden, np.roll(golden, 1), -golden, *(np.full_like(golden, x) for x in (np.nan, np.inf))):
+            for flush in (False, True):
+                assert_same("nlllossgrad", fmt, call, output, flush)
 
 
 @BOTH

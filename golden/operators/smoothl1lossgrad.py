@@ -126,7 +126,7 @@ class SmoothL1LossGrad(Operator):
             moved = flushed * fmt.smallest_normal
             bounds = scaled_product.slack(fmt, _clamp(diff, beta), dy, beta, before, flush, moved)
             documented = np.where(saturated, 0.0, bounds.formula)
-        return Slack(documented, bounds.legal, bounds.flush)
+        return bounds._replace(formula=documented)
 
     def coordinate(self, scalars: Scalars, operands: Operands, index: Array) -> Array:
         """Return (x1 - x2) / beta: the branches meet at -1 and 1, differences cancel towards 0."""

@@ -35,6 +35,11 @@ SWEEPS: list[tuple[str, str, tuple[str, ...]]] = [
         "all (g, w), reduction mean, total_weight 3",
         (*NLL, "--space", "g-w", "--reduction", "mean", "--set", "total_weight=3"),
     ),
+    (
+        "nlllossgrad-fp16-w-total-mean-0.7",
+        "all (w, total_weight but ±0), reduction mean, loss_grad 0.7",
+        (*NLL, "--space", "w-total", "--reduction", "mean", "--set", "loss_grad=0.7"),
+    ),
 ]
 HEAD = """# Exhaustive sweeps of the bundled fp16 kernels
 

@@ -10,6 +10,13 @@ typedef struct {
     int before, saturated;
 } factors;
 
+/* Whether the documented order's quotient a / s overflows: infinity, and 0 * infinity, will do then. */
+inline_always int overflows(const picked *s, int i, const golden_job *job)
+{
+    const double a = fabs((double)s->second[i]);
+    return a >= job->overflow && a < INFINITY;
+}
+
 inline_always factors factors_of(const picked *s, int i, const golden_job *job, format f, int smooth)
 {
     const double x = (double)s->first[i], y = (double)s->second[i];
@@ -85,9 +92,12 @@ static int decide(const picked *s, int i, const golden_job *job, golden_tally *t
         slack_of(job, k, e.magnitude, 1 + 0x1p-40, f, &most[0], &most[1]);
     }
     const double need = needed(along, e.magnitude, f), room = e.ulp * 0x1p-22;
+    const int infinite = !flip && e.got == f.over && overflows(s, i, job);
     int within[2];
     for (int order = 0; order < 2; order++) {
-        if (least[order] == 0 && most[order] == 0)
+        if (infinite)
+            within[order] = 1;
+        else if (least[order] == 0 && most[order] == 0)
             within[order] = 0; /* no slack: only golden's bits will do, and these differ */
         else if (least[order] * (1 - 0x1p-40) - room >= need)
             within[order] = 1;

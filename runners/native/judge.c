@@ -140,7 +140,8 @@ static int settle(picked *s, int i, int64_t at, const golden_job *job, golden_ta
         t->misrounded--;
     } else if (!(s->unsure[vector] >> lane & 1)) {
         const int infinite = fabs(q) == INFINITY, unordered = q != q || output != output;
-        const int undefined = infinite && output != output; /* NaN is legal beside what may underflow */
+        /* NaN is legal beside what may underflow, and for zero where a quotient overflows. */
+        const int undefined = output != output && (infinite || (e.magnitude == 0 && overflows(s, i, job)));
         if (!undefined && (unordered || infinite || e.magnitude == 0)) {
             t->nan += unordered;
             t->infinity += !unordered && infinite;

@@ -24,6 +24,7 @@ typedef struct {
     double legal_small[2]; /* the same where y < small */
     double small;          /* N (1 + u)^3 */
     double step;           /* (1 + u)^3 eta / 2 */
+    double overflow;       /* |a| from here on makes the documented order's quotient infinite */
     int32_t is_power;      /* the divisor is a power of two */
     int32_t scales_exactly; /* and not above 1 */
     int32_t fp32, smooth, rounded_once, flush;
