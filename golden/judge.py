@@ -134,8 +134,7 @@ def _judge_elements(fmt: Format, index: Array, output: Array, expected: Golden, 
     documented_low, documented_high = _interval(fmt, magnitude, slack.formula, ulp)
     vanished = slack.flush & (got == 0)
     undefined = want_infinite & ~real & np.isnan(got)
-    # The documented order has infinity times b, and y is b's multiple.
-    overflowed = slack.overflow & np.where(exact == 0, np.isnan(got), np.isposinf(along))
+    overflowed = slack.overflow & (exact != 0) & np.isposinf(along) | slack.undefined & np.isnan(got)
     # Where the slack is zero only golden's bits will do, and these differ.
     reached = (slack.legal > 0) & (low <= along) & (along <= high)
     legal = real & (reached | vanished | overflowed) | undefined & np.isinf(slack.legal)

@@ -121,14 +121,15 @@ class Slack(NamedTuple):
     (rounding is monotonic); zero slack means that only the correctly rounded value will do. Where y is infinite, a
     slack of infinity lets the result be NaN too: an infinite factor may meet one that has underflowed to zero.
     ``flush`` marks elements whose result may be replaced by zero because it is (or may come out) subnormal.
-    ``overflow`` marks elements of which the documented order itself makes infinity times a number: infinity with y's
-    sign will do, and NaN where y is zero.
+    ``overflow`` marks elements of which the documented order itself makes infinity times a number: if y is not zero,
+    infinity with its sign will do; ``undefined`` those of them whose number is zero or may be flushed: NaN will do.
     """
 
     formula: Array
     legal: Array
     flush: Array
     overflow: Array = np.zeros((), bool)
+    undefined: Array = np.zeros((), bool)
 
 
 #: Evaluates the operator in working precision in one order: (arithmetic, scalars, operands) -> output values.

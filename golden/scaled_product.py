@@ -35,9 +35,9 @@ by moved * |b| / s, and ``a`` may be that much nearer to N.
 
 **Overflow.** a/s is infinite in the documented order where |a|/s >= (2 - u) 2^emax. That limit has p + 1 bits, so
 that its product with s, of 2p + 1 <= 49, is exact in float64, and so is the comparison. Infinity times b is an infinity
-of y's sign, or NaN if b is zero; those elements are marked. (|a| <= s rules it out, so it takes a weight that is far
-beyond total_weight.) Other intermediates have no term: an order that overflows where the documented one does not is not
-a legal evaluation of those inputs.
+of y's sign, or NaN if b is zero, or flushed to zero; those elements are marked. (|a| <= s rules it out, so it takes a
+weight that is far beyond total_weight.) Other intermediates have no term: an order that overflows where the documented
+one does not is not a legal evaluation of those inputs.
 """
 
 from collections.abc import Callable
@@ -88,6 +88,7 @@ def slack(fmt: Format, a: Array, b: Array, s: float, before: Array, flush: bool,
     NaN is legal.
     """
     overflow = np.isfinite(a) & (np.abs(a) >= fmt.overflow_threshold * abs(s))
+    times_zero = overflow & ((b == 0) | flush & (np.abs(b) < fmt.smallest_normal))
     u, eta, normal = fmt.roundoff, fmt.step, fmt.smallest_normal
     with np.errstate(all="ignore"):
         undefined = _undefined(fmt, np.abs(a), np.abs(b), abs(s), flush, moved)
@@ -127,7 +128,7 @@ def slack(fmt: Format, a: Array, b: Array, s: float, before: Array, flush: bool,
         # A zero factor gives zero in every order.
         documented, legal = np.where(y > 0, documented, 0.0), np.where(y > 0, np.maximum(documented, legal), 0.0)
     documented, legal = np.where(undefined[0], np.inf, documented), np.where(undefined[1], np.inf, legal)
-    return Slack(documented, legal, may_vanish, overflow)
+    return Slack(documented, legal, may_vanish, overflow, times_zero)
 
 
 def product_slack(fmt: Format, a: Array, b: Array, flush: bool) -> Slack:

@@ -264,6 +264,16 @@ def test_infinity_is_legal_where_the_quotient_of_the_page_overflows(fmt: Format)
 
 
 @BOTH
+def test_an_overflown_quotient_times_a_flushed_gradient_is_nan(fmt: Format) -> None:
+    total = 2.0**-9
+    small, normal = (nll(fmt, "mean", g, fmt.largest, total) for g in (fmt.smallest_normal / 2, fmt.smallest_normal))
+    output = normal.operator.orders["formula"](Arithmetic(fmt, flush=True), small.scalars, small.operands)
+    assert math.isnan(output[0])
+    assert one(small, NAN, flush=True)[1] == one(small, -INF, flush=True)[1] == FORMULA
+    assert one(small, NAN)[1] == one(normal, NAN, flush=True)[1] == one(small, INF, flush=True)[1] == FAILS
+
+
+@BOTH
 def test_nan_next_to_a_flushed_factor(fmt: Format) -> None:
     small = fmt.smallest_normal
     means = [nll(fmt, "mean", *n) for n in ((INF, small, 2.0), (INF, small / 2, 0.25), (small / 2, INF, 0.25))]

@@ -140,8 +140,9 @@ static int settle(picked *s, int i, int64_t at, const golden_job *job, golden_ta
         t->misrounded--;
     } else if (!(s->unsure[vector] >> lane & 1)) {
         const int infinite = fabs(q) == INFINITY, unordered = q != q || output != output;
-        /* NaN is legal beside what may underflow, and for zero where a quotient overflows. */
-        const int undefined = output != output && (infinite || (e.magnitude == 0 && overflows(s, i, job)));
+        /* NaN is legal beside what may underflow, and where an overflown quotient meets zero, or what may be flushed. */
+        const int times_zero = overflows(s, i, job) && (e.magnitude == 0 || job->flush);
+        const int undefined = output != output && (infinite || times_zero);
         if (!undefined && (unordered || infinite || e.magnitude == 0)) {
             t->nan += unordered;
             t->infinity += !unordered && infinite;
