@@ -30,6 +30,8 @@
  *    slack * (1 - 2^-40) - 2^-22 ulp >= need proves the result legal, slack * (1 + 2^-40) + 2^-22 ulp < need proves
  *    that it is not, and anything between is handed back. The conditions "an intermediate is below N (1 + u)^3" are
  *    evaluated with thresholds moved by 2^-40 either way.
+ *    Infinity is legal where the documented quotient overflows: |a| >= limit * |s| tells, exactly in double, for
+ *    the right side is exact (golden/scaled_product.py). NaN there goes to NumPy.
  * 5 and 6: accept.h, screen.h.
  */
 #include "accept.h"
