@@ -8,6 +8,7 @@ memory, tells the worker to run the calls, and judges one block while the worker
 
 import contextlib
 import ctypes
+import fcntl
 import mmap
 import os
 import resource
@@ -31,6 +32,8 @@ from runners.worker import Worker, c_scalar, decoy_arguments, die_with_parent
 
 #: Blocks that are in shared memory at once: one with the worker, one with the judge.
 SLOTS = 2
+#: F_SEAL_FUTURE_WRITE of Linux 5.1: no mapping that is made from now on can be written to.
+_SEAL_FUTURE_WRITE = 0x10
 #: Seconds for starting a process and loading the library.
 PATIENCE = 30.0
 
@@ -184,6 +187,16 @@ def _poisoned(placed: Placed, count: int) -> int:
     return address
 
 
+def _seal(operand: Operand) -> None:
+    """Leave it to the judge to change what it has mapped: the worker can neither resize it, nor write to an input.
+
+    Where the system knows no such seal there is still the worker's mapping, which is read-only.
+    """
+    for seals in (fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW, 0 if operand.role == "output" else _SEAL_FUTURE_WRITE):
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(operand.fd, fcntl.F_ADD_SEALS, seals)
+
+
 def _argument(operand: Operand) -> PointerArgument:
     return PointerArgument(operand.name, operand.role, operand.itemsize, operand.count)  # type: ignore[arg-type]
 
@@ -207,7 +220,8 @@ class BulkLibrary:
         self._closed = False
         self._frames = protocol.Frames()
         self._replies: list[Any] = []
-        files = [os.memfd_create(a[0]) if a else -1 for a in arguments]
+        flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+        files = [os.memfd_create(a[0], flags) if a else -1 for a in arguments]
         operands = [Operand(*a, fd) if a else None for a, fd in zip(arguments, files, strict=True)]
         self.memory: dict[str, list[memoryview]] = {}
         for operand in operands:
@@ -215,6 +229,7 @@ class BulkLibrary:
                 continue
             os.ftruncate(operand.fd, SLOTS * operand.span)
             whole = memoryview(mmap.mmap(operand.fd, SLOTS * operand.span))
+            _seal(operand)
             size, span = operand.itemsize * operand.count, operand.span
             starts = [slot * span + operand.start for slot in range(SLOTS)]
             self.memory[operand.name] = [whole[at : at + size] for at in starts]

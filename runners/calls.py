@@ -3,15 +3,13 @@
 Both do the same: call, take what the call wrote, move the pointers on. The time counted is that inside the calls.
 """
 
-import contextlib
 import ctypes
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
-from runners.compiled import compiled
+from runners.compiled import load
 
 #: Arguments that compiled calls can have; see native/calls.c.
 _INTEGERS, _FLOATS = 12, 4
@@ -59,11 +57,8 @@ class _Calls(ctypes.Structure):
 @cache
 def helper() -> str:
     """Return the path of the compiled code, "" where that is not possible or not wanted; for the judge's process."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        path = str(compiled("calls"))
-        ctypes.CDLL(path)
-        return path
-    return ""
+    library = load("calls")
+    return "" if library is None else library._name
 
 
 def caller(path: str) -> Callable[[Job], float]:

@@ -104,12 +104,18 @@ class Evaluator:
         native = load() if work.judge == "auto" else None
         self._judge = "numpy" if native is None else "native"
         # A judge of its own: evaluators may run in several threads, and a judge has scratch memory.
-        self._tally = numpy_tally if native is None else NativeJudge(native.path).tally
+        self._tally = numpy_tally if native is None else NativeJudge(native.library).tally
         self._library: BulkLibrary | None = None
         self._filled: dict[tuple[str, int], int] = {}
         self._plans: list[CallPlan | None] = [None] * SLOTS
+        #: Operands with an entry a point, in the library's memory: where it can only read, so the judge may, too.
+        self._rooms: list[dict[str, Array]] = [{} for _ in range(SLOTS)]
         if work.path:
             self._library = self._open()
+            for name, slots in self._library.memory.items():
+                for room, memory in zip(self._rooms, slots, strict=True):
+                    if len(memory) == self.space.step * self._fmt.dtype.itemsize and name != self._view.output.name:
+                        room[name] = np.frombuffer(memory, self._fmt.dtype)
 
     def close(self) -> None:
         """End the library's process."""
@@ -149,9 +155,9 @@ class Evaluator:
         running: tuple[int, Operands, int, int] | None = None
         try:
             for turn, block in enumerate(blocks):
-                operands = self.space.operands(block)
-                n = min(self.space.step, self.space.points - block * self.space.step)
                 slot = turn % SLOTS
+                operands = self.space.operands(block, self._rooms[slot])
+                n = min(self.space.step, self.space.points - block * self.space.step)
                 self._start(operands, n, slot)
                 if running is not None:
                     yield self._finish(*running)
@@ -234,8 +240,9 @@ class Evaluator:
         for name, values in plan.arrays.items():
             if space.repeats(name) and self._filled.get((name, slot)) == values.size:
                 continue
-            memory = np.frombuffer(library.memory[name][slot], values.dtype)
-            memory[: values.size] = values
+            memory = np.frombuffer(library.memory[name][slot], values.dtype)[: values.size]
+            if memory.ctypes.data != values.ctypes.data:  # else it was made there
+                memory[:] = values
             self._filled[name, slot] = values.size
         entry, scalars, steps = space.entry, list[ScalarArgument | None](), []
         for p in entry.operator.parameters:

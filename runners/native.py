@@ -4,26 +4,17 @@
 or with one that fails, :func:`load` returns None, and the NumPy path does the same work.
 """
 
-import contextlib
 import ctypes
-import subprocess
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
 from golden.formats import Array, Format, is_power_of_two
 from golden.operator import Operands, Operator, Scalars
 from runners.blocks import BINS, SUMS, BlockTally, full, numpy_tally
-from runners.compiled import compiled
+from runners.compiled import VECTORS
+from runners.compiled import load as load_compiled
 
-#: Tried in this order until one compiles and loads. Tuned for no processor in particular: a GCC that takes a newer one
-#: for an older, without vectors as wide, schedules them 4 % slower.
-TUNINGS: tuple[tuple[str, ...], ...] = (
-    ("-march=native", "-mtune=generic", "-mprefer-vector-width=512"),
-    ("-march=native",),
-    (),
-)
 #: Points that one call may have: keeps the sums within 64 bits.
 LIMIT = 1 << 22
 
@@ -67,9 +58,9 @@ _OPERANDS = {"smoothl1lossgrad": ("dy", "x1", "x2"), "nlllossgrad": ("loss_grad"
 class NativeJudge:
     """The compiled judge; :meth:`tally` is :func:`runners.blocks.numpy_tally` at the speed of memory."""
 
-    def __init__(self, library: Path) -> None:
-        self.path = library
-        self._judge = ctypes.CDLL(str(library)).golden_judge
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self.library = library
+        self._judge = library.golden_judge
         self._judge.restype = None
         self._judge.argtypes = [ctypes.c_void_p] * 3
         self._back = np.empty(LIMIT, np.uint32)
@@ -172,7 +163,5 @@ def _job(operator: Operator, fmt: Format, divisor: float, mean: bool, flush: boo
 @cache
 def load() -> NativeJudge | None:
     """Return the C judge, compiling it on first use; None where that is not possible or not wanted."""
-    for tuning in TUNINGS:
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            return NativeJudge(compiled("judge", tuning))
-    return None
+    library = load_compiled("judge", VECTORS)
+    return None if library is None else NativeJudge(library)

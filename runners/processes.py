@@ -11,8 +11,8 @@ from functools import cache
 from itertools import islice
 
 from golden.errors import TargetError
+from runners import native, samples
 from runners.evaluate import Evaluated, Evaluator, Work
-from runners.native import load
 from runners.worker import die_with_parent
 
 #: What ends a sweep early, and is for the process that began it alone.
@@ -27,7 +27,8 @@ class Processes:
 
     def evaluate(self, work: Work, tasks: Iterator[tuple[int, range]]) -> Generator[tuple[int, Evaluated], None, None]:
         """Evaluate tasks and yield them as they finish; raises :class:`TargetError` if the library crashes or hangs."""
-        load()  # compile once, before the processes start
+        for module in (native, samples):
+            module.load()  # compile once, before the processes start
         return self._here(work, tasks) if self.jobs == 1 else self._in_processes(work, tasks)
 
     def _here(self, work: Work, tasks: Iterator[tuple[int, range]]) -> Generator[tuple[int, Evaluated], None, None]:

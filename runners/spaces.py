@@ -21,6 +21,7 @@ from golden.errors import UsageError, unknown_name
 from golden.formats import FORMATS, Array, Format
 from golden.operator import STORAGES, EntryPoint, Operands, Operator, Storage, operator
 from runners.dense import dense
+from runners.samples import Exponents, sample
 
 #: Points a block, unless an axis is shorter; and samples a call on a diagonal: more would have the kernel write more
 #: for each, fewer would leave it less to do than calling it takes.
@@ -57,11 +58,14 @@ class Axis(msgspec.Struct, frozen=True, array_like=True):
         return len(patterns) - (sum(zero in patterns for zero in _ZEROS) if self.operand == "total_weight" else 0)
 
     def bits(self, first: int, stop: int) -> Array:
-        """Return the patterns number ``first`` to ``stop``, as int64."""
-        if self.operand != "total_weight":
-            return self.start + np.arange(first, stop) * self.step
-        patterns = np.arange(self.start, self.stop, self.step)
-        return patterns[~np.isin(patterns, _ZEROS)][first:stop]
+        """Return the patterns number ``first`` to ``stop``, uint32[stop - first]."""
+        if self.operand == "total_weight":
+            totals: Array = np.arange(self.start, self.stop, self.step, dtype=np.uint32)
+            return totals[~np.isin(totals, _ZEROS)][first:stop]
+        patterns = np.arange(stop - first, dtype=np.uint32)
+        patterns *= np.uint32(self.step)
+        patterns += np.uint32(self.start + first * self.step)
+        return patterns
 
     def covers(self, fmt: Format) -> bool:
         """Tell whether this is every pattern of a format."""
@@ -144,24 +148,30 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
         """Return a digest of everything that says which points there are, and of how they are cut."""
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
 
-    def operands(self, block: int) -> dict[str, Array]:
+    def operands(self, block: int, room: Operands | None = None) -> dict[str, Array]:
         """Return the operands of a block's points: arrays of as many entries, or of one that serves all.
 
-        An axis ``total_weight``, of which a call takes one, has an entry a row: see :meth:`parts`.
+        An axis ``total_weight``, of which a call takes one, has an entry a row: see :meth:`parts`. Operands that are in
+        ``room``, where arrays have :attr:`step` entries, are made there if they vary from block to block.
         """
         first = block * self.step
         n = min(self.step, self.points - first)
         found = {name: self._numbers(np.array([bits])) for name, bits in self.fixed.items()}
+        places = {name: array[:n] for name, array in (room or {}).items()}
         if not self.axes:
-            return {**found, **self._sampled(block, n)}
-        if len(self.axes) == 1:
-            axis = self.axes[0]
-            return {**found, axis.operand: self._numbers(axis.bits(first, first + n))}
-        outer, inner = self.axes
+            return {**found, **self._sampled(block, n, places)}
+        outer, inner = self.axes[0], self.axes[-1]
+        if outer is inner:
+            found[outer.operand] = self._placed(outer.operand, n, places)
+            self.fmt.bits(found[outer.operand])[:] = outer.bits(first, first + n)
+            return found
         rows = outer.bits(first // len(inner), (first + n) // len(inner))
         numbers = self._numbers(rows)
-        one_each = len(rows) == 1 or outer.operand == "total_weight"
-        found[outer.operand] = numbers if one_each else np.repeat(numbers, len(inner))
+        if len(rows) > 1 and outer.operand != "total_weight":
+            found[outer.operand] = self._placed(outer.operand, n, places)
+            found[outer.operand].reshape(len(rows), -1)[:] = numbers[:, None]
+        else:
+            found[outer.operand] = numbers
         found[inner.operand] = _tiled(inner, self.dtype, len(rows))
         return found
 
@@ -219,31 +229,37 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
     def _numbers(self, bits: Array) -> Array:
         return self.fmt.from_bits(bits.astype(self.fmt.bits_dtype))
 
-    def _sampled(self, block: int, n: int) -> dict[str, Array]:
-        """Sample what is not fixed, from a counter-based generator keyed by seed and block: integers only.
+    def _placed(self, name: str, n: int, places: Operands) -> Array:
+        """Return where an operand is to be made."""
+        return places[name] if name in places else np.empty(n, self.fmt.dtype)
+
+    def _sampled(self, block: int, n: int, places: Operands) -> dict[str, Array]:
+        """Sample what is not fixed.
 
         fp16: all bit patterns alike. fp32: exponents alike, within 2**±60; x1 and x2 within 2**-12 .. 2**2 of beta,
-        where differences matter. One gradient or total serves a block where a call takes only one.
+        where differences matter, or subnormal where beta is near that. One gradient or total serves a block where a
+        call takes only one.
         """
-        stream = np.random.Philox(key=[self.seed, block])
         found = {}
-        for name in self._names():
+        for number, name in enumerate(self._names()):
             if name in self.fixed:
                 continue
             single = name == "total_weight" or (name == "loss_grad" and self.scalars.get("reduction_type") != "none")
-            count = 1 if single else n
-            raw = stream.random_raw(-(-count // 2)).view("<u4")[:count]
-            if self.dtype == "fp16":
-                found[name] = self._numbers(raw & 0xFFFF)
-                continue
-            low, high = 127 - _LIMIT, 127 + _LIMIT
-            if name in ("x1", "x2"):
-                middle = 127 + math.frexp(float(self.scalars["beta"]))[1]
-                low, high = max(middle - 13, 1), min(middle + 2, 254)
-            # A sign, 23 bits of fraction, and 8 bits to choose an exponent.
-            exponent = low + ((raw >> np.uint32(23) & np.uint32(0xFF)) * np.uint32(high - low) >> np.uint32(8))
-            found[name] = self._numbers(raw & np.uint32(0x807FFFFF) | exponent << np.uint32(23))
+            found[name] = np.empty(1, self.fmt.dtype) if single else self._placed(name, n, places)
+            sample(found[name], self.seed, block, number, self._exponents(name))
+            if name == "total_weight" and found[name] == 0:  # outside the documented domain
+                found[name][:] = 1
         return found
+
+    def _exponents(self, name: str) -> Exponents | None:
+        """Return the exponents that sampled numbers have; None: any bits."""
+        if self.dtype == "fp16":
+            return None
+        low, high = 127 - _LIMIT, 127 + _LIMIT
+        if name in ("x1", "x2"):
+            middle = 127 + math.frexp(float(self.scalars["beta"]))[1]
+            low, high = max(middle - 13, 0), min(max(middle + 2, 1), 254)
+        return Exponents(low, high - low)
 
 
 @lru_cache(maxsize=4)

@@ -197,6 +197,39 @@ def test_the_first_element_beyond_an_operand_cannot_be_read(tmp_path: Path) -> N
         run(str(build(tmp_path, "dx1[0] = dy[length];")), space)
 
 
+def test_a_kernel_can_neither_change_nor_resize_what_the_judge_reads(tmp_path: Path) -> None:
+    """It tries to make its input writable, then to cut off the memory of every file that it has."""
+    library = build(
+        tmp_path,
+        "extern int mprotect(void *, unsigned long, int), ftruncate(int, long), fsync(int);"
+        "char *page = (char *)((unsigned long)x1 & ~4095ul);"
+        "for (int fd = 3; fd < 64; fd++) if (!ftruncate(fd, 0)) dx1[1] = 9;"
+        "if (!mprotect(page, 4096, 3)) { x1[0] = 9; dx1[0] = 9; }",
+    )
+    assert run(str(library), tiny()).bound_exceeded == 0
+
+
+@pytest.mark.parametrize("name", ["operand:x1", "pairs", "random"])
+def test_operands_are_made_where_the_kernel_reads_them(name: str, kernels: Path) -> None:
+    """What varies from block to block is not copied, and is what it is elsewhere."""
+    dtype = "fp16" if name == "pairs" else "fp32"
+    space = make_space(name, "smoothl1lossgrad", dtype, beta=0.1, samples=3 << 20)
+    library, _ = open_work(str(kernels), space)
+    evaluator = Evaluator(library)
+    try:
+        for block, operands, _, _ in evaluator.outputs(range(3)):
+            made = space.operands(block)
+            assert all(operands[n].tobytes() == values.tobytes() for n, values in made.items())
+            varying = [n for n in operands if not space.repeats(n)]
+            assert varying == {"operand:x1": ["x1"], "pairs": ["x1"], "random": ["dy", "x1", "x2"]}[name]
+            assert all(
+                np.shares_memory(operands[n], np.frombuffer(evaluator._library.memory[n][block % 2], operands[n].dtype))
+                for n in varying
+            )
+    finally:
+        evaluator.close()
+
+
 def test_every_block_of_a_sample_is_another() -> None:
     for operator, reduction in (("smoothl1lossgrad", "none"), ("nlllossgrad", "none"), ("nlllossgrad", "mean")):
         for dtype in ("fp16", "fp32"):

@@ -82,6 +82,11 @@ inline_always doubles fused(doubles a, doubles b, doubles c)
     return (doubles)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)c);
 }
 
+inline_always words low_product(words a, words b)
+{
+    return (words)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+}
+
 #define LESS(a, b) ((uint32_t)_mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), _CMP_LT_OQ))
 #define AT_MOST(a, b) ((uint32_t)_mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), _CMP_LE_OQ))
 #define EQUAL(a, b) ((uint32_t)_mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), _CMP_EQ_OQ))
@@ -155,6 +160,11 @@ inline_always doubles most_of(doubles a, doubles b)
     return (doubles)_mm256_max_pd((__m256d)a, (__m256d)b);
 }
 
+inline_always words low_product(words a, words b)
+{
+    return (words)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+}
+
 inline_always uint32_t packed_longs(longs lanes)
 {
     return (uint32_t)_mm256_movemask_pd((__m256d)lanes);
@@ -175,6 +185,11 @@ inline_always doubles most_of(doubles a, doubles b)
     return (doubles)_mm_max_pd((__m128d)a, (__m128d)b);
 }
 
+inline_always words low_product(words a, words b)
+{
+    return (words)_mm_mul_epu32((__m128i)a, (__m128i)b);
+}
+
 inline_always uint32_t packed_longs(longs lanes)
 {
     return (uint32_t)_mm_movemask_pd((__m128d)lanes);
@@ -193,6 +208,11 @@ inline_always doubles least_of(doubles a, doubles b)
 inline_always doubles most_of(doubles a, doubles b)
 {
     return choose(a > b, a, b);
+}
+
+inline_always words low_product(words a, words b)
+{
+    return (a & 0xffffffff) * (b & 0xffffffff);
 }
 
 inline_always uint32_t packed_longs(longs lanes)
