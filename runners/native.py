@@ -5,6 +5,7 @@ or with one that fails, :func:`load` returns None, and the NumPy path does the s
 """
 
 import ctypes
+import struct
 from functools import cache
 
 import numpy as np
@@ -37,21 +38,8 @@ class _Job(ctypes.Structure):
     )
 
 
-_COUNTS = SUMS[1:]  # all but the points
-
-
-class _Tally(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in _COUNTS),
-        ("first_failure", ctypes.c_int64),
-        ("worst", ctypes.c_int64),
-        ("handed_back", ctypes.c_int64),
-        ("largest", ctypes.c_float),
-        ("unused", ctypes.c_int32),
-        ("histogram", ctypes.c_int64 * BINS),
-    )
-
-
+#: golden_tally: the sums but for the points; first failure, worst point, points handed back; largest error; histogram.
+_TALLY = struct.Struct(f"={len(SUMS) - 1}q 3q f4x {BINS}q")
 _OPERANDS = {"smoothl1lossgrad": ("dy", "x1", "x2"), "nlllossgrad": ("loss_grad", "weight")}
 
 
@@ -64,6 +52,7 @@ class NativeJudge:
         self._judge.restype = None
         self._judge.argtypes = [ctypes.c_void_p] * 3
         self._back = np.empty(LIMIT, np.uint32)
+        self._found = ctypes.create_string_buffer(_TALLY.size)
         self._jobs: dict[object, _Job] = {}
 
     def tally(
@@ -112,15 +101,18 @@ class NativeJudge:
         for slot, values in zip(("first", "second", "third"), arrays, strict=False):
             setattr(job, slot, values.ctypes.data)
             setattr(job, f"stride_{slot}", int(values.size > 1))
-        found = _Tally()
-        self._judge(ctypes.byref(job), ctypes.byref(found), self._back.ctypes.data)
-        tally = BlockTally(points=output.size - found.handed_back, largest=found.largest, worst=found.worst)
-        for name in _COUNTS:
-            setattr(tally, name, getattr(found, name))
-        tally.first_failure = found.first_failure
-        tally.histogram = list(found.histogram)
-        if found.handed_back:
-            tally.add(self._by_numpy(operator, fmt, scalars, operands, output, self._back[: found.handed_back], flush))
+        self._judge(ctypes.byref(job), self._found, self._back.ctypes.data)
+        found = _TALLY.unpack(self._found)
+        *sums, first_failure, worst, handed_back, largest = found[:-BINS]
+        tally = BlockTally(
+            **dict(zip(SUMS, [output.size - handed_back, *sums], strict=True)),
+            largest=largest,
+            worst=worst,
+            first_failure=first_failure,
+            histogram=list(found[-BINS:]),
+        )
+        if handed_back:
+            tally.add(self._by_numpy(operator, fmt, scalars, operands, output, self._back[:handed_back], flush))
         return tally
 
     def _by_numpy(

@@ -60,8 +60,7 @@ class Axis(msgspec.Struct, frozen=True, array_like=True):
     def bits(self, first: int, stop: int) -> Array:
         """Return the patterns number ``first`` to ``stop``, uint32[stop - first]."""
         if self.operand == "total_weight":
-            totals: Array = np.arange(self.start, self.stop, self.step, dtype=np.uint32)
-            return totals[~np.isin(totals, _ZEROS)][first:stop]
+            return _totals(self)[first:stop]
         patterns = np.arange(stop - first, dtype=np.uint32)
         patterns *= np.uint32(self.step)
         patterns += np.uint32(self.start + first * self.step)
@@ -260,6 +259,15 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
             middle = 127 + math.frexp(float(self.scalars["beta"]))[1]
             low, high = max(middle - 13, 0), min(max(middle + 2, 1), 254)
         return Exponents(low, high - low)
+
+
+@lru_cache(maxsize=4)
+def _totals(axis: Axis) -> Array:
+    """Return an axis' patterns without those of ±0."""
+    patterns: Array = np.arange(axis.start, axis.stop, axis.step, dtype=np.uint32)
+    patterns = patterns[~np.isin(patterns, _ZEROS)]
+    patterns.flags.writeable = False
+    return patterns
 
 
 @lru_cache(maxsize=4)

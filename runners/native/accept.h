@@ -15,29 +15,21 @@
  *   slack at all. Flushing gives more slack: nothing is graded "legal" then.
  * - Rounding: the residual is 2^-24 ulp or more from a midpoint (proof 3). An element with golden's bits would then
  *   have been settled by screen(): its distance is the residual. So all that are graded here are misrounded.
- * - An output of zero or of the other sign is not graded (`along` > 0), nor one where golden overflows; an infinity or
- *   NaN compares as not within. Those that are right all the same are let go: see agrees().
+ * - An output of the other sign is not graded (`along` > 0), nor one where golden overflows; NaN compares as not within.
+ * - Zero and infinity are graded in the second step, where y is not zero. Zero, of either sign, is below B, and is
+ *   misrounded where d >= 1/2: nearer to it golden is zero, too. Infinity counts as 2^(emax + 1), an ulp above the largest number, and so is like any
+ *   other; besides it is legal where the documented order's quotient overflows (proof 4).
  */
 #ifndef ACCEPT_H
 #define ACCEPT_H
 
 #include "lanes.h"
 
-/* Lanes that are golden's without being measured: NaN, zero where y is zero, and infinity where golden overflows or y
- * is infinite. `rough` is y where it is zero or not finite, and has y's sign. */
-inline_always uint32_t agrees(doubles rough, doubles output, uint32_t overflows)
-{
-    const doubles size = magnitude_of(rough), got = magnitude_of(output);
-    const uint32_t infinite = EQUAL(got, splat(INFINITY)) & (EQUAL(size, splat(INFINITY)) | overflows);
-    const uint32_t zero = EQUAL(got, splat(0)) & EQUAL(size, splat(0));
-    return (IS_NAN(rough) & IS_NAN(output)) | ((infinite | zero) & ~NEGATIVE((words)rough ^ (words)output));
-}
-
 /* Constants of a job's slack, a little less or more than the true ones (proof 4). */
 typedef struct {
     doubles none, one, legal, legal_rounded, beyond_none, beyond_one, step;
     scaling by;
-    double small, large;
+    double small, large, overflow;
     int power, smooth;
     uint32_t not_flushing;
 } limits;
@@ -57,6 +49,7 @@ inline_always limits limits_of(const golden_job *job, int smooth)
         .by = scaling_of(job, smooth),
         .small = underflow * less,
         .large = underflow * more,
+        .overflow = job->overflow,
         .power = job->is_power,
         .smooth = smooth,
         .not_flushing = job->flush ? 0 : ALL,
@@ -65,35 +58,42 @@ inline_always limits limits_of(const golden_job *job, int smooth)
 
 /* A vector of picked elements: operands, y, rounding, error, and what the simplest bounds say of it. */
 typedef struct {
-    doubles x, y, z, d, a, output, product, magnitude, along, base, scaled, inverse, half, distance;
+    doubles x, y, z, d, a, magnitude, along, base, scaled, inverse, half, distance;
     floats error; /* signed */
-    uint32_t firm, usual, below, between, within, close;
+    uint32_t usual, below, between, within, close;
 } looked;
 
-inline_always looked look(const picked *s, int i, const limits *m, format f)
+/* `any`: zeros and infinities, too. */
+inline_always looked look(const picked *s, int i, const limits *m, format f, int any)
 {
-    looked e = {.x = load(s->first + i), .y = load(s->second + i), .output = load(s->got + i)};
+    looked e = {.x = load(s->first + i), .y = load(s->second + i)};
     e.a = e.d = e.y;
     if (m->smooth) {
         e.z = load(s->third + i);
         e.d = e.y - e.z;
         e.a = clamp(e.d, m->by.divisor);
     }
-    e.product = e.a * e.x;
-    const doubles q = quotients(e.product, m->by, m->power);
+    const doubles q = quotients(e.a * e.x, m->by, m->power);
     e.magnitude = magnitude_of(q);
     const words sign = (words)q & SIGN;
     e.base = (doubles)((words)q & EXPONENT);
     e.inverse = inverse_ulp(e.base, f);
     e.scaled = e.magnitude * e.inverse; /* in ulp: proof 1 with an ulp of 1 */
     const doubles golden = (e.scaled + splat(0x1.8p52)) - splat(0x1.8p52), residual = e.scaled - golden;
-    e.along = (doubles)((words)e.output ^ sign);
+    e.along = (doubles)((words)load(s->got + i) ^ sign);
+    if (any)
+        e.along = least_of(splat(f.over), e.along); /* NaN stays */
     const doubles error = fused(e.along, e.inverse, -(golden + as_floats(residual))); /* the product is exact */
     e.distance = magnitude_of(error);
     e.error = CONVERT((doubles)((words)error ^ sign), floats);
 
-    e.firm = LESS(magnitude_of(residual), splat(0.5 - 0x1p-24));
-    e.usual = e.firm & LESS(splat(0), e.along) & LESS(e.magnitude, splat(f.overflows));
+    const uint32_t firm = LESS(magnitude_of(residual), splat(0.5 - 0x1p-24));
+    e.usual = LESS(splat(0), e.along);
+    if (any) {
+        e.usual |= EQUAL(splat(0), e.along) & AT_MOST(splat(0.5), e.distance);
+        e.usual &= LESS(splat(0), e.magnitude);
+    }
+    e.usual &= firm & LESS(e.magnitude, splat(f.overflows));
     e.below = LESS(e.distance, splat(1)) & e.usual;
     e.between = m->smooth ? LESS(magnitude_of(e.d), splat(m->by.divisor)) & e.usual : e.usual;
     e.half = (doubles)((longs)splat(0.5) & (e.along >= e.base)) - 0x1p-22;
@@ -102,9 +102,9 @@ inline_always looked look(const picked *s, int i, const limits *m, format f)
     return e;
 }
 
-/* Numbers of elements: all that are graded, and those that are faithful or legal. */
+/* Numbers of elements: all that are graded, those that are faithful or legal, and results of zero or infinity. */
 typedef struct {
-    int64_t all, faithful, legal;
+    int64_t all, faithful, legal, zero, infinite;
 } grades;
 
 /* Grade what is within the simplest bounds, which is most; lists the others and returns their number. */
@@ -112,7 +112,7 @@ inline_always int accept_simply(picked *s, const limits *m, format f, grades *g,
 {
     int listed = 0;
     for (int i = 0; i < s->n; i += LANES) {
-        const looked e = look(s, i, m, f);
+        const looked e = look(s, i, m, f, 0);
         const uint32_t done = e.within | e.close;
         *(floats *)(s->error + i) = blend((floats){} + NAN, done, e.error);
         g->all += __builtin_popcount(done);
@@ -124,13 +124,13 @@ inline_always int accept_simply(picked *s, const limits *m, format f, grades *g,
     return listed;
 }
 
-/* Grade what is within less simple bounds: underflow allows more, and so does a rounded difference; or beyond what the
- * documented order allows, but not beyond what others do. Lists the others and returns their number. */
+/* Grade what is within less simple bounds: underflow and overflow allow more, and so does a rounded difference; or beyond
+ * what the documented order allows, but not beyond what others do. Lists the others and returns their number. */
 inline_always int accept_others(picked *s, const limits *m, format f, grades *g, int32_t *index)
 {
     int listed = 0;
     for (int i = 0; i < s->n; i += LANES) {
-        const looked e = look(s, i, m, f);
+        const looked e = look(s, i, m, f, 1);
         const doubles size_a = magnitude_of(e.a), lost_below = magnitude_of(e.x) * m->step * e.inverse;
         const doubles slack = (doubles)((longs)lost_below & (size_a > 0) & (size_a < m->small)) + e.half;
         uint32_t within = e.within, rounded = 0;
@@ -141,6 +141,10 @@ inline_always int accept_others(picked *s, const limits *m, format f, grades *g,
             within |= AT_MOST(e.distance, fused(e.scaled, m->one, slack)) & rounded;
         }
         within |= AT_MOST(e.distance, fused(e.scaled, m->none, slack)) & e.between;
+        const uint32_t infinite = EQUAL(splat(f.over), e.along);
+        if (infinite) /* errors are held below 2^127: the last stage cuts off what is larger */
+            within |= infinite & e.usual & LESS(e.distance, splat(0x1p127)) & AT_MOST(splat(m->overflow), size_a) &
+                      LESS(size_a, splat(INFINITY));
         const uint32_t plain = AT_MOST(e.base, e.along) & LESS(e.along, e.base + e.base) & ~LESS(size_a, splat(m->large));
         const doubles edge = e.half + 0x1p-21;
         uint32_t beyond = LESS(fused(e.scaled, m->beyond_none, edge), e.distance);
@@ -155,12 +159,10 @@ inline_always int accept_others(picked *s, const limits *m, format f, grades *g,
         g->all += __builtin_popcount(done);
         g->faithful += __builtin_popcount(done & e.below);
         g->legal += __builtin_popcount(other);
+        g->zero += __builtin_popcount(done & EQUAL(splat(0), e.along));
+        g->infinite += __builtin_popcount(done & infinite);
         const uint32_t inside = s->n - i < LANES ? (1u << (s->n - i)) - 1 : ALL;
-        uint32_t rest = inside & ~done;
-        if (rest)
-            rest &= ~agrees(e.product * splat(m->by.reciprocal), e.output,
-                            e.firm & AT_MOST(splat(f.overflows), e.magnitude));
-        listed = list(index, listed, i, rest);
+        listed = list(index, listed, i, inside & ~done);
     }
     return listed;
 }
@@ -174,6 +176,8 @@ inline_always int accept(picked *s, const golden_job *job, golden_tally *t, int3
     t->misrounded += g.all;
     t->faithful += g.faithful;
     t->legal += g.legal;
+    t->zero += g.zero;
+    t->overflow += g.infinite;
     t->formula += g.all - g.faithful - g.legal;
     return left;
 }

@@ -175,23 +175,32 @@ static NOINLINE void settle_rest(stages *all, const golden_job *job, golden_tall
 
 #define HALF 0x3f000000 /* 0.5f */
 #define TWO 0x40000000
+#define FOUR 0x40800000
 #define FINE 64 /* bins below two ulp, counted in vectors */
 #define FEW 32
+#define NO_BIN (BINS - 1)
 
-/* Bin and sums of an element with any error; 0 if it has none. */
-static int count_one(float error, golden_tally *t)
+/* Sums of errors of any size, in 2^-22 ulp. */
+typedef struct {
+    longs total, bias;
+} sums;
+
+/* Bins and sums of a vector of any errors; NaN: none, which goes to NO_BIN. */
+static NOINLINE void count_any(const float *error, golden_tally *t, sums *sum)
 {
-    const float distance = fabsf(error);
-    if (distance != distance)
-        return 0;
-    const int octave = (int)(fbits_of(distance) >> 23) - 127;
-    const double units = (double)(distance < 65536.0f ? distance : 65536.0f) * 0x1p22;
-    const int64_t whole = (int64_t)((units + 0x1p52) - 0x1p52);
-    t->histogram[distance < 4 ? (int)(distance * 32) : 128 + octave - 2]++;
-    t->measured++;
-    t->total += whole;
-    t->bias += error < 0 ? -whole : whole;
-    return 1;
+    const wide_ints size = *(const wide_ints *)error & 0x7fffffff, is = size <= 0x7f800000, low = size < FOUR;
+    const wide_ints fine = CONVERT((wide_floats)(size & low) * 32.0f, wide_ints), octave = (size >> 23) - 1; /* 126 + exponent */
+    const wide_ints bin = (((fine & low) | (octave & ~low)) & is) | (~is & NO_BIN);
+    for (int j = 0; j < WIDE; j++)
+        t->histogram[bin[j]]++;
+    t->measured += __builtin_popcount(packed(LANES_SET(is)));
+    for (int part = 0; part < WIDE; part += LANES) {
+        const doubles e = load(error + part), known = choose(e == e, e, splat(0));
+        const doubles units = least_of(magnitude_of(known), splat(65536)) * splat(0x1p22);
+        const longs whole = (longs)(units + splat(0x1.8p52)) - (longs)splat(0x1.8p52); /* rounded, ties to even */
+        sum->total += whole;
+        sum->bias += (whole ^ (known < 0)) - (known < 0);
+    }
 }
 
 /* Bins, sums and maximum of the picked elements' errors, most of which are from 0.5 to 2 ulp. */
@@ -199,13 +208,8 @@ static NOINLINE void count(stages *all, golden_tally *t, words table[FINE])
 {
     picked *const s = &all->found;
     wide_ints top = {}, total = {}, negative = {}, present = {};
-    const int chunks = (s->n + CHUNK - 1) / CHUNK;
-    if (s->n < FEW) {
-        for (int i = 0; i < s->n; i++)
-            if (count_one(s->error[i], t) && fabsf(s->error[i]) >= t->largest)
-                note_largest(t, fabsf(s->error[i]), position(all, i, &(cursor){0, 0}));
-        return;
-    }
+    sums others = {};
+    const int chunks = (s->n + CHUNK - 1) / CHUNK, few = s->n < FEW;
     for (int i = s->n; i < chunks * CHUNK; i++)
         s->error[i] = NAN;
     for (int i = 0; i < chunks * CHUNK; i += CHUNK) {
@@ -215,9 +219,8 @@ static NOINLINE void count(stages *all, golden_tally *t, words table[FINE])
             const wide_ints is = size <= 0x7f800000, bits = size & is;
             top = most_of_ints(top, bits);
             const wide_ints outside = (wide_ints)((wide_words)(size - HALF) >= (uint32_t)(TWO - HALF));
-            if (packed(LANES_SET(outside & is))) {
-                for (int j = 0; j < WIDE; j++)
-                    count_one(s->error[i + part + j], t);
+            if (few || packed(LANES_SET(outside & is))) {
+                count_any(s->error + i + part, t, &others);
                 bins |= ((wide_ints){} + 255) << part / WIDE * 8;
                 continue;
             }
@@ -237,7 +240,11 @@ static NOINLINE void count(stages *all, golden_tally *t, words table[FINE])
         t->measured += present[j];
         largest = top[j] > largest ? top[j] : largest;
     }
-    for (int first = 16; first < FINE && 32 * float_of((uint32_t)largest) >= (float)first; first += 16)
+    for (int j = 0; j < LANES; j++) {
+        t->total += others.total[j];
+        t->bias += others.bias[j];
+    }
+    for (int first = 16; !few && first < FINE && 32 * float_of((uint32_t)largest) >= (float)first; first += 16)
         count_bins(s->bin, chunks, first, table + first);
     if ((uint32_t)largest >= fbits_of(t->largest))
         for (int i = 0; i < s->n; i++)
@@ -334,7 +341,7 @@ void golden_judge(const golden_job *job, golden_tally *t, uint32_t *handed_back)
         const block b = prepare(room, first.error, at, n, job, measure);
         if (s.found.n + BLOCK > BATCH)
             grade(&s, job, t, table, handed_back);
-        (job->smooth ? screen_smooth : screen_product)(&first, &b, n, at, t, &s);
+        (job->smooth ? screen_smooth : screen_product)(&first, &b, n, at, job, t, &s);
         if (first.chunks + BLOCK / CHUNK > BINNED) {
             count_bins(first.bin, first.chunks, 0, table);
             first.chunks = 0;
@@ -348,4 +355,5 @@ void golden_judge(const golden_job *job, golden_tally *t, uint32_t *handed_back)
     for (int k = 0; k < FINE; k++)
         for (int j = 0; j < LANES; j++)
             t->histogram[k] += (int64_t)table[k][j];
+    t->histogram[NO_BIN] = 0;
 }

@@ -221,4 +221,14 @@ inline_always doubles quotients(doubles product, scaling by, int power)
 #endif
 }
 
+/* Lanes that are golden's without being measured: NaN, zero where y is zero, and infinity where golden overflows or y
+ * is infinite. `rough` is y where it is zero or not finite, and has y's sign. */
+inline_always uint32_t agrees(doubles rough, doubles output, uint32_t overflows)
+{
+    const doubles size = magnitude_of(rough), got = magnitude_of(output);
+    const uint32_t infinite = EQUAL(got, splat(INFINITY)) & (EQUAL(size, splat(INFINITY)) | overflows);
+    const uint32_t zero = EQUAL(got, splat(0)) & EQUAL(size, splat(0));
+    return (IS_NAN(rough) & IS_NAN(output)) | ((infinite | zero) & ~NEGATIVE((words)rough ^ (words)output));
+}
+
 #endif

@@ -136,13 +136,44 @@ static void note_largest(golden_tally *t, float largest, int64_t at)
     }
 }
 
+/* Lanes of the chunk at i whose error is not a number, or is none: that of zero for zero. */
+inline_always uint64_t wild(const float *error, uint64_t lanes)
+{
+    uint64_t found = 0;
+    for (int part = 0; part < CHUNK; part += WIDE) {
+        const wide_words size = (wide_words)(*(const wide_ints *)(error + part) & 0x7fffffff);
+        found |= (uint64_t)packed(LANES_SET((wide_ints)(size - 1 >= 0x7f7fffffu))) << part;
+    }
+    return found & lanes;
+}
+
+/* Which of these lanes of the chunk at i are right without being measured. Twice the rounding errors of y (proof 3) are
+ * less than 2^-50, so that what is that far above 2^(emax + 1) overflows. */
+inline_always uint64_t unmeasured(const block *b, int i, uint64_t lanes, const golden_job *job, int smooth)
+{
+    const double over = format_of(job->fp32).over * (1 + 0x1p-50);
+    const scaling by = scaling_of(job, smooth);
+    uint64_t found = 0;
+    for (int part = i; part < i + CHUNK; part += LANES)
+        if (lanes >> (part - i) & ALL) {
+            doubles a = load(b->second + part);
+            if (smooth)
+                a = clamp(a - load(b->third + part), by.divisor);
+            const doubles rough = a * load(b->first + part) * splat(by.reciprocal);
+            const uint32_t right = agrees(rough, load(b->got + part), AT_MOST(splat(over), magnitude_of(rough)));
+            found |= (uint64_t)right << (part - i);
+        }
+    return found & lanes;
+}
+
 /* Take a block's settled elements into account, and pick the others. */
-inline_always void screen(screened *s, const block *b, int n, int at, golden_tally *t, stages *left, int smooth)
+inline_always void screen(screened *s, const block *b, int n, int at, const golden_job *job, golden_tally *t,
+                          stages *left, int smooth)
 {
     wide_words total = s->total, signed_total = s->signed_total;
     wide_ints top = {};
     const int before = left->found.n, chunks = (n + CHUNK - 1) / CHUNK;
-    int listed = before;
+    int listed = before, dropped = 0;
     for (int i = 0; i < n; i += CHUNK) {
         uint64_t done = 0;
         wide_ints bins = {};
@@ -158,7 +189,13 @@ inline_always void screen(screened *s, const block *b, int n, int at, golden_tal
             done |= (uint64_t)packed(chosen) << part;
         }
         s->bin[s->chunks + i / CHUNK] = bins;
-        const uint64_t lanes = ~done & ~(uint64_t)0 >> (64 - (n - i < CHUNK ? n - i : CHUNK));
+        uint64_t lanes = ~done & ~(uint64_t)0 >> (64 - (n - i < CHUNK ? n - i : CHUNK));
+        const uint64_t odd = lanes ? wild(s->error + i, lanes) : 0;
+        if (odd) {
+            const uint64_t right = unmeasured(b, i, odd, job, smooth);
+            dropped += __builtin_popcountll(right);
+            lanes &= ~right;
+        }
         if (lanes) {
             left->origins[left->chunks++] = (origin){lanes, at + i};
             listed = pick(&left->found, listed, b, i, lanes, smooth);
@@ -169,8 +206,8 @@ inline_always void screen(screened *s, const block *b, int n, int at, golden_tal
     s->chunks += chunks;
     s->vectors += chunks * (CHUNK / WIDE);
     left->found.n = listed;
-    t->measured += n - (listed - before);
-    t->histogram[0] -= chunks * CHUNK - n + (listed - before); /* the others are in bin 0 too */
+    t->measured += n - (listed - before) - dropped;
+    t->histogram[0] -= chunks * CHUNK - n + (listed - before) + dropped; /* the others are in bin 0 too */
     if (!packed(LANES_SET((wide_ints)(top > s->largest))))
         return;
     int32_t largest = 0;
@@ -185,14 +222,16 @@ inline_always void screen(screened *s, const block *b, int n, int at, golden_tal
         }
 }
 
-static NOINLINE void screen_smooth(screened *s, const block *b, int n, int at, golden_tally *t, stages *left)
+static NOINLINE void screen_smooth(screened *s, const block *b, int n, int at, const golden_job *job, golden_tally *t,
+                                   stages *left)
 {
-    screen(s, b, n, at, t, left, 1);
+    screen(s, b, n, at, job, t, left, 1);
 }
 
-static NOINLINE void screen_product(screened *s, const block *b, int n, int at, golden_tally *t, stages *left)
+static NOINLINE void screen_product(screened *s, const block *b, int n, int at, const golden_job *job, golden_tally *t,
+                                   stages *left)
 {
-    screen(s, b, n, at, t, left, 0);
+    screen(s, b, n, at, job, t, left, 0);
 }
 
 /* Move the sums, which are whole numbers and offsets, to the tally. */
