@@ -28,6 +28,7 @@ from golden.formats import FORMATS, Array, Format
 from golden.judge import judge
 from golden.operator import Arithmetic, Operands, Scalars
 from golden.operators.smoothl1lossgrad import OPERATOR
+from golden.sweepfile import SweepResult
 from golden.tally import Accumulator
 from runners.blocks import numpy_tally
 from runners.build import build_library, find_compiler
@@ -35,7 +36,7 @@ from runners.dense import dense
 from runners.native import NativeJudge, load
 from runners.processes import Processes
 from runners.spaces import Axis, make_space
-from runners.sweep import SweepResult, open_work, sweep
+from runners.sweep import open_work, sweep
 
 ELEMENTS = 1 << 20
 ROUNDS = 150
@@ -86,7 +87,7 @@ def both(work: Callable[[int], object]) -> Work:
 def judging() -> list[tuple[str, ...]]:
     """Rates of the C judge for data in memory."""
     native = load()
-    judges = [NativeJudge(native.path) for _ in range(2)] if native else []
+    judges = [NativeJudge(native.library) for _ in range(2)] if native else []
     rows: list[tuple[str, ...]] = []
     for fmt in FORMATS.values():
         for label, name, what, kind in DATA:
