@@ -8,6 +8,7 @@ An error is held as a float32 (a relative 2**-24) between 2**-126 (no error at a
 and bias count each error rounded to whole 2**-22 ulp, and as 2**16 ulp at most: that is what makes them integers.
 """
 
+from collections.abc import Iterator
 from operator import add
 
 import msgspec
@@ -139,9 +140,21 @@ def numpy_tally(
 ) -> BlockTally:
     """Judge a block of points with the oracle and the judge of :mod:`golden`: slow, and the definition.
 
-    ``operator``: a dense one (:func:`runners.dense.dense`); ``operands`` as it takes them; ``output``: one element a
-    point. Positions in the tally are relative to the block.
+    ``operator``: a dense one (:func:`runners.dense.dense`); ``operands`` as it takes them, but ``total_weight`` may
+    have an entry a row, see :func:`parts`; ``output``: one element a point. Positions in the tally are the block's.
     """
+    tally = BlockTally()
+    for points, part in parts(operands, output.size):
+        output_part = output[points]
+        found = _row(operator, fmt, resized(scalars, output_part.size), part, output_part, flush)
+        found.shift(points.start)
+        tally.add(found)
+    return tally
+
+
+def _row(
+    operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, flush: bool
+) -> BlockTally:
     operands = full(operands, output.size)
     golden = operator.oracle(fmt, scalars, operands)
     case = Case("", operator, fmt.name, "required", "sweep", (), dict(scalars), operands, golden)
@@ -183,3 +196,20 @@ def _measure(tally: BlockTally, error: Array, measured: Array) -> None:
 def full(operands: Operands, n: int) -> dict[str, Array]:
     """Return the operands with one entry for each of n points; ``total_weight`` has one for all."""
     return {k: v if k == "total_weight" else np.broadcast_to(v, n) for k, v in operands.items()}
+
+
+def parts(operands: Operands, n: int) -> Iterator[tuple[slice, dict[str, Array]]]:
+    """Cut a block of n points into rows of one ``total_weight`` each; yield which points, and their operands.
+
+    ``total_weight`` has an entry a row, and rows are of equal size. The others have an entry a point, or one for all.
+    """
+    rows = operands["total_weight"].size if "total_weight" in operands else 1
+    for row in range(rows):
+        points = slice(row * n // rows, (row + 1) * n // rows)
+        part = {name: values[points] if values.size > 1 else values for name, values in operands.items()}
+        yield points, part | ({"total_weight": operands["total_weight"][row : row + 1]} if rows > 1 else {})
+
+
+def resized(scalars: Scalars, n: int) -> dict[str, int | float | str]:
+    """Return the scalars of a dense operator for n points."""
+    return {**scalars, "length" if "length" in scalars else "batch": n}

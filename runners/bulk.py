@@ -86,7 +86,7 @@ class Run(msgspec.Struct, array_like=True, tag="run"):
 
 
 class Done(msgspec.Struct, array_like=True, tag="done"):
-    """Worker to judge: the calls returned; ``seconds`` were spent in them."""
+    """Worker to judge: the calls returned; ``seconds`` of processor time were spent in them."""
 
     seconds: float
     findings: list[Finding]
@@ -144,19 +144,21 @@ class BulkWorker(Worker):
         slot = self._slots[run.slot]
         self._placed = [placed for placed in slot if placed is not None]
         output = next(placed for placed in self._placed if placed.argument.role == "output")
-        size = output.argument.itemsize
-        outputs, gather = _poisoned(output, run.calls * run.width), None
-        if run.gather > 1:
+        size, gather = output.argument.itemsize, None
+        if run.gather > 1:  # all of the output is taken from there, so that it need not be poisoned itself
             scratch = self._gathered(output, run.written)
             self._placed.append(scratch)
-            gather = Gather(_poisoned(scratch, run.written), run.written, run.gather, outputs, size)
+            written = _poisoned(scratch, run.written)
+            gather = Gather(written, run.written, run.gather, output.region.base + output.start, size)
+        else:
+            written = _poisoned(output, run.calls * run.width)
         given = [s for s in run.scalars if s is not None]
         arguments: list[Any] = []
         for placed, scalar in zip(slot, run.scalars, strict=True):
             if scalar is not None:
                 arguments.append(c_scalar(scalar))
             elif placed is output:
-                arguments.append(ctypes.c_void_p(outputs if gather is None else gather.source))
+                arguments.append(ctypes.c_void_p(written))
             elif placed is not None:
                 arguments.append(ctypes.c_void_p(placed.region.base + placed.start))
         steps = [0 if gather and placed is output else step for placed, step in zip(slot, run.steps, strict=True)]

@@ -1,6 +1,7 @@
 """The calls of a block, in the library's process: in C (``native/calls.c``), or in Python where there is no compiler.
 
-Both do the same: call, take what the call wrote, move the pointers on. The time counted is that inside the calls.
+Both do the same: call, take what the call wrote, move the pointers on. The time counted is the processor's, inside the
+calls.
 """
 
 import ctypes
@@ -62,7 +63,7 @@ def helper() -> str:
 
 
 def caller(path: str) -> Callable[[Job], float]:
-    """Return what makes calls and tells the seconds spent in them, given what :func:`helper` has returned."""
+    """Return what makes calls and tells the processor seconds spent in them, given what :func:`helper` has returned."""
     if not path:
         return in_python
     compiled_calls = ctypes.CDLL(path).golden_call
@@ -87,7 +88,7 @@ def caller(path: str) -> Callable[[Job], float]:
 
 
 def in_python(job: Job) -> float:
-    """Make calls; return the seconds spent in them."""
+    """Make calls; return the processor seconds spent in them."""
     moving = [(a, step) for a, step in zip(job.arguments, job.steps, strict=True) if step]
     gather = job.gather
     if gather is not None:
@@ -96,9 +97,9 @@ def in_python(job: Job) -> float:
         sink = _view(gather.sink, job.calls * job.width * gather.itemsize).cast(form)
     seconds = 0.0
     for call in range(job.calls):
-        begin = time.perf_counter()
+        begin = time.process_time()
         job.function(*job.arguments)
-        seconds += time.perf_counter() - begin
+        seconds += time.process_time() - begin
         if gather is not None:
             sink[call * job.width : (call + 1) * job.width] = source
         for pointer, step in moving:

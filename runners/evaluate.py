@@ -17,7 +17,7 @@ from golden.judge import KINDS, element, number, readable_inputs
 from golden.judge import judge as judge_case
 from golden.operator import Operands, Pointer
 from golden.results import Element
-from runners.blocks import BlockTally, full, numpy_tally
+from runners.blocks import BlockTally, full, numpy_tally, parts
 from runners.bulk import SLOTS, BulkError, BulkLibrary, Run
 from runners.library import HalfAbi, scalar_argument
 from runners.native import NativeJudge, load
@@ -127,11 +127,10 @@ class Evaluator:
         found = Evaluated(BlockTally(), judges=[self._judge])
         for block, operands, output, seconds in self.outputs(blocks):
             found.kernel_seconds += seconds
-            for points, part in self.space.parts(operands, output.size):
-                scalars = self.space.call_scalars(points.stop - points.start)
-                tally = self._tally(self._view, self._fmt, scalars, part, output[points], self.work.flush)
-                tally.shift(block * self.space.step + points.start)
-                found.tally.add(tally)
+            scalars = self.space.call_scalars(output.size)
+            tally = self._tally(self._view, self._fmt, scalars, operands, output, self.work.flush)
+            tally.shift(block * self.space.step)
+            found.tally.add(tally)
         if self._library is not None:
             found.findings = sorted({f.message for f in self._library.findings})
         return found
@@ -144,7 +143,7 @@ class Evaluator:
                 operands = self.space.operands(block)
                 n = min(self.space.step, self.space.points - block * self.space.step)
                 output = np.empty(n, self._fmt.dtype)
-                for points, part in self.space.parts(operands, n):
+                for points, part in parts(operands, n):
                     size = points.stop - points.start
                     with np.errstate(all="ignore"):
                         output[points] = model.evaluate(
@@ -178,7 +177,7 @@ class Evaluator:
         block, position = divmod(index, self.space.step)
         for _, operands, output, _ in self.outputs(range(block, block + 1)):
             one = np.array([position])
-            points, part = next(p for p in self.space.parts(operands, output.size) if position < p[0].stop)
+            points, part = next(p for p in parts(operands, output.size) if position < p[0].stop)
             within, size = one - points.start, points.stop - points.start
             mine = {name: v if name == "total_weight" else v[within] for name, v in full(part, size).items()}
             scalars = self.space.call_scalars(1)

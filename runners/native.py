@@ -6,13 +6,14 @@ or with one that fails, :func:`load` returns None, and the NumPy path does the s
 
 import ctypes
 import struct
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
 
-from golden.formats import Array, Format, is_power_of_two
+from golden.formats import Array, Format
 from golden.operator import Operands, Operator, Scalars
-from runners.blocks import BINS, SUMS, BlockTally, full, numpy_tally
+from runners.blocks import BINS, SUMS, BlockTally, full, numpy_tally, parts, resized
 from runners.compiled import VECTORS
 from runners.compiled import load as load_compiled
 
@@ -50,10 +51,10 @@ class NativeJudge:
         self.library = library
         self._judge = library.golden_judge
         self._judge.restype = None
-        self._judge.argtypes = [ctypes.c_void_p] * 3
+        self._judge.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p]
         self._back = np.empty(LIMIT, np.uint32)
         self._found = ctypes.create_string_buffer(_TALLY.size)
-        self._jobs: dict[object, _Job] = {}
+        self._jobs: tuple[object, Array] = (None, np.empty(0))
 
     def tally(
         self, operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, flush: bool
@@ -63,23 +64,19 @@ class NativeJudge:
         Operators that the C code does not know go to NumPy.
         """
         names = _OPERANDS.get(operator.name)
-        mean = scalars.get("reduction_type") == "mean"
-        divisor = float(scalars["beta"]) if "beta" in scalars else float(operands["total_weight"][0]) if mean else 1.0
-        known = names is not None and divisor != 0 and output.flags.c_contiguous
-        if names is None or not known:
+        divisors = _divisors(scalars, operands)
+        if names is None or (divisors == 0).any() or not output.flags.c_contiguous:
             return numpy_tally(operator, fmt, scalars, operands, output, flush)
         if output.size <= LIMIT:
-            return self._part(names, operator, fmt, scalars, operands, output, divisor, mean, flush)
+            return self._block(names, operator, fmt, scalars, operands, output, divisors, flush)
         tally = BlockTally()
-        for start in range(0, output.size, LIMIT):
-            stop = min(start + LIMIT, output.size)
-            part = {name: v[start:stop] if v.size > 1 else v for name, v in operands.items()}
-            found = self._part(names, operator, fmt, scalars, part, output[start:stop], divisor, mean, flush)
-            found.shift(start)
+        for points, part in _cut(operands, output.size):
+            found = self.tally(operator, fmt, scalars, part, output[points], flush)
+            found.shift(points.start)
             tally.add(found)
         return tally
 
-    def _part(
+    def _block(
         self,
         names: tuple[str, ...],
         operator: Operator,
@@ -87,21 +84,19 @@ class NativeJudge:
         scalars: Scalars,
         operands: Operands,
         output: Array,
-        divisor: float,
-        mean: bool,
+        divisors: Array,
         flush: bool,
     ) -> BlockTally:
-        key = (fmt.name, operator.name, divisor, mean, flush)
-        job = self._jobs.get(key)
-        if job is None:
-            self._jobs.clear()
-            job = self._jobs[key] = _job(operator, fmt, divisor, mean, flush)
+        rows = divisors.size
+        key = (fmt.name, operator.name, scalars.get("reduction_type"), flush, output.size, divisors.tobytes())
+        if self._jobs[0] != key:
+            self._jobs = key, _jobs(operator, fmt, output.size // rows, divisors, scalars, flush)
+        jobs = self._jobs[1]
         arrays = [np.ascontiguousarray(operands[name], fmt.dtype) for name in names]
-        job.count, job.output = output.size, output.ctypes.data
         for slot, values in zip(("first", "second", "third"), arrays, strict=False):
-            setattr(job, slot, values.ctypes.data)
-            setattr(job, f"stride_{slot}", int(values.size > 1))
-        self._judge(ctypes.byref(job), self._found, self._back.ctypes.data)
+            jobs[slot], jobs[f"stride_{slot}"] = _addresses(values, jobs), int(values.size > 1)
+        jobs["output"] = _addresses(output, jobs)
+        self._judge(jobs.ctypes.data, rows, self._found, self._back.ctypes.data)
         found = _TALLY.unpack(self._found)
         *sums, first_failure, worst, handed_back, largest = found[:-BINS]
         tally = BlockTally(
@@ -112,44 +107,70 @@ class NativeJudge:
             histogram=list(found[-BINS:]),
         )
         if handed_back:
-            tally.add(self._by_numpy(operator, fmt, scalars, operands, output, self._back[:handed_back], flush))
-        return tally
-
-    def _by_numpy(
-        self,
-        operator: Operator,
-        fmt: Format,
-        scalars: Scalars,
-        operands: Operands,
-        output: Array,
-        index: Array,
-        flush: bool,
-    ) -> BlockTally:
-        """Judge the few points that the C code does not settle."""
-        index = index.astype(np.int64)
-        chosen = {name: v[index] if name != "total_weight" else v for name, v in full(operands, output.size).items()}
-        size = "length" if "length" in scalars else "batch"
-        tally = numpy_tally(operator, fmt, {**scalars, size: index.size}, chosen, output[index], flush)
-        tally.worst = int(index[tally.worst]) if tally.worst >= 0 else -1
-        tally.first_failure = int(index[tally.first_failure]) if tally.first_failure >= 0 else -1
+            index = self._back[:handed_back].astype(np.int64)
+            tally.add(_by_numpy(operator, fmt, scalars, operands, output, index, flush))
         return tally
 
 
-def _job(operator: Operator, fmt: Format, divisor: float, mean: bool, flush: bool) -> _Job:
-    """Fill in what depends on the operator, the format and the divisor: the constants of the derived slack."""
-    u, power = fmt.roundoff, is_power_of_two(divisor)
-    smooth = operator.name == "smoothl1lossgrad"
-    growth = [(1 + u) ** k - 1 for k in range(4)]
-    job = _Job(divisor=divisor, reciprocal=1 / divisor, is_power=power, scales_exactly=power and abs(divisor) <= 1)
-    job.small, job.step = fmt.smallest_normal * (1 + u) ** 3, (1 + u) ** 3 * fmt.step / 2
+def _cut(operands: Operands, n: int) -> Iterator[tuple[slice, dict[str, Array]]]:
+    """Cut a block that is too large: into its rows, or one row into pieces."""
+    if "total_weight" in operands and operands["total_weight"].size > 1:
+        yield from parts(operands, n)
+        return
+    for start in range(0, n, LIMIT):
+        points = slice(start, min(start + LIMIT, n))
+        yield points, {name: v[points] if v.size > 1 else v for name, v in operands.items()}
+
+
+def _by_numpy(
+    operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, index: Array, flush: bool
+) -> BlockTally:
+    """Judge the few points, their numbers in rising order, that the C code does not settle."""
+    tally = BlockTally()
+    for points, part in parts(operands, output.size):
+        mine = index[(points.start <= index) & (index < points.stop)]
+        if mine.size:
+            row = full(part, points.stop - points.start)
+            chosen = {name: v if name == "total_weight" else v[mine - points.start] for name, v in row.items()}
+            found = numpy_tally(operator, fmt, resized(scalars, mine.size), chosen, output[mine], flush)
+            found.worst = int(mine[found.worst]) if found.worst >= 0 else -1
+            found.first_failure = int(mine[found.first_failure]) if found.first_failure >= 0 else -1
+            tally.add(found)
+    return tally
+
+
+@np.errstate(invalid="ignore")  # signalling NaNs
+def _divisors(scalars: Scalars, operands: Operands) -> Array:
+    """Return what rows of points divide by."""
+    if scalars.get("reduction_type") == "mean":
+        return operands["total_weight"].astype(np.float64)
+    return np.array([scalars.get("beta", 1)], np.float64)
+
+
+@np.errstate(invalid="ignore")
+def _jobs(operator: Operator, fmt: Format, count: int, divisors: Array, scalars: Scalars, flush: bool) -> Array:
+    """Return a job a divisor, of ``count`` points each: all but the addresses of what is judged."""
+    u, smooth, mean = fmt.roundoff, operator.name == "smoothl1lossgrad", scalars.get("reduction_type") == "mean"
+    jobs: Array = np.zeros(divisors.size, np.dtype(_Job))
+    size, power = np.abs(divisors), np.abs(np.frexp(divisors)[0]) == 0.5
+    jobs["count"], jobs["divisor"], jobs["reciprocal"] = count, divisors, 1 / divisors
+    jobs["is_power"], jobs["scales_exactly"] = power, power & (size <= 1)
+    jobs["small"], jobs["step"] = fmt.smallest_normal * (1 + u) ** 3, (1 + u) ** 3 * fmt.step / 2
+    growth = np.array([(1 + u) ** k - 1 for k in range(4)])
     for before in (0, 1):
-        job.documented[before] = growth[before if power else before + 1]
-        job.legal[before] = growth[before if power else before + 2]
-        job.legal_small[before] = growth[before + 1 if power else before + 2]
-    job.fp32, job.smooth, job.flush = fmt.name == "fp32", smooth, flush
-    job.rounded_once = not smooth and not mean
-    job.overflow = fmt.overflow_threshold * abs(divisor) if mean else np.inf
-    return job
+        jobs["documented"][:, before] = growth[before + np.where(power, 0, 1)]
+        jobs["legal"][:, before] = growth[before + np.where(power, 0, 2)]
+        jobs["legal_small"][:, before] = growth[before + np.where(power, 1, 2)]
+    jobs["fp32"], jobs["smooth"], jobs["flush"] = fmt.name == "fp32", smooth, flush
+    jobs["rounded_once"] = not smooth and not mean
+    jobs["overflow"] = fmt.overflow_threshold * size if mean else np.inf
+    return jobs
+
+
+def _addresses(values: Array, jobs: Array) -> Array:
+    """Return where each job's values begin; those that serve all points serve all jobs."""
+    step = jobs["count"] * values.itemsize if values.size > 1 else 0
+    return values.ctypes.data + np.arange(jobs.size) * step
 
 
 @cache

@@ -10,7 +10,6 @@ samples and labels 0, 1, 2, ... the diagonal of the output is points with a weig
 
 import hashlib
 import math
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -150,8 +149,9 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
     def operands(self, block: int, room: Operands | None = None) -> dict[str, Array]:
         """Return the operands of a block's points: arrays of as many entries, or of one that serves all.
 
-        An axis ``total_weight``, of which a call takes one, has an entry a row: see :meth:`parts`. Operands that are in
-        ``room``, where arrays have :attr:`step` entries, are made there if they vary from block to block.
+        An axis ``total_weight``, of which a call takes one, has an entry a row: see :func:`runners.blocks.parts`.
+        Operands that are in ``room``, where arrays have :attr:`step` entries, are made there if they vary from block to
+        block.
         """
         first = block * self.step
         n = min(self.step, self.points - first)
@@ -173,14 +173,6 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
             found[outer.operand] = numbers
         found[inner.operand] = _tiled(inner, self.dtype, len(rows))
         return found
-
-    def parts(self, operands: Operands, n: int) -> Iterator[tuple[slice, dict[str, Array]]]:
-        """Cut a block of n points where ``total_weight`` changes; yield which points, and their operands."""
-        rows = operands["total_weight"].size if "total_weight" in operands else 1
-        for row in range(rows):
-            points = slice(row * n // rows, (row + 1) * n // rows)
-            part = {name: values[points] if values.size > 1 else values for name, values in operands.items()}
-            yield points, part | ({"total_weight": operands["total_weight"][row : row + 1]} if rows > 1 else {})
 
     def repeats(self, name: str) -> bool:
         """Tell whether an argument is the same for every full block."""

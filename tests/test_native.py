@@ -286,6 +286,72 @@ def test_adding_is_independent_of_order_and_division() -> None:
             assert total == whole
 
 
+@pytest.mark.parametrize("limit", [native.LIMIT, 1000, 300])
+@BOTH
+def test_rows_of_a_total_each_are_judged_one_by_one(fmt: Format, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever occurs in some rows alone: failures, equal errors, NaN that goes to NumPy, operands that serve all."""
+    monkeypatch.setattr(native, "LIMIT", limit)
+    rng, n = np.random.default_rng(8), 700
+    specific = [3.7, 2.0, np.inf, -0.25, np.nan, 0.3, fmt.largest, 3.7]
+    totals, row = np.array(specific, fmt.dtype), near(fmt, rng, 1, n)
+    weight = np.concatenate([row, *(patterns(fmt, rng, n) for _ in specific[2:]), row])
+    for grad in (near(fmt, rng, 1, 1), np.concatenate([row, *(patterns(fmt, rng, n) for _ in specific[2:]), row])):
+        scalars, operands = nll(fmt, "mean", grad, weight)
+        operands |= {"total_weight": totals}
+        expected, outputs = BlockTally(), []
+        for k, total in enumerate(totals):
+            cut = slice(k * n, (k + 1) * n)
+            one = {name: v[cut] if v.size > 1 else v for name, v in operands.items()} | {
+                "total_weight": totals[k : k + 1]
+            }
+            with np.errstate(all="ignore"):
+                output = dense("nlllossgrad").orders["reciprocal"](
+                    Arithmetic(fmt), {**scalars, "batch": n}, full(one, n)
+                )
+            output = np.array(output)
+            if total == fmt.typed(3.7):
+                output[123] = np.inf  # as large an error as there is, in two rows
+            elif k in (3, 6):
+                output[55:60] = np.nan
+            outputs.append(output)
+            found = numpy_tally(dense("nlllossgrad"), fmt, {**scalars, "batch": n}, one, output, False)
+            found.shift(k * n)
+            expected.add(found)
+        call = {**scalars, "batch": weight.size}, operands
+        output = np.concatenate(outputs)
+        assert assert_same("nlllossgrad", fmt, call, output) == expected
+        assert expected.worst == 123 and expected.failures > 10
+
+
+def test_points_handed_back_keep_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NaN where the quotient overflows and the gradient is zero: legal or not, NumPy says."""
+    handed: list[tuple[int, int]] = []
+
+    def noting(
+        operator: object, fmt: object, scalars: dict[str, int], operands: dict[str, Array], *rest: object
+    ) -> BlockTally:
+        handed.append((int(operands["total_weight"][0] * 10), scalars["batch"]))
+        return numpy_tally(operator, fmt, scalars, operands, *rest)  # type: ignore[arg-type]
+
+    totals = FP16.cast(np.array([0.5, 3, 0.25]))
+    weight, grad = np.full(300, FP16.largest, np.float16), np.full(300, np.inf, np.float16)
+    weight[100:200], grad[100:200] = 1, 1
+    scalars, operands = nll(FP16, "mean", grad, weight)
+    operands |= {"total_weight": totals}
+    output = np.full(300, -np.inf, np.float16)
+    output[100:200] = FP16.cast(np.full(100, -1 / 3))
+    output[[7, 200, 251]] = np.nan
+    output[260] = 1
+    monkeypatch.setattr(native, "numpy_tally", noting)
+    found = judge().tally(dense("nlllossgrad"), FP16, scalars, operands, output, False)
+    assert handed == [(5, 1), (2, 2)]
+    assert found == numpy_tally(dense("nlllossgrad"), FP16, scalars, operands, output, False)
+    assert found.first_failure == 7 and found.failures == 4 and found.nan == 3
+    for right, first in (([7], 200), ([7, 200, 251], 260)):
+        output[right] = -np.inf
+        assert judge().tally(dense("nlllossgrad"), FP16, scalars, operands, output, False).first_failure == first
+
+
 def test_equal_errors_are_won_by_the_smallest_index() -> None:
     parts = [BlockTally(points=1, largest=1.5, worst=at, first_failure=at) for at in (9, 4, 7)]
     for order in (parts, parts[::-1]):

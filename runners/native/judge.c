@@ -325,7 +325,7 @@ static block prepare(float (*room)[BLOCK], float *error, int64_t at, int n, cons
     return b;
 }
 
-void golden_judge(const golden_job *job, golden_tally *t, uint32_t *handed_back)
+static NOINLINE void judge(const golden_job *job, golden_tally *t, uint32_t *handed_back)
 {
     float room[4][BLOCK] __attribute__((aligned(64)));
     screened first = {.largest = -1};
@@ -356,4 +356,38 @@ void golden_judge(const golden_job *job, golden_tally *t, uint32_t *handed_back)
         for (int j = 0; j < LANES; j++)
             t->histogram[k] += (int64_t)table[k][j];
     t->histogram[NO_BIN] = 0;
+}
+
+/* Add the tally of points that begin at `first`. */
+static void add_tally(golden_tally *all, const golden_tally *t, int64_t first)
+{
+    int64_t *const sums = &all->measured;
+    for (int k = 0; k < SUMS; k++)
+        sums[k] += (&t->measured)[k];
+    for (int k = 0; k < BINS; k++)
+        all->histogram[k] += t->histogram[k];
+    if (all->first_failure < 0 && t->first_failure >= 0)
+        all->first_failure = first + t->first_failure;
+    if (t->largest > all->largest) {
+        all->largest = t->largest;
+        all->worst = first + t->worst;
+    }
+    all->handed_back += t->handed_back;
+}
+
+/* Judge rows of points, one after the other: positions count on from row to row. */
+void golden_judge(const golden_job *jobs, int64_t rows, golden_tally *all, uint32_t *handed_back)
+{
+    golden_tally t;
+    int64_t first = 0;
+    memset(all, 0, sizeof *all);
+    all->first_failure = all->worst = -1;
+    for (int64_t row = 0; row < rows; row++) {
+        uint32_t *const back = handed_back + all->handed_back;
+        judge(jobs + row, &t, back);
+        for (int64_t k = 0; k < t.handed_back; k++)
+            back[k] += (uint32_t)first;
+        add_tally(all, &t, first);
+        first += jobs[row].count;
+    }
 }

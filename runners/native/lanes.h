@@ -3,6 +3,7 @@
 #define LANES_H
 
 #include <math.h>
+#include <stddef.h>
 
 #include "vectors.h"
 
@@ -39,6 +40,8 @@ typedef struct {
     int32_t unused;
     int64_t histogram[BINS];
 } golden_tally;
+
+enum { SUMS = offsetof(golden_tally, first_failure) / sizeof(int64_t) };
 
 /* A block's operands and output as floats, with zeros behind them up to a multiple of CHUNK. */
 typedef struct {

@@ -38,6 +38,7 @@ void golden_sample(unsigned char *to, int64_t first, int64_t groups, uint64_t se
         key[2 * round] = (uint32_t)seed + round * 0x9E3779B9u;
         key[2 * round + 1] = (uint32_t)(seed >> 32) + round * 0xBB67AE85u;
     }
+    const wide_words most = (wide_words){} + (exponents << 24);
     words even;
     for (int j = 0; j < LANES; j++)
         even[j] = 2 * (uint64_t)j;
@@ -47,8 +48,10 @@ void golden_sample(unsigned char *to, int64_t first, int64_t groups, uint64_t se
             const state evens = philox(counter, rest, key), odds = philox(counter + 1, rest, key);
             for (int k = 0; k < WORDS; k++) {
                 wide_words word = (wide_words)((evens.word[k] & LOWER) | odds.word[k] << 32);
-                if (exponents)
-                    word = (word & 0x807fffff) | (((word >> 23 & 0xff) * exponents >> 8) + low) << 23;
+                if (exponents) { /* (2^7 e) (2^8 exponents) / 2^16: bit 8 of e * exponents is bit 7 of the upper half */
+                    const wide_words scaled = high_products(word & 0x7f800000, most) + (low << 23);
+                    word = (word & 0x807fffff) | (scaled & 0x7f800000);
+                }
                 memcpy(to + 4 * (group * GROUP + k * COUNTERS + i), &word, sizeof word);
             }
         }

@@ -60,6 +60,7 @@ inline_always doubles choose(longs mask, doubles yes, doubles no)
 
 /* least_of: a < b ? a : b, which is b where either is NaN; most_of likewise. LESS to NEGATIVE: one bit a lane.
  * fused: a * b + c, rounded once where FUSED is defined.
+ * low_product: of the lower halves. high_products: the upper halves of the products of half words.
  * `choices` are made of comparisons of floats, combined with &, and used by only() and packed(). */
 #if defined(AVX512)
 inline_always doubles least_of(doubles a, doubles b)
@@ -85,6 +86,11 @@ inline_always doubles fused(doubles a, doubles b, doubles c)
 inline_always words low_product(words a, words b)
 {
     return (words)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+}
+
+inline_always wide_words high_products(wide_words a, wide_words b)
+{
+    return (wide_words)_mm512_mulhi_epu16((__m512i)a, (__m512i)b);
 }
 
 #define LESS(a, b) ((uint32_t)_mm512_cmp_pd_mask((__m512d)(a), (__m512d)(b), _CMP_LT_OQ))
@@ -165,6 +171,11 @@ inline_always words low_product(words a, words b)
     return (words)_mm256_mul_epu32((__m256i)a, (__m256i)b);
 }
 
+inline_always wide_words high_products(wide_words a, wide_words b)
+{
+    return (wide_words)_mm256_mulhi_epu16((__m256i)a, (__m256i)b);
+}
+
 inline_always uint32_t packed_longs(longs lanes)
 {
     return (uint32_t)_mm256_movemask_pd((__m256d)lanes);
@@ -190,6 +201,11 @@ inline_always words low_product(words a, words b)
     return (words)_mm_mul_epu32((__m128i)a, (__m128i)b);
 }
 
+inline_always wide_words high_products(wide_words a, wide_words b)
+{
+    return (wide_words)_mm_mulhi_epu16((__m128i)a, (__m128i)b);
+}
+
 inline_always uint32_t packed_longs(longs lanes)
 {
     return (uint32_t)_mm_movemask_pd((__m128d)lanes);
@@ -213,6 +229,11 @@ inline_always doubles most_of(doubles a, doubles b)
 inline_always words low_product(words a, words b)
 {
     return (a & 0xffffffff) * (b & 0xffffffff);
+}
+
+inline_always wide_words high_products(wide_words a, wide_words b)
+{
+    return ((a >> 16) * (b >> 16) & 0xffff0000) | (a & 0xffff) * (b & 0xffff) >> 16;
 }
 
 inline_always uint32_t packed_longs(longs lanes)
