@@ -5,6 +5,7 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -229,6 +230,34 @@ def test_results_beside_overflow_give_the_same_tally(fmt: Format) -> None:
     for step in range(-4, 2):
         found.add(assert_same("nlllossgrad", fmt, call, fmt.from_bits((golden + step).astype(fmt.bits_dtype))))
     assert found.infinity > 0 and found.overflow > 0 and found.legal > 0
+
+
+@BOTH
+def test_numbers_where_the_exact_value_overflows(fmt: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Largest numbers beside exact values about the overflow threshold: legal up to where no order comes back from."""
+    rng, found = np.random.default_rng(10), BlockTally()
+    threshold, spacing = fmt.overflow_threshold, fmt.overflow_value - fmt.largest
+    handed: list[int] = []
+
+    def noting(*arguments: Any) -> BlockTally:
+        handed.append(arguments[2].get("length", arguments[2].get("batch")))
+        return numpy_tally(*arguments)
+
+    for divisor in (3.7, 0.3, 2.0, fmt.largest, 1.0):
+        total, sign = fmt.typed(divisor), rng.choice([-1, 1], POINTS)
+        w = fmt.cast(np.minimum(total * rng.uniform(1.1, 2, POINTS), fmt.largest)).astype(np.float64)
+        g = fmt.cast((threshold + spacing * rng.uniform(-1, 8, POINTS)) * total / w)
+        call = nll(fmt, "mean", g, fmt.cast(w * -sign), total)
+        for steps in (0, 1, 7, 3000):
+            output = fmt.from_bits((fmt.bits(np.full(POINTS, fmt.largest, fmt.dtype)) - steps).astype(fmt.bits_dtype))
+            output *= sign.astype(fmt.dtype)
+            output[::97] *= -1
+            found.add(assert_same("nlllossgrad", fmt, call, output))
+            monkeypatch.setattr(native, "numpy_tally", noting)
+            judge().tally(dense("nlllossgrad"), fmt, *call, output, False)
+            monkeypatch.undo()
+    assert found.infinity > 10_000 and found.formula > 500 and found.legal > 500 and found.failures > 10_000
+    assert sum(handed) < 10, "what is far from every bound is settled in C"
 
 
 def test_constant_operands_and_every_length_give_the_same_tally() -> None:

@@ -78,7 +78,8 @@ static double value_of(const picked *s, int i, const golden_job *job)
     return (d > beta ? beta : d < -beta ? -beta : d) * x / beta;
 }
 
-/* Decide one element to the end; 0: cannot be settled here, and counts nowhere yet. */
+/* Decide one element to the end; 0: cannot be settled here, and counts nowhere yet. Its error is NaN if golden overflows:
+ * then no grade depends on it. */
 static int decide(const picked *s, int i, const golden_job *job, golden_tally *t, format f)
 {
     const double q = value_of(s, i, job);
@@ -91,7 +92,7 @@ static int decide(const picked *s, int i, const golden_job *job, golden_tally *t
         slack_of(job, k, e.magnitude, 1 - 0x1p-40, f, &least[0], &least[1]);
         slack_of(job, k, e.magnitude, 1 + 0x1p-40, f, &most[0], &most[1]);
     }
-    const double need = needed(along, e.magnitude, f), room = e.ulp * 0x1p-22;
+    const double need = needed(along, e.magnitude, f), room = e.ulp * (e.golden < f.over ? 0x1p-22 : 0x1p-18);
     const int infinite = !flip && e.got == f.over && overflows(s, i, job);
     int within[2];
     for (int order = 0; order < 2; order++) {
