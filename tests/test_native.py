@@ -28,7 +28,7 @@ from runners.spaces import Axis, Space, make_space
 POINTS = 4099  # several batches of the C code, and a tail that is no multiple of a vector
 BETAS = (0.1, 0.5, 1.0, 1 / 3, 1000.0)
 Call = tuple[dict[str, int | float | str], dict[str, Array]]
-pytestmark = pytest.mark.skipif(native.load() is None, reason="needs a C compiler")
+pytestmark = pytest.mark.skipif(compiled.compiler() is None, reason="needs a C compiler")
 BOTH = pytest.mark.parametrize("fmt", FORMATS.values(), ids=list(FORMATS))
 
 

@@ -21,7 +21,7 @@ KNOWN = [
         (0x4DFCCABA, 0x190A87F0, 0xC47362BA, 0xB6B5242A),
     ),
 ]
-NEEDS_C = pytest.mark.skipif(samples.load() is None, reason="needs a C compiler")
+NEEDS_C = pytest.mark.skipif(compiled.compiler() is None, reason="needs a C compiler")
 
 
 def words(

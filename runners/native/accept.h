@@ -17,8 +17,9 @@
  *   have been settled by screen(): its distance is the residual. So all that are graded here are misrounded.
  * - An output of the other sign is not graded (`along` > 0), nor one where golden overflows; NaN compares as not within.
  * - Zero and infinity are graded in the second step, where y is not zero. Zero, of either sign, is below B, and is
- *   misrounded where d >= 1/2: nearer to it golden is zero, too. Infinity counts as 2^(emax + 1), an ulp above the largest number, and so is like any
- *   other; besides it is legal where the documented order's quotient overflows (proof 4).
+ *   misrounded where d >= 1/2: nearer to it golden is zero, too. Infinity counts as 2^(emax + 1), an ulp above the
+ *   largest number, and so is like any other; besides it is legal where the documented order's quotient overflows
+ *   (proof 4).
  */
 #ifndef ACCEPT_H
 #define ACCEPT_H
@@ -143,8 +144,7 @@ inline_always int accept_others(picked *s, const limits *m, format f, grades *g,
         within |= AT_MOST(e.distance, fused(e.scaled, m->none, slack)) & e.between;
         const uint32_t infinite = EQUAL(splat(f.over), e.along);
         if (infinite) /* errors are held below 2^127: the last stage cuts off what is larger */
-            within |= infinite & e.usual & LESS(e.distance, splat(0x1p127)) & AT_MOST(splat(m->overflow), size_a) &
-                      LESS(size_a, splat(INFINITY));
+            within |= infinite & e.usual & LESS(e.distance, splat(0x1p127)) & AT_MOST(splat(m->overflow), size_a);
         const uint32_t plain = AT_MOST(e.base, e.along) & LESS(e.along, e.base + e.base) & ~LESS(size_a, splat(m->large));
         const doubles edge = e.half + 0x1p-21;
         uint32_t beyond = LESS(fused(e.scaled, m->beyond_none, edge), e.distance);
