@@ -64,7 +64,7 @@ class NativeJudge:
         Operators that the C code does not know go to NumPy.
         """
         names = _OPERANDS.get(operator.name)
-        divisors = _divisors(scalars, operands)
+        divisors = np.empty(0) if names is None else _divisors(scalars, operands)
         if names is None or (divisors == 0).any() or not output.flags.c_contiguous:
             return numpy_tally(operator, fmt, scalars, operands, output, flush)
         if output.size <= LIMIT:

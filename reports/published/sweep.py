@@ -45,9 +45,9 @@ HEAD = """# Exhaustive sweeps of the bundled fp16 kernels
 
 Every bit pattern of both varying operands: the maxima are upper bounds. Build: the bundled kernels, {compiler},
 `{flags}`, private entry points, swept on {machine}; a build for this host, no measurement of a DSP. *seconds* is
-wall-clock time, *kernel* the processor time in the kernel's own calls, summed over the processes. *NaN* counts results that
-are NaN where the exact value is infinite: an infinite gradient times a quotient that underflows is 0 * inf in the
-page's own order, and legal there. Made by `make sweeps`.
+wall-clock time, *kernel* the processor time in the kernel's own calls, summed over the processes. *NaN* counts results
+that are NaN where the exact value is infinite: an infinite gradient times a quotient that underflows is 0 * inf in
+the page's own order, and legal there. Made by `make sweeps`.
 
 | entry point | space | points | misrounded | max ulp | outside bounds | NaN | seconds | kernel | M points/s |
 |---|---|---:|---:|---:|---:|---:|---:|---:|---:|

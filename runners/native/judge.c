@@ -374,9 +374,10 @@ static NOINLINE void judge(const golden_job *job, golden_tally *t, uint32_t *han
 /* Add the tally of points that begin at `first`. */
 static void add_tally(golden_tally *all, const golden_tally *t, int64_t first)
 {
-    int64_t *const sums = &all->measured;
+    int64_t *const sums = (int64_t *)all;
+    const int64_t *const more = (const int64_t *)t;
     for (int k = 0; k < SUMS; k++)
-        sums[k] += (&t->measured)[k];
+        sums[k] += more[k];
     for (int k = 0; k < BINS; k++)
         all->histogram[k] += t->histogram[k];
     if (all->first_failure < 0 && t->first_failure >= 0)

@@ -41,7 +41,7 @@ typedef struct {
     int64_t histogram[BINS];
 } golden_tally;
 
-enum { SUMS = offsetof(golden_tally, first_failure) / sizeof(int64_t) };
+enum { SUMS = offsetof(golden_tally, first_failure) / sizeof(int64_t) }; /* the first members, which add up */
 
 /* A block's operands and output as floats, with zeros behind them up to a multiple of CHUNK. */
 typedef struct {
