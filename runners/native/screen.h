@@ -154,15 +154,16 @@ inline_always uint64_t unmeasured(const block *b, int i, uint64_t lanes, const g
     const double over = format_of(job->fp32).over * (1 + 0x1p-50);
     const scaling by = scaling_of(job, smooth);
     uint64_t found = 0;
-    for (int part = i; part < i + CHUNK; part += LANES)
-        if (lanes >> (part - i) & ALL) {
-            doubles a = load(b->second + part);
-            if (smooth)
-                a = clamp(a - load(b->third + part), by.divisor);
-            const doubles rough = a * load(b->first + part) * splat(by.reciprocal);
-            const uint32_t right = agrees(rough, load(b->got + part), AT_MOST(splat(over), magnitude_of(rough)));
-            found |= (uint64_t)right << (part - i);
-        }
+    for (uint64_t left = lanes; left;) {
+        const int at = __builtin_ctzll(left) / LANES * LANES;
+        doubles a = load(b->second + i + at);
+        if (smooth)
+            a = clamp(a - load(b->third + i + at), by.divisor);
+        const doubles rough = a * load(b->first + i + at) * splat(by.reciprocal);
+        const uint32_t right = agrees(rough, load(b->got + i + at), AT_MOST(splat(over), magnitude_of(rough)));
+        found |= (uint64_t)right << at;
+        left &= ~((uint64_t)ALL << at);
+    }
     return found & lanes;
 }
 
