@@ -140,8 +140,8 @@ def numpy_tally(
 ) -> BlockTally:
     """Judge a block of points with the oracle and the judge of :mod:`golden`: slow, and the definition.
 
-    ``operator``: a dense one (:func:`runners.dense.dense`); ``operands`` as it takes them, but ``total_weight`` may
-    have an entry a row, see :func:`parts`; ``output``: one element a point. Positions in the tally are the block's.
+    ``operator``: a dense one (:func:`runners.dense.dense`); ``operands`` as :func:`spread` takes them; ``output``: one
+    element a point. Positions in the tally are relative to the block.
     """
     tally = BlockTally()
     for points, part in parts(operands, output.size):
@@ -193,21 +193,31 @@ def _measure(tally: BlockTally, error: Array, measured: Array) -> None:
     tally.histogram = np.bincount(bins, minlength=BINS).tolist()
 
 
+def spread(values: Array, n: int) -> Array:
+    """Return an operand with one entry for each of n points, given one for all, one for each row, or that.
+
+    Rows are of equally many points and follow one another.
+    """
+    return np.broadcast_to(values, n) if values.size in (1, n) else np.repeat(values, n // values.size)
+
+
 def full(operands: Operands, n: int) -> dict[str, Array]:
     """Return the operands with one entry for each of n points; ``total_weight`` has one for all."""
-    return {k: v if k == "total_weight" else np.broadcast_to(v, n) for k, v in operands.items()}
+    return {k: v if k == "total_weight" else spread(v, n) for k, v in operands.items()}
 
 
 def parts(operands: Operands, n: int) -> Iterator[tuple[slice, dict[str, Array]]]:
     """Cut a block of n points into rows of one ``total_weight`` each; yield which points, and their operands.
 
-    ``total_weight`` has an entry a row, and rows are of equal size. The others have an entry a point, or one for all.
+    Operands are as :func:`spread` takes them.
     """
     rows = operands["total_weight"].size if "total_weight" in operands else 1
     for row in range(rows):
-        points = slice(row * n // rows, (row + 1) * n // rows)
-        part = {name: values[points] if values.size > 1 else values for name, values in operands.items()}
-        yield points, part | ({"total_weight": operands["total_weight"][row : row + 1]} if rows > 1 else {})
+        part = {}
+        for name, values in operands.items():
+            first = row * values.size // rows
+            part[name] = values[first : max(first + 1, (row + 1) * values.size // rows)]
+        yield slice(row * n // rows, (row + 1) * n // rows), part
 
 
 def resized(scalars: Scalars, n: int) -> dict[str, int | float | str]:

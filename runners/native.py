@@ -6,14 +6,14 @@ or with one that fails, :func:`load` returns None, and the NumPy path does the s
 
 import ctypes
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import numpy as np
 
 from golden.formats import Array, Format
 from golden.operator import Operands, Operator, Scalars
-from runners.blocks import BINS, SUMS, BlockTally, full, numpy_tally, parts, resized
+from runners.blocks import BINS, SUMS, BlockTally, full, numpy_tally, parts, resized, spread
 from runners.compiled import VECTORS
 from runners.compiled import load as load_compiled
 
@@ -65,9 +65,11 @@ class NativeJudge:
         """
         names = _OPERANDS.get(operator.name)
         divisors = np.empty(0) if names is None else _divisors(scalars, operands)
-        if names is None or (divisors == 0).any() or not output.flags.c_contiguous:
+        rows = 0 if names is None else _rows(divisors, [operands[name] for name in names], output.size)
+        if names is None or rows == 0 or (divisors == 0).any() or not output.flags.c_contiguous:
             return numpy_tally(operator, fmt, scalars, operands, output, flush)
         if output.size <= LIMIT:
+            divisors = np.broadcast_to(divisors, rows)
             return self._block(names, operator, fmt, scalars, operands, output, divisors, flush)
         tally = BlockTally()
         for points, part in _cut(operands, output.size):
@@ -94,8 +96,8 @@ class NativeJudge:
         jobs = self._jobs[1]
         arrays = [np.ascontiguousarray(operands[name], fmt.dtype) for name in names]
         for slot, values in zip(("first", "second", "third"), arrays, strict=False):
-            jobs[slot], jobs[f"stride_{slot}"] = _addresses(values, jobs), int(values.size > 1)
-        jobs["output"] = _addresses(output, jobs)
+            jobs[slot], jobs[f"stride_{slot}"] = _addresses(values, rows), int(values.size > rows)
+        jobs["output"] = _addresses(output, rows)
         self._judge(jobs.ctypes.data, rows, self._found, self._back.ctypes.data)
         found = _TALLY.unpack(self._found)
         *sums, first_failure, worst, handed_back, largest = found[:-BINS]
@@ -113,13 +115,13 @@ class NativeJudge:
 
 
 def _cut(operands: Operands, n: int) -> Iterator[tuple[slice, dict[str, Array]]]:
-    """Cut a block that is too large: into its rows, or one row into pieces."""
+    """Cut a block that is too large: into rows of a total each, or one row into pieces."""
     if "total_weight" in operands and operands["total_weight"].size > 1:
         yield from parts(operands, n)
         return
     for start in range(0, n, LIMIT):
         points = slice(start, min(start + LIMIT, n))
-        yield points, {name: v[points] if v.size > 1 else v for name, v in operands.items()}
+        yield points, {name: v if v.size == 1 else spread(v, n)[points] for name, v in operands.items()}
 
 
 def _by_numpy(
@@ -167,10 +169,16 @@ def _jobs(operator: Operator, fmt: Format, count: int, divisors: Array, scalars:
     return jobs
 
 
-def _addresses(values: Array, jobs: Array) -> Array:
-    """Return where each job's values begin; those that serve all points serve all jobs."""
-    step = jobs["count"] * values.itemsize if values.size > 1 else 0
-    return values.ctypes.data + np.arange(jobs.size) * step
+def _rows(divisors: Array, values: Sequence[Array], n: int) -> int:
+    """Return how many rows there are if every array has an entry for all, a row or a point; else 0."""
+    sizes = {divisors.size, *(array.size for array in values if array.size != n)} - {1}
+    return 0 if len(sizes) > 1 else max(sizes, default=1)
+
+
+def _addresses(values: Array, rows: int) -> Array:
+    """Return where each row's entries begin; one for all serves all rows."""
+    step = values.size // rows * values.itemsize if values.size > 1 else 0
+    return values.ctypes.data + np.arange(rows) * step
 
 
 @cache

@@ -19,6 +19,7 @@ import numpy as np
 from golden.errors import UsageError, unknown_name
 from golden.formats import FORMATS, Array, Format
 from golden.operator import STORAGES, EntryPoint, Operands, Operator, Storage, operator
+from runners.blocks import spread
 from runners.dense import dense
 from runners.samples import Exponents, sample
 
@@ -147,9 +148,8 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
 
     def operands(self, block: int, room: Operands | None = None) -> dict[str, Array]:
-        """Return the operands of a block's points: arrays of as many entries, or of one that serves all.
+        """Return the operands of a block's points, as :func:`runners.blocks.spread` takes them.
 
-        An axis ``total_weight``, of which a call takes one, has an entry a row: see :func:`runners.blocks.parts`.
         Operands that are in ``room``, where arrays have :attr:`step` entries, are made there if they vary from block to
         block.
         """
@@ -166,7 +166,7 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
             return found
         rows = outer.bits(first // len(inner), (first + n) // len(inner))
         numbers = self._numbers(rows)
-        if len(rows) > 1 and outer.operand != "total_weight":
+        if len(rows) > 1 and "beta" in self.scalars:  # its kernels take an entry a point
             found[outer.operand] = self._placed(outer.operand, n, places)
             found[outer.operand].reshape(len(rows), -1)[:] = numbers[:, None]
         else:
@@ -195,18 +195,18 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
         scalars: dict[str, int | float | str]
         if reduction == "none" and self._dense():
             labels = np.zeros(inner, np.int32)
-            arrays = {"loss_grad": g[:inner], "labels": labels, "weight": w[:: inner if w.size > 1 else 1]}
+            arrays = {"loss_grad": g[:inner], "labels": labels, "weight": w}
             scalars = {"batch": inner, "class_num": 1, "reduction_type": reduction}
             steps = {"loss_grad": 0, "labels": 0, "weight": 1, "total_weight": 0}
             return CallPlan(n // inner, scalars, {**arrays, "total_weight": total}, steps, inner, 1, inner)
         k = math.gcd(n, inner, DIAGONAL)  # a row is a whole number of calls
-        arrays = {"labels": np.arange(k, dtype=np.int32), "weight": np.broadcast_to(w, n)}
-        steps = {"labels": 0, "weight": k, "total_weight": int(total.size > 1)}
-        arrays["total_weight"] = np.repeat(total, n // k // total.size) if total.size > 1 else total
-        if reduction == "none":
-            arrays["loss_grad"], steps["loss_grad"] = np.broadcast_to(g, n), k
-        else:  # each call takes one
-            arrays["loss_grad"], steps["loss_grad"] = g[::k], int(g.size > 1)
+        arrays = {"labels": np.arange(k, dtype=np.int32), "weight": spread(w, n)}
+        steps = {"labels": 0, "weight": k}
+        for name, values in (("loss_grad", g), ("total_weight", total)):
+            if name == "loss_grad" and reduction == "none":
+                arrays[name], steps[name] = spread(values, n), k
+            else:  # each call takes one
+                arrays[name], steps[name] = (spread(values, n // k), 1) if values.size > 1 else (values, 0)
         scalars = {"batch": k, "class_num": k, "reduction_type": reduction}
         return CallPlan(n // k, scalars, arrays, steps, k, k + 1, k * k)
 

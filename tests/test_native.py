@@ -324,14 +324,15 @@ def test_rows_of_a_total_each_are_judged_one_by_one(fmt: Format, limit: int, mon
     specific = [3.7, 2.0, np.inf, -0.25, np.nan, 0.3, fmt.largest, 3.7]
     totals, row = np.array(specific, fmt.dtype), near(fmt, rng, 1, n)
     weight = np.concatenate([row, *(patterns(fmt, rng, n) for _ in specific[2:]), row])
-    for grad in (near(fmt, rng, 1, 1), np.concatenate([row, *(patterns(fmt, rng, n) for _ in specific[2:]), row])):
+    grads = np.concatenate([row, *(patterns(fmt, rng, n) for _ in specific[2:]), row])
+    for grad in (near(fmt, rng, 1, 1), grads, grads[::n]):  # one for all, a point, or a row
         scalars, operands = nll(fmt, "mean", grad, weight)
         operands |= {"total_weight": totals}
         expected, outputs = BlockTally(), []
         for k, total in enumerate(totals):
-            cut = slice(k * n, (k + 1) * n)
-            one = {name: v[cut] if v.size > 1 else v for name, v in operands.items()} | {
-                "total_weight": totals[k : k + 1]
+            share = {name: v.size // len(totals) for name, v in operands.items()}
+            one = {
+                name: v[k * share[name] : (k + 1) * share[name]] if v.size > 1 else v for name, v in operands.items()
             }
             with np.errstate(all="ignore"):
                 output = dense("nlllossgrad").orders["reciprocal"](
@@ -350,6 +351,29 @@ def test_rows_of_a_total_each_are_judged_one_by_one(fmt: Format, limit: int, mon
         output = np.concatenate(outputs)
         assert assert_same("nlllossgrad", fmt, call, output) == expected
         assert expected.worst == 123 and expected.failures > 10
+
+
+@pytest.mark.parametrize("limit", [native.LIMIT, 900])
+@BOTH
+def test_an_entry_a_row_is_as_good_as_one_a_point(fmt: Format, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "LIMIT", limit)
+    rng, n = np.random.default_rng(11), 2800
+    used = []
+    monkeypatch.setattr(native, "numpy_tally", lambda *a: used.append(a[4].size) or numpy_tally(*a))
+    for rows in ((4, n), (n, 4), (4, 4), (7, 1), (1, n), (n, n), (4, 7)):
+        first, second = (near(fmt, rng, 1, size) for size in rows)
+        for name, call in (
+            ("smoothl1lossgrad", smooth(fmt, 0.1, first, second, near(fmt, rng, 1, 1))),
+            ("nlllossgrad", nll(fmt, "mean", first, second, 3.7)),
+            ("nlllossgrad", nll(fmt, "none", first, second)),
+        ):
+            size = {"length" if "length" in call[0] else "batch": n}
+            wide = {**call[0], **size}, full(call[1], n)
+            output = np.array(dense(name).orders["formula"](Arithmetic(fmt), *wide))
+            output[[5, 1234]] *= 2
+            assert_same(name, fmt, ({**call[0], **size}, call[1]), output)
+            assert assert_same(name, fmt, wide, output).failures == 2
+    assert used == [n, n, n], "C knows rows of one size, and NumPy the others"
 
 
 def test_points_handed_back_keep_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
