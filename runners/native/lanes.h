@@ -201,6 +201,14 @@ inline_always doubles clamp(doubles d, double limit)
     return most_of(splat(-limit), least_of(splat(limit), d)); /* NaN stays */
 }
 
+inline_always wide_floats clamp_floats(wide_floats d, float limit)
+{
+    const wide_floats high = (wide_floats){} + limit;
+    const wide_ints above = d > high, below = d < -high;
+    const wide_ints bound = (above & (wide_ints)high) | (below & (wide_ints)-high);
+    return (wide_floats)(bound | (~(above | below) & (wide_ints)d)); /* NaN stays */
+}
+
 /* What products are divided by, with the result's sign. */
 typedef struct {
     double divisor, reciprocal;

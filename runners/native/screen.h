@@ -167,6 +167,30 @@ inline_always uint64_t unmeasured(const block *b, int i, uint64_t lanes, const g
     return found & lanes;
 }
 
+/* The same for fp16, in float: differences, products and the reciprocal, each with a relative error of 2^-24, are zero
+ * only if they are, and within 2^+-64, so that neither of them is subnormal or overflows. */
+inline_always uint64_t unmeasured_halves(const block *b, int i, uint64_t lanes, const golden_job *job, int smooth)
+{
+    const float limit = (float)job->divisor, by = (float)scaling_of(job, smooth).reciprocal;
+    const int32_t over = (int32_t)fbits_of((float)format_of(0).over * (1 + 0x1p-20f)), infinity = 0x7f800000;
+    uint64_t found = 0;
+    for (uint64_t left = lanes; left;) {
+        const int at = __builtin_ctzll(left) / WIDE * WIDE;
+        wide_floats a = *(const wide_there *)(b->second + i + at);
+        if (smooth)
+            a = clamp_floats(a - *(const wide_there *)(b->third + i + at), limit);
+        const wide_ints rough = (wide_ints)(a * *(const wide_there *)(b->first + i + at) * by);
+        const wide_ints output = (wide_ints)*(const wide_there *)(b->got + i + at);
+        const wide_ints size = rough & 0x7fffffff, got = output & 0x7fffffff;
+        const wide_ints unordered = (size > infinity) & (got > infinity);
+        const wide_ints infinite = (got == infinity) & (size >= over) & (size <= infinity), zero = (got | size) == 0;
+        const wide_ints right = unordered | ((infinite | zero) & ~((rough ^ output) >> 31));
+        found |= (uint64_t)packed(LANES_SET(right)) << at;
+        left &= ~((uint64_t)ALL_WIDE << at);
+    }
+    return found & lanes;
+}
+
 /* Take a block's settled elements into account, and pick the others. */
 inline_always void screen(screened *s, const block *b, int n, int at, const golden_job *job, golden_tally *t,
                           stages *left, int smooth)
@@ -193,7 +217,7 @@ inline_always void screen(screened *s, const block *b, int n, int at, const gold
         uint64_t lanes = ~done & ~(uint64_t)0 >> (64 - (n - i < CHUNK ? n - i : CHUNK));
         const uint64_t odd = lanes ? wild(s->error + i, lanes) : 0;
         if (odd) {
-            const uint64_t right = unmeasured(b, i, odd, job, smooth);
+            const uint64_t right = job->fp32 ? unmeasured(b, i, odd, job, smooth) : unmeasured_halves(b, i, odd, job, smooth);
             dropped += __builtin_popcountll(right);
             lanes &= ~right;
         }
