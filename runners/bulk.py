@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from runners import protocol
-from runners.calls import Gather, Job, caller, helper
+from runners.calls import Gather, Job, caller
 from runners.protocol import Fault, Finding, Load, Loaded, PointerArgument, ScalarArgument, Trouble
 from runners.regions import GUARD, MAP_FIXED, PAGE, PROT_NONE, Placed, map_pages
 from runners.worker import Worker, c_scalar, decoy_arguments, die_with_parent
@@ -61,7 +61,7 @@ class Operand(msgspec.Struct, frozen=True, array_like=True):
 class Map(msgspec.Struct, array_like=True, tag="map"):
     """Judge to worker: map the operands (in C order, with scalars between) of one entry point.
 
-    ``helper``: as in :mod:`runners.calls`.
+    ``helper``: see :func:`runners.calls.caller`.
     """
 
     symbol: str
@@ -207,7 +207,8 @@ class BulkLibrary:
     """A library in a bulk worker, set up for one entry point; the judge's side.
 
     ``arguments``: in C order, (name, role, itemsize, count) of pointers and None for scalars. :attr:`memory` has, by
-    operand name, the shared memory of each slot. Raises :class:`BulkError` if the library cannot be loaded.
+    operand name, the shared memory of each slot. ``helper``: what makes the calls, as :func:`runners.calls.caller`
+    takes it. Raises :class:`BulkError` if the library cannot be loaded.
     """
 
     def __init__(
@@ -216,6 +217,7 @@ class BulkLibrary:
         symbol: str,
         arguments: Sequence[tuple[str, str, int, int] | None],
         core_mask: int | None,
+        helper: str,
         timeout: float = 10.0,
     ) -> None:
         self.timeout = timeout
@@ -255,7 +257,7 @@ class BulkLibrary:
             loaded = self._receive(PATIENCE)
             if not isinstance(loaded, Loaded) or loaded.error or symbol not in loaded.symbols:
                 raise BulkError(f"cannot be loaded ({getattr(loaded, 'error', '') or f'it has no {symbol}'})")
-            self._send(Map(symbol, list(operands), core_mask, helper()))
+            self._send(Map(symbol, list(operands), core_mask, helper))
             self.findings: list[Finding] = list(loaded.findings)
             self._receive(PATIENCE)
         except BaseException:

@@ -1,16 +1,13 @@
 """The calls of a block, in the library's process: in C (``native/calls.c``), or in Python where there is no compiler.
 
 Both do the same: call, take what the call wrote, move the pointers on. The time counted is the processor's, inside the
-calls.
+calls. Imports nothing that a library's process has no other use for, such as NumPy: it starts the sooner.
 """
 
 import ctypes
 import time
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any, Literal, NamedTuple
-
-from runners.compiled import load
 
 #: Arguments that compiled calls can have; see native/calls.c.
 _INTEGERS, _FLOATS = 12, 4
@@ -55,15 +52,8 @@ class _Calls(ctypes.Structure):
     )
 
 
-@cache
-def helper() -> str:
-    """Return the path of the compiled code, "" where that is not possible or not wanted; for the judge's process."""
-    library = load("calls")
-    return "" if library is None else library._name
-
-
 def caller(path: str) -> Callable[[Job], float]:
-    """Return what makes calls and tells the processor seconds spent in them, given what :func:`helper` has returned."""
+    """Return what makes calls and tells the processor seconds spent in them; ``path`` is :func:`.compiled.helper`'s."""
     if not path:
         return in_python
     compiled_calls = ctypes.CDLL(path).golden_call

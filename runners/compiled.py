@@ -11,6 +11,7 @@ import platform
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from golden.errors import UsageError
@@ -49,6 +50,13 @@ def load(name: str, tunings: Sequence[Sequence[str]] = ((),)) -> ctypes.CDLL | N
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             return ctypes.CDLL(str(compiled(name, tuning)))
     return None
+
+
+@cache
+def helper() -> str:
+    """Return the path of the compiled ``native/calls.c``, for :mod:`runners.calls`; "" where :func:`load` has None."""
+    library = load("calls")
+    return "" if library is None else library._name
 
 
 def compiled(name: str, tuning: Sequence[str] = ()) -> Path:

@@ -19,6 +19,7 @@ from golden.operator import Operands, Pointer
 from golden.results import Element
 from runners.blocks import BlockTally, full, numpy_tally, parts
 from runners.bulk import SLOTS, BulkError, BulkLibrary, Run
+from runners.compiled import helper
 from runners.library import HalfAbi, scalar_argument
 from runners.native import NativeJudge, load
 from runners.protocol import ScalarArgument
@@ -208,7 +209,7 @@ class Evaluator:
         mask = _CORE_MASK if entry.has_core_mask else None
         self._check_digest()
         try:
-            library = BulkLibrary(Path(self.work.path), entry.symbol, arguments, mask, self.work.timeout)
+            library = BulkLibrary(Path(self.work.path), entry.symbol, arguments, mask, helper(), self.work.timeout)
         except BulkError as error:
             raise TargetError(f"{self.work.path} {error}.") from error
         for p in entry.operator.pointers:
@@ -240,7 +241,7 @@ class Evaluator:
             if space.repeats(name) and self._filled.get((name, slot)) == values.size:
                 continue
             memory = np.frombuffer(library.memory[name][slot], values.dtype)[: values.size]
-            if memory.ctypes.data != values.ctypes.data:  # else it was made there
+            if not np.may_share_memory(memory, values):  # else it was made there
                 memory[:] = values
             self._filled[name, slot] = values.size
         entry, scalars, steps = space.entry, list[ScalarArgument | None](), []

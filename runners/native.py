@@ -39,6 +39,8 @@ class _Job(ctypes.Structure):
     )
 
 
+#: np.dtype takes longer to make of a structure than a small block to be judged.
+_JOBS = np.dtype(_Job)
 #: golden_tally: the sums but for the points; first failure, worst point, points handed back; largest error; histogram.
 _TALLY = struct.Struct(f"={len(SUMS) - 1}q 3q f4x {BINS}q")
 _OPERANDS = {"smoothl1lossgrad": ("dy", "x1", "x2"), "nlllossgrad": ("loss_grad", "weight")}
@@ -153,7 +155,7 @@ def _divisors(scalars: Scalars, operands: Operands) -> Array:
 def _jobs(operator: Operator, fmt: Format, count: int, divisors: Array, scalars: Scalars, flush: bool) -> Array:
     """Return a job a divisor, of ``count`` points each: all but the addresses of what is judged."""
     u, smooth, mean = fmt.roundoff, operator.name == "smoothl1lossgrad", scalars.get("reduction_type") == "mean"
-    jobs: Array = np.zeros(divisors.size, np.dtype(_Job))
+    jobs: Array = np.zeros(divisors.size, _JOBS)
     size, power = np.abs(divisors), np.abs(np.frexp(divisors)[0]) == 0.5
     jobs["count"], jobs["divisor"], jobs["reciprocal"] = count, divisors, 1 / divisors
     jobs["is_power"], jobs["scales_exactly"] = power, power & (size <= 1)

@@ -3,6 +3,8 @@
 import ctypes
 import os
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runners import calls, compiled
+from runners import compiled
 from runners.build import build_library
 from runners.calls import Gather, Job, caller, in_python
 
@@ -88,7 +90,7 @@ def make(request: pytest.FixtureRequest) -> Caller:
         return in_python
     if compiled.compiler() is None or os.uname().machine not in ("x86_64", "aarch64"):
         pytest.skip("needs a C compiler, for a processor whose calling convention calls.c knows")
-    path = calls.helper()
+    path = compiled.helper()
     assert path
     return caller(path)
 
@@ -152,11 +154,16 @@ def test_the_time_is_not_that_between_the_calls(make: Caller, functions: ctypes.
     assert seconds < (time.process_time() - begin) / 2
 
 
+def test_a_process_of_a_library_has_no_numpy() -> None:
+    code = "import sys, runners.bulk; print([m for m in sys.modules if m.startswith(('numpy', 'golden'))])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 def test_without_a_compiler_python_makes_the_calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert caller("") is in_python
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("GOLDEN_NO_NATIVE", "1")
-    assert calls.helper.__wrapped__() == ""
+    assert compiled.helper.__wrapped__() == ""
     monkeypatch.delenv("GOLDEN_NO_NATIVE")
     monkeypatch.setenv("CC", "/bin/false")
-    assert calls.helper.__wrapped__() == ""
+    assert compiled.helper.__wrapped__() == ""

@@ -12,7 +12,7 @@ import pytest
 from golden.errors import TargetError, UsageError
 from golden.formats import FP16
 from golden.sweepfile import read_sweep, write_sweep
-from runners import bulk, compiled
+from runners import compiled, evaluate
 from runners import sweep as sweeping
 from runners.blocks import BlockTally
 from runners.build import build_library, include_dir
@@ -89,7 +89,7 @@ def test_every_space_reaches_the_kernel_as_intended(
 ) -> None:
     """The kernel is the page's order: a mix-up on the way to it would show as a difference from the model."""
     if calls == "python":
-        monkeypatch.setattr(bulk, "helper", lambda: "")
+        monkeypatch.setattr(evaluate, "helper", lambda: "")
     elif compiled.compiler() is None:
         pytest.skip("needs a C compiler")
     got, model = run(str(kernels), space), run("reference:formula", space)
