@@ -198,7 +198,9 @@ def spread(values: Array, n: int) -> Array:
 
     Rows are of equally many points and follow one another.
     """
-    return np.broadcast_to(values, n) if values.size in (1, n) else np.repeat(values, n // values.size)
+    if values.size == n:
+        return values
+    return np.broadcast_to(values, n) if values.size == 1 else np.repeat(values, n // values.size)
 
 
 def full(operands: Operands, n: int) -> dict[str, Array]:

@@ -108,7 +108,7 @@ class Evaluator:
         self._tally = numpy_tally if native is None else NativeJudge(native.library).tally
         self._library: BulkLibrary | None = None
         self._filled: dict[tuple[str, int], int] = {}
-        self._plans: list[CallPlan | None] = [None] * SLOTS
+        self._runs: dict[tuple[int, int], Run] = {}
         #: Operands with an entry a point, in the library's memory: where it can only read, so the judge may, too.
         self._rooms: list[dict[str, Array]] = [{} for _ in range(SLOTS)]
         if work.path:
@@ -236,7 +236,6 @@ class Evaluator:
         library, space = self._library, self.space
         assert library is not None
         plan = space.plan(dict(operands), n)
-        self._plans[slot] = plan
         for name, values in plan.arrays.items():
             if space.repeats(name) and self._filled.get((name, slot)) == values.size:
                 continue
@@ -244,7 +243,12 @@ class Evaluator:
             if not np.may_share_memory(memory, values):  # else it was made there
                 memory[:] = values
             self._filled[name, slot] = values.size
-        entry, scalars, steps = space.entry, list[ScalarArgument | None](), []
+        if (slot, n) not in self._runs:  # but for the arrays, plans of as many points are the same
+            self._runs[slot, n] = self._run(plan, slot)
+        library.start(self._runs[slot, n])
+
+    def _run(self, plan: CallPlan, slot: int) -> Run:
+        entry, scalars, steps = self.space.entry, list[ScalarArgument | None](), []
         for p in entry.operator.parameters:
             if isinstance(p, Pointer):
                 scalars.append(None)
@@ -254,7 +258,7 @@ class Evaluator:
                 value = plan.scalars[p.name]
                 scalars.append(scalar_argument(p, value, entry, self.work.half_abi, self.work.reduction_enum))
                 steps.append(0)
-        library.start(Run(slot, plan.calls, scalars, steps, plan.width, plan.gather, plan.written))
+        return Run(slot, plan.calls, scalars, steps, plan.width, plan.gather, plan.written)
 
     def _finish(self, block: int, operands: Operands, n: int, slot: int) -> tuple[int, Operands, Array, float]:
         library = self._library

@@ -71,8 +71,7 @@ class NativeJudge:
         if names is None or rows == 0 or (divisors == 0).any() or not output.flags.c_contiguous:
             return numpy_tally(operator, fmt, scalars, operands, output, flush)
         if output.size <= LIMIT:
-            divisors = np.broadcast_to(divisors, rows)
-            return self._block(names, operator, fmt, scalars, operands, output, divisors, flush)
+            return self._block(names, operator, fmt, scalars, operands, output, spread(divisors, rows), flush)
         tally = BlockTally()
         for points, part in _cut(operands, output.size):
             found = self.tally(operator, fmt, scalars, part, output[points], flush)
@@ -177,10 +176,10 @@ def _rows(divisors: Array, values: Sequence[Array], n: int) -> int:
     return 0 if len(sizes) > 1 else max(sizes, default=1)
 
 
-def _addresses(values: Array, rows: int) -> Array:
+def _addresses(values: Array, rows: int) -> Array | int:
     """Return where each row's entries begin; one for all serves all rows."""
-    step = values.size // rows * values.itemsize if values.size > 1 else 0
-    return values.ctypes.data + np.arange(rows) * step
+    first = values.ctypes.data
+    return first if rows == 1 or values.size == 1 else first + np.arange(rows) * (values.size // rows * values.itemsize)
 
 
 @cache

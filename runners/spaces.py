@@ -187,7 +187,7 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
     def plan(self, operands: dict[str, Array], n: int) -> CallPlan:
         """Return how the kernel computes n points with these operands."""
         if "beta" in self.scalars:
-            arrays = {name: np.broadcast_to(values, n) for name, values in operands.items()}
+            arrays = {name: spread(values, n) for name, values in operands.items()}
             return CallPlan(1, self.call_scalars(n), arrays, dict.fromkeys(arrays, 0), n, 1, n)
         reduction = str(self.scalars["reduction_type"])
         g, w, total = operands["loss_grad"], operands["weight"], operands["total_weight"]
