@@ -103,6 +103,14 @@ inline_always looked look(const picked *s, int i, const limits *m, format f, int
     return e;
 }
 
+/* Lanes whose difference is below beta, so that it does not overflow, and rounded. */
+inline_always uint32_t rounded_differences(const looked *e, format f)
+{
+    const doubles back = e->d - e->y, lost = (e->y - (e->d - back)) + (-e->z - back), size = magnitude_of(e->d); /* TwoSum */
+    const uint32_t kept = EQUAL(lost, splat(0)) & EQUAL(round_lanes(size, f).value, size);
+    return e->between & ~kept;
+}
+
 /* Numbers of elements: all that are graded, those that are faithful or legal, and results of zero or infinity. */
 typedef struct {
     int64_t all, faithful, legal, zero, infinite;
@@ -114,7 +122,9 @@ inline_always int accept_simply(picked *s, const limits *m, format f, grades *g,
     int listed = 0;
     for (int i = 0; i < s->n; i += LANES) {
         const looked e = look(s, i, m, f, 0);
-        const uint32_t done = e.within | e.close;
+        uint32_t done = e.within | e.close;
+        if (m->smooth && m->power) /* then what has no rounded difference has no slack, and is not misrounded */
+            done |= AT_MOST(e.distance, fused(e.scaled, m->one, e.half)) & rounded_differences(&e, f);
         *(floats *)(s->error + i) = blend((floats){} + NAN, done, e.error);
         g->all += __builtin_popcount(done);
         g->faithful += __builtin_popcount(done & e.below);
@@ -136,9 +146,7 @@ inline_always int accept_others(picked *s, const limits *m, format f, grades *g,
         const doubles slack = (doubles)((longs)lost_below & (size_a > 0) & (size_a < m->small)) + e.half;
         uint32_t within = e.within, rounded = 0;
         if (m->smooth) {
-            const doubles back = e.d - e.y, lost = (e.y - (e.d - back)) + (-e.z - back), size = magnitude_of(e.d);
-            const uint32_t kept = EQUAL(lost, splat(0)) & EQUAL(round_lanes(size, f).value, size);
-            rounded = e.between & ~(kept & LESS(size, splat(f.over)));
+            rounded = rounded_differences(&e, f);
             within |= AT_MOST(e.distance, fused(e.scaled, m->one, slack)) & rounded;
         }
         within |= AT_MOST(e.distance, fused(e.scaled, m->none, slack)) & e.between;

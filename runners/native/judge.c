@@ -301,22 +301,19 @@ static NOINLINE void grade(stages *s, const golden_job *job, golden_tally *t, wo
     if (found->n == 0)
         return;
     pad(found);
-    const int simply = job->legal[0] > 0; /* with no slack, nothing that is misrounded is within the simplest bounds */
-    picked *const left = simply ? others : found;
-    if (simply) {
-        others->n = accept_most(found, job, t, others->index);
+    others->n = accept_most(found, job, t, others->index);
+    if (others->n) {
         gather(others, found, job->smooth);
-    }
-    rest->n = left->n ? accept_more(left, job, t, rest->index) : 0;
-    if (simply)
+        rest->n = accept_more(others, job, t, rest->index);
         write_errors(others, found);
-    if (rest->n) {
-        gather(rest, left, job->smooth);
-        for (int i = 0; simply && i < rest->n; i++)
-            rest->index[i] = others->index[rest->index[i]];
-        if (examine(rest, job, t))
-            settle_rest(s, job, t, back);
-        write_errors(rest, found);
+        if (rest->n) {
+            gather(rest, others, job->smooth);
+            for (int i = 0; i < rest->n; i++)
+                rest->index[i] = others->index[rest->index[i]];
+            if (examine(rest, job, t))
+                settle_rest(s, job, t, back);
+            write_errors(rest, found);
+        }
     }
     count(s, t, table);
     found->n = s->chunks = 0;
