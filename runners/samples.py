@@ -1,10 +1,14 @@
 """Sampled bits, a block at a time: any block of any operand from its numbers alone, on any machine.
 
-The generator is Philox4x32-7 (J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011: seven rounds
-are enough for every test of BigCrush), which makes four 32-bit words of a key of 64 bits and a counter of 128. The key
-is the seed. A counter is a number that counts, the block's in two words, and the operand's. Words are in groups of 64,
-of 16 counters each: word k of counter 16 * g + j is word 64 * g + 16 * k + j, so that whole vectors of counters make
-whole vectors of words. Compiled (``native/samples.c``) where there is a compiler, else in NumPy, to the same bits.
+An operand's words are those of 256 streams side by side: word 256 * n + j is number n of stream j. A stream is a
+xoshiro128++ generator (D. Blackman, S. Vigna, "Scrambled linear pseudorandom number generators", ACM TOMS 47, 2021). It
+begins in the state that Philox4x32-7 (J. K. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011)
+makes of a key of 64 bits, the seed, and a counter of 128: j, the block's number in two words, and the operand's.
+
+Philox makes another state of every counter, so no two streams of a seed begin alike. 2**48 points of three operands are
+3 * 2**36 streams of 2**12 words: that any two overlap has a probability below 2**(2 * 38 + 12 - 128) = 2**-40, that one
+begins in the state of zeros, which it would not leave, one below 2**-90. Compiled (``native/samples.c``) where there is
+a compiler, else in NumPy, to the same bits.
 """
 
 import ctypes
@@ -18,14 +22,11 @@ from golden.formats import Array
 from runners.compiled import VECTORS
 from runners.compiled import load as load_compiled
 
-_COUNTERS = 16
-_GROUP = 4 * _COUNTERS
-_GROUP_BYTES = 4 * _GROUP
+#: Streams, which is also how many words a group has.
+_STREAMS = 256
 _MULTIPLIERS, _STEPS = (0xD2511F53, 0xCD9E8D57), (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 7
 _LOWER = 0xFFFFFFFF
-#: Groups that NumPy makes at a time: few enough for the second-level cache.
-_AT_ONCE = 1 << 9
 
 
 class Exponents(NamedTuple):
@@ -45,16 +46,16 @@ def sample(
     """
     make = (load() if compiled else None) or _in_numpy
     content = to.view(np.uint8)
-    whole = content.size // _GROUP_BYTES * _GROUP_BYTES
-    make(content[:whole].view(np.uint32), 0, seed, block, operand, exponents or Exponents(0, 0))
-    if whole < content.size:
-        rest = np.empty(_GROUP, np.uint32)
-        make(rest, whole // _GROUP_BYTES, seed, block, operand, exponents or Exponents(0, 0))
-        content[whole:] = rest.view(np.uint8)[: content.size - whole]
+    groups = -(-content.size // (4 * _STREAMS))
+    whole = content.size == 4 * _STREAMS * groups
+    words = content.view(np.uint32) if whole else np.empty(_STREAMS * groups, np.uint32)
+    make(words, seed, block, operand, exponents or Exponents(0, 0))
+    if not whole:
+        content[:] = words.view(np.uint8)[: content.size]
 
 
 @cache
-def load() -> Callable[[Array, int, int, int, int, Exponents], None] | None:
+def load() -> Callable[[Array, int, int, int, Exponents], None] | None:
     """Return the compiled sampler, compiling it on first use; None where that is not possible or not wanted."""
     library = load_compiled("samples", VECTORS)
     if library is None:
@@ -62,27 +63,44 @@ def load() -> Callable[[Array, int, int, int, int, Exponents], None] | None:
     function = library.golden_sample
     function.restype = None
     function.argtypes = [
-        *(ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint64, ctypes.c_uint64),
+        *(ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint64, ctypes.c_uint64),
         *(ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32),
     ]
 
-    def make(to: Array, first: int, seed: int, block: int, operand: int, exponents: Exponents) -> None:
-        function(to.ctypes.data, first, to.size // _GROUP, seed, block, operand, *exponents)
+    def make(to: Array, seed: int, block: int, operand: int, exponents: Exponents) -> None:
+        function(to.ctypes.data, to.size // _STREAMS, seed, block, operand, *exponents)
 
     return make
 
 
-def _in_numpy(to: Array, first: int, seed: int, block: int, operand: int, exponents: Exponents) -> None:
-    groups = to.reshape(-1, 4, _COUNTERS)
-    for start in range(0, len(groups), _AT_ONCE):
-        part = groups[start : start + _AT_ONCE]
-        counters = np.arange(len(part) * _COUNTERS, dtype=np.uint64) + np.uint64((first + start) * _COUNTERS)
-        made = philox((counters, block & _LOWER, block >> 32, operand), (seed & _LOWER, seed >> 32))
-        for k, word in enumerate(made):
-            part[:, k] = word.reshape(-1, _COUNTERS)
-        if exponents.number:
-            chosen = (part >> np.uint32(23) & np.uint32(0xFF)) * np.uint32(exponents.number) >> np.uint32(8)
-            part[:] = part & np.uint32(0x807FFFFF) | (chosen + np.uint32(exponents.low)) << np.uint32(23)
+def _in_numpy(to: Array, seed: int, block: int, operand: int, exponents: Exponents) -> None:
+    counters = np.arange(_STREAMS, dtype=np.uint64)
+    begin = philox((counters, block & _LOWER, block >> 32, operand), (seed & _LOWER, seed >> 32))
+    state = np.array(begin).astype(np.uint32)
+    for group in to.reshape(-1, _STREAMS):
+        group[:] = xoshiro(state)
+    if exponents.number:
+        chosen = (to >> np.uint32(23) & np.uint32(0xFF)) * np.uint32(exponents.number) >> np.uint32(8)
+        to[:] = to & np.uint32(0x807FFFFF) | (chosen + np.uint32(exponents.low)) << np.uint32(23)
+
+
+def xoshiro(state: Array) -> Array:
+    """Return the next word, uint32[n], of each of n xoshiro128++ generators, and move their state, uint32[4, n], on."""
+    a, b, c, d = state
+    word: Array = _rotated(a + d, 7) + a
+    shifted = b << np.uint32(9)
+    c ^= a
+    d ^= b
+    b ^= c
+    a ^= d
+    c ^= shifted
+    d[:] = _rotated(d, 11)
+    return word
+
+
+def _rotated(words: Array, by: int) -> Array:
+    rotated: Array = words << np.uint32(by) | words >> np.uint32(32 - by)
+    return rotated
 
 
 def philox(counter: tuple[Array, int, int, int], key: tuple[int, int]) -> tuple[Array, Array, Array, Array]:

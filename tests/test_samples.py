@@ -21,6 +21,8 @@ KNOWN = [
         (0x4DFCCABA, 0x190A87F0, 0xC47362BA, 0xB6B5242A),
     ),
 ]
+#: Number and value of words of xoshiro128++ from the state (1, 2, 3, 4) on: by hand; then as in PHP's test of its own.
+STREAM = [(0, 641), (1, 1573767), (102400, 0x2C873CFA)]
 NEEDS_C = pytest.mark.skipif(compiled.compiler() is None, reason="needs a C compiler")
 
 
@@ -41,21 +43,26 @@ def test_known_answers(
     assert tuple(int(word[0]) for word in samples.philox((first, *counter[1:]), key)) == expected
 
 
+def test_known_words_of_a_stream() -> None:
+    state = np.array([[1, 5], [2, 6], [3, 7], [4, 8]], np.uint32)
+    made = [int(samples.xoshiro(state)[0]) for _ in range(STREAM[-1][0] + 1)]
+    assert [(n, made[n]) for n, _ in STREAM] == STREAM
+
+
 @pytest.mark.parametrize("in_c", [pytest.param(True, marks=NEEDS_C), False], ids=["c", "numpy"])
-def test_a_word_is_the_one_that_the_generator_makes_of_its_number(in_c: bool) -> None:
-    n, seed, block, operand = samples._GROUP * (samples._AT_ONCE + 2) + 3, 2**64 - 5, 2**40 + 3, 2
+def test_a_word_is_the_one_of_its_number_in_its_stream(in_c: bool) -> None:
+    n, seed, block, operand = 256 * 40 + 3, 2**64 - 5, 2**40 + 3, 2
     got = words(n, block, operand, seed=seed, in_c=in_c)
-    for i in (0, 15, 16, 63, 64, 1000, samples._GROUP * samples._AT_ONCE, n - 1):
-        counter = i // 64 * 16 + i % 16
-        made = samples.philox(
-            (np.array([counter], np.uint64), block & 0xFFFFFFFF, block >> 32, operand), (seed & 0xFFFFFFFF, seed >> 32)
-        )
-        assert got[i] == made[i % 64 // 16][0]
+    for j in (0, 1, 2, 15, 16, 17, 254, 255):
+        counter = (np.array([j], np.uint64), block & 0xFFFFFFFF, block >> 32, operand)
+        state = np.array(samples.philox(counter, (seed & 0xFFFFFFFF, seed >> 32))).astype(np.uint32)
+        stream = got[j::256]
+        assert [int(word) for word in stream] == [int(samples.xoshiro(state)[0]) for _ in stream]
 
 
 @NEEDS_C
 @pytest.mark.parametrize("exponents", [None, Exponents(67, 120), Exponents(1, 254)])
-@pytest.mark.parametrize("n", [0, 1, 63, 64, 65, 4099])
+@pytest.mark.parametrize("n", [0, 1, 255, 256, 257, 4096, 4099])
 def test_c_and_numpy_sample_the_same(n: int, exponents: Exponents | None) -> None:
     for seed, block, operand in ((0, 0, 0), (2**64 - 1, 2**64 - 1, 2**32 - 1), (2**63 - 1, 5, 1)):
         mine = words(n, block, operand, exponents, seed)
@@ -77,10 +84,9 @@ def test_portable_builds_sample_the_same(
     portable = samples.load.__wrapped__()
     assert portable is not None
     for exponents in (Exponents(0, 0), Exponents(67, 120)):
-        found = np.empty(640, np.uint32)
-        portable(found, 3, 9, 8, 7, exponents)
-        expected = words(640 + 3 * 64, 8, 7, exponents if exponents.number else None, 9, in_c=False)[3 * 64 :]
-        assert (found == expected).all()
+        found = np.empty(256 * 18, np.uint32)
+        portable(found, 9, 8, 7, exponents)
+        assert (found == words(found.size, 8, 7, exponents if exponents.number else None, 9, in_c=False)).all()
 
 
 def test_without_a_compiler_numpy_samples(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,8 +118,9 @@ def test_sampled_fp32_numbers_have_the_exponents_that_are_promised(beta: float) 
 
 def test_a_sampled_total_is_never_zero() -> None:
     space = make_space("random", "nlllossgrad", "fp16", reduction="mean", samples=1 << 40, block=1)
-    totals = [space.operands(block)["total_weight"] for block in range(20000)]
-    sampled = np.empty((20000, 1), np.float16)
-    for block, row in enumerate(sampled):
+    blocks = range(56200, 57200)
+    sampled = np.empty((len(blocks), 1), np.float16)
+    for row, block in zip(sampled, blocks, strict=True):
         sample(row, 0, block, 2)
-    assert np.count_nonzero(sampled == 0) and all(np.all(total != 0) for total in totals)
+    assert np.count_nonzero(sampled == 0) == 2
+    assert all(np.all(space.operands(block)["total_weight"] != 0) for block in blocks)

@@ -1,13 +1,15 @@
 /* Sampled bits, for runners/samples.py, which says what they are and makes the same ones in NumPy.
  *
- * Philox4x32-7 for a vector of counters: 32-bit words in lanes of 64 bits, whose upper halves hold no part of the
- * state; a product of two lower halves is what a round needs of them.
+ * Streams of xoshiro128++ side by side, each begun by Philox4x32-7. Philox takes 32-bit words in lanes of 64 bits, whose
+ * upper halves hold no part of the state; a product of two lower halves is what a round needs of them.
  */
 #include "vectors.h"
 
 #define ROUNDS 7
 #define LOWER 0xffffffffu
-enum { WORDS = 4, COUNTERS = 16, GROUP = WORDS * COUNTERS };
+#define ROTATED(word, by) ((word) << (by) | (word) >> (32 - (by)))
+/* STEPS: how many words a stream makes before the next one's turn, few enough for the first-level cache. */
+enum { WORDS = 4, STREAMS = 256, VECTORS = STREAMS / WIDE, STEPS = 16 };
 
 /* Words of a state, a counter a lane; `key`: two words a round. */
 typedef struct {
@@ -27,10 +29,8 @@ inline_always state philox(words counter, const uint32_t rest[WORDS - 1], const 
     return s;
 }
 
-/* Write `groups` groups of 64 words, from group number `first` on, at any address. `exponents`: how many there are to
- * choose from, the lowest being `low`; 0 leaves the words as they are. */
-void golden_sample(unsigned char *to, int64_t first, int64_t groups, uint64_t seed, uint64_t block, uint32_t operand,
-                   uint32_t low, uint32_t exponents)
+/* States of all streams, word by word. */
+static void begin(wide_words streams[WORDS][VECTORS], uint64_t seed, uint64_t block, uint32_t operand)
 {
     const uint32_t rest[WORDS - 1] = {(uint32_t)block, (uint32_t)(block >> 32), operand};
     uint32_t key[2 * ROUNDS];
@@ -38,21 +38,43 @@ void golden_sample(unsigned char *to, int64_t first, int64_t groups, uint64_t se
         key[2 * round] = (uint32_t)seed + round * 0x9E3779B9u;
         key[2 * round + 1] = (uint32_t)(seed >> 32) + round * 0xBB67AE85u;
     }
-    const wide_words most = (wide_words){} + (exponents << 24);
     words even;
     for (int j = 0; j < LANES; j++)
         even[j] = 2 * (uint64_t)j;
-    for (int64_t group = 0; group < groups; group++)
-        for (int i = 0; i < COUNTERS; i += 2 * LANES) {
-            const words counter = even + (uint64_t)((first + group) * COUNTERS + i);
-            const state evens = philox(counter, rest, key), odds = philox(counter + 1, rest, key);
-            for (int k = 0; k < WORDS; k++) {
-                wide_words word = (wide_words)((evens.word[k] & LOWER) | odds.word[k] << 32);
+    for (int v = 0; v < VECTORS; v++) {
+        const words counter = even + (uint64_t)(v * WIDE);
+        const state evens = philox(counter, rest, key), odds = philox(counter + 1, rest, key);
+        for (int k = 0; k < WORDS; k++)
+            streams[k][v] = (wide_words)((evens.word[k] & LOWER) | odds.word[k] << 32);
+    }
+}
+
+/* Write `groups` words of each stream, a group of the same number of each after the other, at any address. `exponents`:
+ * how many there are to choose from, the lowest being `low`; 0 leaves the words as they are. */
+void golden_sample(unsigned char *to, int64_t groups, uint64_t seed, uint64_t block, uint32_t operand, uint32_t low,
+                   uint32_t exponents)
+{
+    const wide_words most = (wide_words){} + (exponents << 24);
+    wide_words streams[WORDS][VECTORS];
+    begin(streams, seed, block, operand);
+    for (int64_t group = 0; group < groups; group += STEPS)
+        for (int v = 0; v < VECTORS; v++) {
+            wide_words a = streams[0][v], b = streams[1][v], c = streams[2][v], d = streams[3][v];
+            for (int64_t step = group; step < groups && step < group + STEPS; step++) {
+                wide_words word = ROTATED(a + d, 7) + a;
+                const wide_words shifted = b << 9;
+                c ^= a;
+                d ^= b;
+                b ^= c;
+                a ^= d;
+                c ^= shifted;
+                d = ROTATED(d, 11);
                 if (exponents) { /* (2^7 e) (2^8 exponents) / 2^16: bit 8 of e * exponents is bit 7 of the upper half */
                     const wide_words scaled = high_products(word & 0x7f800000, most) + (low << 23);
                     word = (word & 0x807fffff) | (scaled & 0x7f800000);
                 }
-                memcpy(to + 4 * (group * GROUP + k * COUNTERS + i), &word, sizeof word);
+                memcpy(to + 4 * (step * STREAMS + v * WIDE), &word, sizeof word);
             }
+            streams[0][v] = a, streams[1][v] = b, streams[2][v] = c, streams[3][v] = d;
         }
 }
