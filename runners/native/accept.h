@@ -106,7 +106,8 @@ inline_always looked look(const picked *s, int i, const limits *m, format f, int
 /* Lanes whose difference is below beta, so that it does not overflow, and rounded. */
 inline_always uint32_t rounded_differences(const looked *e, format f)
 {
-    const doubles back = e->d - e->y, lost = (e->y - (e->d - back)) + (-e->z - back), size = magnitude_of(e->d); /* TwoSum */
+    const doubles size = magnitude_of(e->d), back = e->d - e->y;
+    const doubles lost = (e->y - (e->d - back)) + (-e->z - back); /* TwoSum */
     const uint32_t kept = EQUAL(lost, splat(0)) & EQUAL(round_lanes(size, f).value, size);
     return e->between & ~kept;
 }

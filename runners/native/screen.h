@@ -167,8 +167,8 @@ inline_always uint64_t unmeasured(const block *b, int i, uint64_t lanes, const g
     return found & lanes;
 }
 
-/* The same for fp16, in float: differences, products and the reciprocal, each with a relative error of 2^-24, are zero
- * only if they are, and within 2^+-64, so that neither of them is subnormal or overflows. */
+/* The same for fp16, in float: difference, product, reciprocal and quotient are zero only where they are so exactly,
+ * else within 2^+-64, neither subnormal nor overflowing, each with a relative error of 2^-24: together below 2^-21. */
 inline_always uint64_t unmeasured_halves(const block *b, int i, uint64_t lanes, const golden_job *job, int smooth)
 {
     const float limit = (float)job->divisor, by = (float)scaling_of(job, smooth).reciprocal;
@@ -217,7 +217,8 @@ inline_always void screen(screened *s, const block *b, int n, int at, const gold
         uint64_t lanes = ~done & ~(uint64_t)0 >> (64 - (n - i < CHUNK ? n - i : CHUNK));
         const uint64_t odd = lanes ? wild(s->error + i, lanes) : 0;
         if (odd) {
-            const uint64_t right = job->fp32 ? unmeasured(b, i, odd, job, smooth) : unmeasured_halves(b, i, odd, job, smooth);
+            const uint64_t right = job->fp32 ? unmeasured(b, i, odd, job, smooth)
+                                             : unmeasured_halves(b, i, odd, job, smooth);
             dropped += __builtin_popcountll(right);
             lanes &= ~right;
         }
