@@ -172,20 +172,22 @@ inline_always uint64_t unmeasured(const block *b, int i, uint64_t lanes, const g
 inline_always uint64_t unmeasured_halves(const block *b, int i, uint64_t lanes, const golden_job *job, int smooth)
 {
     const float limit = (float)job->divisor, by = (float)scaling_of(job, smooth).reciprocal;
-    const int32_t over = (int32_t)fbits_of((float)format_of(0).over * (1 + 0x1p-20f)), infinity = 0x7f800000;
+    const wide_floats over = (wide_floats){} + (float)format_of(0).over * (1 + 0x1p-20f);
     uint64_t found = 0;
     for (uint64_t left = lanes; left;) {
         const int at = __builtin_ctzll(left) / WIDE * WIDE;
         wide_floats a = *(const wide_there *)(b->second + i + at);
         if (smooth)
             a = clamp_floats(a - *(const wide_there *)(b->third + i + at), limit);
-        const wide_ints rough = (wide_ints)(a * *(const wide_there *)(b->first + i + at) * by);
-        const wide_ints output = (wide_ints)*(const wide_there *)(b->got + i + at);
-        const wide_ints size = rough & 0x7fffffff, got = output & 0x7fffffff;
-        const wide_ints unordered = (size > infinity) & (got > infinity);
-        const wide_ints infinite = (got == infinity) & (size >= over) & (size <= infinity), zero = (got | size) == 0;
-        const wide_ints right = unordered | ((infinite | zero) & ~((rough ^ output) >> 31));
-        found |= (uint64_t)packed(LANES_SET(right)) << at;
+        const wide_floats rough = a * *(const wide_there *)(b->first + i + at) * by;
+        const wide_floats output = *(const wide_there *)(b->got + i + at);
+        const wide_floats size = (wide_floats)((wide_ints)rough & 0x7fffffff);
+        const wide_floats got = (wide_floats)((wide_ints)output & 0x7fffffff);
+        const choices flip = LANES_SET((wide_ints)rough ^ (wide_ints)output);
+        const choices infinite = FLOATS_AT_MOST((wide_floats){} + INFINITY, got) & FLOATS_AT_MOST(over, size);
+        const choices nonzero = NOT_ZERO(got) | NOT_ZERO(rough);
+        const choices right = (FLOATS_NAN(rough) & FLOATS_NAN(output)) | ((infinite | ~nonzero) & ~flip);
+        found |= (uint64_t)packed(right) << at;
         left &= ~((uint64_t)ALL_WIDE << at);
     }
     return found & lanes;

@@ -101,6 +101,8 @@ inline_always wide_words high_products(wide_words a, wide_words b)
 
 typedef __mmask16 choices;
 #define FLOATS_LESS(a, b) _mm512_cmp_ps_mask((__m512)(a), (__m512)(b), _CMP_LT_OQ)
+#define FLOATS_AT_MOST(a, b) _mm512_cmp_ps_mask((__m512)(a), (__m512)(b), _CMP_LE_OQ)
+#define FLOATS_NAN(a) _mm512_cmp_ps_mask((__m512)(a), (__m512)(a), _CMP_UNORD_Q)
 #define NOT_ZERO(a) _mm512_cmp_ps_mask((__m512)(a), _mm512_setzero_ps(), _CMP_NEQ_UQ)
 #define LANES_SET(a) _mm512_movepi32_mask((__m512i)(a))
 
@@ -280,6 +282,8 @@ inline_always doubles fused(doubles a, doubles b, doubles c)
 
 typedef wide_ints choices;
 #define FLOATS_LESS(a, b) ((a) < (b))
+#define FLOATS_AT_MOST(a, b) ((a) <= (b))
+#define FLOATS_NAN(a) ((a) != (a))
 #define NOT_ZERO(a) ((a) != 0)
 #define LANES_SET(a) (a)
 
