@@ -10,6 +10,7 @@ from golden.formats import Array
 from runners import compiled, samples
 from runners.samples import Exponents, sample
 from runners.spaces import make_space
+from tests.judged import NEEDS_C
 
 #: (counter, key, words) of Philox4x32-7, from the known answers that its authors publish with Random123.
 KNOWN = [
@@ -23,7 +24,6 @@ KNOWN = [
 ]
 #: Number and value of words of xoshiro128++ from the state (1, 2, 3, 4) on: by hand; then as in PHP's test of its own.
 STREAM = [(0, 641), (1, 1573767), (102400, 0x2C873CFA)]
-NEEDS_C = pytest.mark.skipif(compiled.compiler() is None, reason="needs a C compiler")
 
 
 def words(

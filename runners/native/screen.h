@@ -147,11 +147,11 @@ inline_always uint64_t wild(const float *error, uint64_t lanes)
     return found & lanes;
 }
 
-/* Which of these lanes of the chunk at i are right without being measured. Twice the rounding errors of y (proof 3) are
- * less than 2^-50, so that what is that far above 2^(emax + 1) overflows. */
-inline_always uint64_t unmeasured(const block *b, int i, uint64_t lanes, const golden_job *job, int smooth)
+/* Which of these lanes of the chunk at i are right without being measured; fp32. Twice the rounding errors of y (proof 3)
+ * are less than 2^-50, so that what is that far above 2^(emax + 1) overflows. */
+inline_always uint64_t unmeasured_floats(const block *b, int i, uint64_t lanes, const golden_job *job, int smooth)
 {
-    const double over = format_of(job->fp32).over * (1 + 0x1p-50);
+    const double over = format_of(1).over * (1 + 0x1p-50);
     const scaling by = scaling_of(job, smooth);
     uint64_t found = 0;
     for (uint64_t left = lanes; left;) {
@@ -219,7 +219,7 @@ inline_always void screen(screened *s, const block *b, int n, int at, const gold
         uint64_t lanes = ~done & ~(uint64_t)0 >> (64 - (n - i < CHUNK ? n - i : CHUNK));
         const uint64_t odd = lanes ? wild(s->error + i, lanes) : 0;
         if (odd) {
-            const uint64_t right = job->fp32 ? unmeasured(b, i, odd, job, smooth)
+            const uint64_t right = job->fp32 ? unmeasured_floats(b, i, odd, job, smooth)
                                              : unmeasured_halves(b, i, odd, job, smooth);
             dropped += __builtin_popcountll(right);
             lanes &= ~right;
