@@ -147,7 +147,7 @@ inline_always uint64_t wild(const float *error, uint64_t lanes)
     return found & lanes;
 }
 
-/* Which of these fp32 lanes of the chunk at i are right without being measured. Twice the rounding errors of y (proof 3)
+/* Which of these lanes, of fp32, are right without being measured. Twice the rounding errors of y (proof 3)
  * are less than 2^-50, so that what is that far above 2^(emax + 1) overflows. */
 inline_always uint64_t unmeasured_floats(const block *b, int i, uint64_t lanes, const golden_job *job, int smooth)
 {
