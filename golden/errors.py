@@ -25,6 +25,12 @@ class TargetError(GoldenError):
     exit_code = 3
 
 
+class MachineError(GoldenError):
+    """The judge's own machine cannot be trusted, or lacks what judging takes: nothing is said about the target."""
+
+    exit_code = 5
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return the known name that is most like another, upper or lower case aside; "" where none is."""
     folded = {other.lower(): other for other in known}
