@@ -112,6 +112,19 @@ def platform_option(text: str) -> Decorator:
     return click.option("--platform", default="host", show_default=True, help=text, shell_complete=complete_platform)
 
 
+sandbox = click.option(
+    "--sandbox",
+    type=OneOf(["require", "auto", "off"]),
+    default="auto",
+    show_default=True,
+    help="Layers around a library: all of them, those that this machine has, or none.",
+)
+draw = click.option(
+    "--draw",
+    metavar="HEX",
+    default="",
+    help="Repeat a run's fills, guards and order: results have it [default: drawn].",
+)
 timeout = click.option(
     "--timeout",
     type=click.FloatRange(0.0, min_open=True),

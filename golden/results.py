@@ -113,6 +113,7 @@ CONTRACTS: dict[str, Literal["invocations", "cases"]] = {
     "inputs-unchanged": "invocations",
     "untouched-operands": "invocations",
     "fp-environment": "invocations",
+    "registers": "invocations",
     "processes": "invocations",
     "output-written": "cases",
     "small-sizes": "cases",

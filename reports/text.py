@@ -41,7 +41,8 @@ CONTRACT_MEANINGS = {
     "inputs-unchanged": "no input is written",
     "untouched-operands": "operands that the reduction has no use for are not touched (they are inaccessible)",
     "fp-environment": "rounding mode, flush bits and traps are as they were before the call",
-    "processes": "no process is started or left behind",
+    "registers": "registers, direction flag and x87 stack are as the calling convention says",
+    "processes": "no process is started, left behind or reached for",
     "output-written": "every output element is written (held against two different fillings)",
     "small-sizes": "outputs of no element and of one element",
     "core-mask": "same bits with every core mask",
@@ -54,8 +55,8 @@ CONTRACT_MEANINGS = {
 }
 #: Contracts that decide the verdict; other bits within every bound are a remark.
 DECIDING = (
-    *("returns", "outside-access", "outside-write", "inputs-unchanged", "fp-environment", "processes"),
-    *("output-written", "small-sizes"),
+    *("returns", "outside-access", "outside-write", "inputs-unchanged", "fp-environment", "registers"),
+    *("processes", "output-written", "small-sizes"),
 )
 #: Grades with their meaning, best first.
 GRADE_MEANINGS = {

@@ -1,9 +1,8 @@
 """Bulk calls of a library: operands in memory shared with the judge, and only a few bytes a call on the socket.
 
-A worker as in :mod:`runners.worker` (a process of its own, operands between inaccessible pages, inputs read-only,
-faults located, floating-point environment checked), for sweeps: the judge fills the operands of a block in shared
-memory, tells the worker to run the calls, and judges one block while the worker computes the next. Runs as
-``python -m runners.bulk FD PID`` beside the judge and dies with it.
+A worker as in :mod:`runners.worker` (a sandboxed process of its own, operands between inaccessible pages, inputs
+read-only, faults located, floating-point environment checked), for sweeps: the judge fills the operands of a block in
+shared memory, tells the worker to run the calls, and judges one block while the worker computes the next.
 """
 
 import contextlib
@@ -11,35 +10,43 @@ import ctypes
 import fcntl
 import mmap
 import os
-import resource
-import select
-import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import msgspec
 
-from runners import protocol
+from runners import protocol, sandbox
 from runners.calls import Gather, Job, caller
-from runners.protocol import Fault, Finding, Load, Loaded, PointerArgument, ScalarArgument, Trouble
-from runners.regions import GUARD, MAP_FIXED, PAGE, PROT_NONE, Placed, map_pages
-from runners.worker import Worker, c_scalar, decoy_arguments, die_with_parent
+from runners.endings import signal_name
+from runners.nursery import Nursery, Setting
+from runners.protocol import Ended, Fault, Finding, Load, Loaded, Refused, ScalarArgument, Trouble
+from runners.system import MAP_FIXED, PROT_NONE, map_pages
+from runners.worker import Worker
+from runners.worker import run_worker as become_worker
 
+if TYPE_CHECKING:
+    from runners.image import Image
+
+PAGE = mmap.PAGESIZE
+#: Inaccessible bytes on either side of an operand.
+GUARD = 64 * PAGE
 #: Blocks that are in shared memory at once: one with the worker, one with the judge.
 SLOTS = 2
 #: F_SEAL_FUTURE_WRITE of Linux 5.1: no mapping that is made from now on can be written to.
 _SEAL_FUTURE_WRITE = 0x10
+#: Addresses where nothing is watched: operands of blocks lie anywhere.
+_ELSEWHERE = 0x4000 << 32
 #: Seconds for starting a process and loading the library.
 PATIENCE = 30.0
 
 
 class Operand(msgspec.Struct, frozen=True, array_like=True):
-    """A pointer argument: ``count`` elements a slot, in the memory behind ``fd``; role as in PointerArgument."""
+    """A pointer argument: ``count`` elements a slot; role as in PointerArgument.
+
+    ``fd``: which of the files that come with Load has its memory; -1 for memory of the worker's own.
+    """
 
     name: str
     role: str
@@ -100,16 +107,28 @@ class BulkError(Exception):
     """The library cannot go on: ``str(error)`` is a predicate, such as "crashed with SIGSEGV reading dy[7]"."""
 
 
-class _Pages:
-    """What :class:`runners.regions.Placed` needs to know of one operand's memory, to locate a fault."""
+class _Pages(NamedTuple):
+    """One operand's memory in the worker: what calls are given, and what a fault is located by."""
 
-    def __init__(self, operand: Operand, fd: int, offset: int) -> None:
-        self.span = operand.span + 2 * GUARD
-        self.lower = map_pages(None, self.span, PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
-        self.base = self.lower + GUARD
+    operand: Operand
+    base: int
+    start: int
+
+    @classmethod
+    def of(cls, operand: Operand, fd: int, offset: int) -> "_Pages":
+        """Map a slot of an operand."""
+        span = operand.span + 2 * GUARD
+        base = map_pages(None, span, PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0) + GUARD
         access = mmap.PROT_READ | (mmap.PROT_WRITE if operand.role == "output" else 0)
         sharing = mmap.MAP_SHARED if fd >= 0 else mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        map_pages(self.base, operand.span, access, sharing | MAP_FIXED, fd, offset)
+        map_pages(base, operand.span, access, sharing | MAP_FIXED, fd, offset)
+        return cls(operand, base, base + operand.start)
+
+    def element(self, address: int) -> int | None:
+        """Return which element an address would be of, if it lies here or in a guard."""
+        if self.base - GUARD <= address < self.base + self.operand.span + GUARD:
+            return (address - self.start) // self.operand.itemsize
+        return None
 
 
 class BulkWorker(Worker):
@@ -117,51 +136,47 @@ class BulkWorker(Worker):
 
     def serve(self) -> NoReturn:
         """Answer requests until the judge is gone."""
+        request, self._files = self.first(_decode_request)
+        findings = self.load(request)[1]
+        self.send(Loaded(dict.fromkeys(self._functions, 1), "", findings))
         while True:
-            header = self._stream.read(4)
-            if len(header) < 4:
-                os._exit(0)
-            request = _decode_request(self._stream.read(protocol.frame_length(header)))
-            if isinstance(request, Load):
-                self._load(request)
-            elif isinstance(request, Map):
-                self._map(request)
+            request = self.next(_decode_request)
+            if isinstance(request, Map):
+                self._map_operands(request)
             else:
-                self._run(request)
+                self._run_block(request)
 
-    def _map(self, request: Map) -> None:
+    def _map_operands(self, request: Map) -> None:
         self._request = request
         self._slots = [
-            [Placed(_argument(a), _Pages(a, a.fd, slot * a.span), a.start, a.span) if a else None  # type: ignore[arg-type]
-             for a in request.arguments]
+            [_Pages.of(a, self._files[a.fd], slot * a.span) if a else None for a in request.arguments]
             for slot in range(SLOTS)
-        ]  # fmt: skip
-        self._scratch: Placed | None = None
+        ]
+        self._pages = [p for slot in self._slots for p in slot if p]
+        self._scratch: _Pages | None = None
         self._make = caller(request.helper)
         self.send(Done(0.0, []))
 
-    def _run(self, run: Run) -> None:
+    def _run_block(self, run: Run) -> None:
         slot = self._slots[run.slot]
-        self._placed = [placed for placed in slot if placed is not None]
-        output = next(placed for placed in self._placed if placed.argument.role == "output")
-        size, gather = output.argument.itemsize, None
+        output = next(p for p in slot if p is not None and p.operand.role == "output")
+        size, gather = output.operand.itemsize, None
         if run.gather > 1:  # all of the output is taken from there, so that it need not be poisoned itself
             scratch = self._gathered(output, run.written)
-            self._placed.append(scratch)
             written = _poisoned(scratch, run.written)
-            gather = Gather(written, run.written, run.gather, output.region.base + output.start, size)
+            gather = Gather(written, run.written, run.gather, output.start, size)
         else:
             written = _poisoned(output, run.calls * run.width)
         given = [s for s in run.scalars if s is not None]
         arguments: list[Any] = []
-        for placed, scalar in zip(slot, run.scalars, strict=True):
+        for pages, scalar in zip(slot, run.scalars, strict=True):
             if scalar is not None:
                 arguments.append(c_scalar(scalar))
-            elif placed is output:
+            elif pages is output:
                 arguments.append(ctypes.c_void_p(written))
-            elif placed is not None:
-                arguments.append(ctypes.c_void_p(placed.region.base + placed.start))
-        steps = [0 if gather and placed is output else step for placed, step in zip(slot, run.steps, strict=True)]
+            elif pages is not None:
+                arguments.append(ctypes.c_void_p(pages.start))
+        steps = [0 if gather and pages is output else step for pages, step in zip(slot, run.steps, strict=True)]
         mask = self._request.core_mask
         tail = [*([] if mask is None else [ctypes.c_int(mask)]), *decoy_arguments(given)]
         function = self._functions[self._request.symbol]
@@ -173,34 +188,57 @@ class BulkWorker(Worker):
             self._fp.restore()
         self.send(Done(seconds, findings))
 
-    def _gathered(self, output: Placed, written: int) -> Placed:
+    def _gathered(self, output: _Pages, written: int) -> _Pages:
         """Return private memory for ``written`` output elements, between inaccessible pages."""
-        if self._scratch is None or self._scratch.argument.count != written:
-            operand = Operand(output.argument.name, "output", output.argument.itemsize, written, -1)
-            pages: Any = _Pages(operand, -1, 0)
-            self._scratch = Placed(_argument(operand), pages, operand.start, operand.span)
+        if self._scratch is None or self._scratch.operand.count != written:
+            operand = Operand(output.operand.name, "output", output.operand.itemsize, written, -1)
+            self._scratch = _Pages.of(operand, -1, 0)
+            self._pages.append(self._scratch)
         return self._scratch
 
+    def locate(self, address: int) -> tuple[str, int] | None:
+        """Return the operand that an address lies in or near, with the element."""
+        for pages in self._pages:
+            if (element := pages.element(address)) is not None:
+                return pages.operand.name, element
+        return None
 
-def _poisoned(placed: Placed, count: int) -> int:
+
+def c_scalar(argument: ScalarArgument) -> Any:
+    """Return a ctypes value that reaches the callee with the wanted bits; see :mod:`runners.library`."""
+    if argument.ctype == "int32":
+        return ctypes.c_int(argument.bits)
+    if argument.ctype == "uint16":
+        return ctypes.c_uint16(argument.bits)
+    return ctypes.c_float.from_buffer_copy(argument.bits.to_bytes(4, "little"))
+
+
+def decoy_arguments(scalars: Sequence[ScalarArgument]) -> list[Any]:
+    """Return surplus arguments that load NaN where the other half convention would look for the value."""
+    types = {s.ctype for s in scalars}
+    floating = [ctypes.c_float.from_buffer_copy(b"\x00\x7e\xc0\x7f")] if "uint16" in types else []
+    return floating + ([ctypes.c_int(0x7E00)] if "float16" in types else [])
+
+
+def run_worker(control: socket.socket, nursery: int, enter: Callable[[], None]) -> NoReturn:
+    """Become a worker for blocks in a process that the nursery has just forked."""
+    become_worker(control, nursery, enter, BulkWorker)
+
+
+def _poisoned(pages: _Pages, count: int) -> int:
     """Poison the first ``count`` elements of an operand; return their address."""
-    address = placed.region.base + placed.start
-    ctypes.memset(address, protocol.POISONS[0], count * placed.argument.itemsize)
-    return address
+    ctypes.memset(pages.start, protocol.POISONS[0], count * pages.operand.itemsize)
+    return pages.start
 
 
-def _seal(operand: Operand) -> None:
+def _seal(fd: int, role: str) -> None:
     """Leave it to the judge to change what it has mapped: the worker can neither resize it, nor write to an input.
 
     Where the system knows no such seal there is still the worker's mapping, which is read-only.
     """
-    for seals in (fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW, 0 if operand.role == "output" else _SEAL_FUTURE_WRITE):
+    for seals in (fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW, 0 if role == "output" else _SEAL_FUTURE_WRITE):
         with contextlib.suppress(OSError):
-            fcntl.fcntl(operand.fd, fcntl.F_ADD_SEALS, seals)
-
-
-def _argument(operand: Operand) -> PointerArgument:
-    return PointerArgument(operand.name, operand.role, operand.itemsize, operand.count)  # type: ignore[arg-type]
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
 
 
 class BulkLibrary:
@@ -213,51 +251,49 @@ class BulkLibrary:
 
     def __init__(
         self,
-        path: Path,
+        image: "Image",
         symbol: str,
         arguments: Sequence[tuple[str, str, int, int] | None],
         core_mask: int | None,
         helper: str,
         timeout: float = 10.0,
+        mode: sandbox.Mode = "auto",
     ) -> None:
         self.timeout = timeout
         self._closed = False
-        self._frames = protocol.Frames()
         self._replies: list[Any] = []
+        self._refused: list[str] = []
+        self._loaded = False
         flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-        files = [os.memfd_create(a[0], flags) if a else -1 for a in arguments]
-        operands = [Operand(*a, fd) if a else None for a, fd in zip(arguments, files, strict=True)]
+        files: list[int] = []
+        operands: list[Operand | None] = []
         self.memory: dict[str, list[memoryview]] = {}
-        for operand in operands:
+        for argument in arguments:
+            operand = Operand(*argument, len(files)) if argument else None
+            operands.append(operand)
             if operand is None:
                 continue
-            os.ftruncate(operand.fd, SLOTS * operand.span)
-            whole = memoryview(mmap.mmap(operand.fd, SLOTS * operand.span))
-            _seal(operand)
+            files.append(fd := os.memfd_create(operand.name, flags))
+            os.ftruncate(fd, SLOTS * operand.span)
+            whole = memoryview(mmap.mmap(fd, SLOTS * operand.span))
+            _seal(fd, operand.role)
             size, span = operand.itemsize * operand.count, operand.span
             starts = [slot * span + operand.start for slot in range(SLOTS)]
             self.memory[operand.name] = [whole[at : at + size] for at in starts]
-        self._control, theirs = socket.socketpair()
-        root = str(Path(__file__).parent.parent)
-        search = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "runners.bulk", str(theirs.fileno()), str(os.getpid())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": search},
-                pass_fds=[theirs.fileno(), *(o.fd for o in operands if o)],
-                start_new_session=True,
-            )
-        for operand in filter(None, operands):
-            os.close(operand.fd)
+        readable = [*image.readable, *([helper] if helper else [])]
+        setting = Setting("bulk", mode, _ELSEWHERE, readable, sandbox.hidden_folders())
+        self._nursery = Nursery(setting, [image.descriptor], _decode_reply)
         try:
-            self._send(Load(str(path.resolve()), [symbol], 4 << 30))
+            self._nursery.spawn()
+            self._nursery.hand_over(Load(image.address, [symbol], 4 << 30), files)
+            for fd in files:
+                os.close(fd)
             loaded = self._receive(PATIENCE)
             if not isinstance(loaded, Loaded) or loaded.error or symbol not in loaded.symbols:
                 raise BulkError(f"cannot be loaded ({getattr(loaded, 'error', '') or f'it has no {symbol}'})")
-            self._send(Map(symbol, list(operands), core_mask, helper))
+            self._loaded = True
+            self._nursery.allow([])
+            self._send(Map(symbol, operands, core_mask, helper))
             self.findings: list[Finding] = list(loaded.findings)
             self._receive(PATIENCE)
         except BaseException:
@@ -265,7 +301,7 @@ class BulkLibrary:
             raise
 
     def start(self, run: Run) -> None:
-        """Have the worker run calls; raises :class:`BulkError` if it is gone."""
+        """Have the worker run calls; what goes wrong with it shows in :meth:`wait`."""
         self._send(run)
 
     def wait(self) -> Done:
@@ -280,49 +316,48 @@ class BulkLibrary:
         if self._closed:
             return
         self._closed = True
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._control.close()
+        self._nursery.destroy()
+        self._nursery.close()
 
     def _send(self, message: object) -> None:
-        try:
-            self._control.sendall(protocol.frame(message))
-        except OSError:
-            self._receive(PATIENCE)  # its last words
+        self._nursery.send(message)
 
     def _receive(self, timeout: float) -> Any:
         deadline = time.monotonic() + timeout
         while not self._replies:
             try:
-                ready, _, _ = select.select([self._control], [], [], max(0.0, deadline - time.monotonic()))
-                if not ready:
-                    raise BulkError(f"did not return within {timeout:g} s")
-                chunk = self._control.recv(1 << 16)
-            except ConnectionResetError:  # it died with runs unread
-                chunk = b""
-            except (OSError, ValueError) as error:  # another thread has closed the socket
+                news = self._nursery.wait(max(0.0, deadline - time.monotonic()))
+            except (OSError, ValueError) as error:  # another thread has closed it
                 raise BulkError("was ended") from error
-            try:
-                self._replies += [_decode_reply(body) for body in self._frames.feed(chunk)]
-            except (protocol.FrameError, msgspec.MsgspecError) as error:
-                raise BulkError(f"wrote to a descriptor that is not its own ({error})") from error
-            if not chunk and not self._replies:
-                raise BulkError(self._ending())
+            if not news and time.monotonic() >= deadline:
+                raise BulkError(f"did not return within {timeout:g} s")
+            for event in news:
+                if isinstance(event, Refused):
+                    self._take_refused(event)
+                elif isinstance(event, Loaded | Done | Fault | Trouble | Ended):
+                    self._replies.append(event)
         reply = self._replies.pop(0)
         if isinstance(reply, Fault):
-            raise BulkError(f"crashed with {signal.Signals(reply.signal).name} {_access(reply)}")
+            raise BulkError(f"crashed with {signal_name(reply.signal)} {_access(reply)}")
         if isinstance(reply, Trouble):
             raise BulkError(f"left its process unable to go on ({reply.message})")
+        if isinstance(reply, Ended):
+            raise BulkError(_ending(reply))
         return reply
 
-    def _ending(self) -> str:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(PATIENCE)
-        code = self._process.returncode
-        if code is not None and code < 0:
-            return f"crashed with {signal.Signals(-code).name}"
-        return f"ended its process with exit code {code}"
+    def _take_refused(self, event: Refused) -> None:
+        done = "" if event.allowed else ", and was refused"
+        finding = Finding("refused", f"The library tried to {event.what} ({event.call}){done}.")
+        if self._loaded and finding not in self.findings:
+            self.findings.append(finding)
+
+
+def _ending(end: Ended) -> str:
+    if end.note:
+        return end.note
+    if end.signal:
+        return f"crashed with {signal_name(end.signal)}"
+    return f"ended its process with exit code {end.code}"
 
 
 def _access(fault: Fault) -> str:
@@ -330,23 +365,3 @@ def _access(fault: Fault) -> str:
     if fault.operand:
         return f"{verb} {fault.operand}[{fault.element}]"
     return f"{verb} address {fault.address:#x}" if fault.address is not None else "at no address of its own"
-
-
-def main() -> None:
-    """Serve the judge at the other end of an inherited socket; arguments: its number, and the judge's process."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    die_with_parent(int(sys.argv[2]))
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # whatever the judge's process has blocked
-    control = socket.socket(fileno=int(sys.argv[1]))
-    control.set_inheritable(False)
-    worker = BulkWorker(control)
-    try:
-        worker.serve()
-    except BaseException as error:
-        with contextlib.suppress(BaseException):
-            worker.send(Trouble(f"{type(error).__name__}: {error}"))
-        os._exit(70)
-
-
-if __name__ == "__main__":
-    main()

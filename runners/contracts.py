@@ -20,6 +20,8 @@ _BROKEN_BY = {
     "input-written": "inputs-unchanged",
     "touched": "untouched-operands",
     "fp-environment": "fp-environment",
+    "registers": "registers",
+    "intrusion": "processes",
     "forked": "processes",
     "left-process": "processes",
     "unwritten": "output-written",
@@ -54,7 +56,8 @@ class Contracts:
             self._checked[name] += len(outcomes) - status["not-run"]
         for name in _WATCHED:
             self._checked[name] += status["ok"] + status["crash"]
-        self._checked["fp-environment"] += status["ok"]
+        for name in ("fp-environment", "registers"):
+            self._checked[name] += status["ok"]
         pairs = list(zip(plan, outcomes, strict=True))
         self._checked["untouched-operands"] += sum(bool(i.unreadable) and o.status in ("ok", "crash") for i, o in pairs)
         self._checked["output-written"] += len({i.poison for i, o in pairs if o.status == "ok"}) == 2

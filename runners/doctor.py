@@ -19,6 +19,7 @@ from golden.errors import GoldenError
 from golden.manifest import suite_folder
 from golden.profile import shipped
 from runners.build import COMPILERS, find_compiler
+from runners.sandbox import LAYERS
 
 State = Literal["ok", "missing", "absent"]
 
@@ -29,28 +30,43 @@ _PACKAGES = ("numpy", "h5py", "msgspec", "click", "jinja2")
 _FP16_PROGRAM = "__extension__ typedef _Float16 h; h f(h a, h b) { return a * b; }\n"
 #: A process that reads one byte beyond a page and reports from the handler the address that the system gives it.
 _GUARD_PROGRAM = """
-import ctypes, resource
-from runners.regions import PAGE, Region
+import ctypes, mmap, os, resource
+from runners.system import MAP_FIXED, PROT_NONE, map_pages
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-region = Region(PAGE, "output")
-region.view[PAGE - 1] = 7
-print(region.view[PAGE - 1], flush=True)
-ctypes.string_at(region.base + PAGE, 1)
+page = mmap.PAGESIZE
+fd = os.memfd_create("operand", os.MFD_ALLOW_SEALING)
+os.ftruncate(fd, 2 * page)
+base = map_pages(None, 2 * page, PROT_NONE, mmap.MAP_SHARED, fd)
+map_pages(base, page, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED | MAP_FIXED, fd)
+"""
+_FAULT_PROGRAM = (
+    _GUARD_PROGRAM
+    + """
+ctypes.memset(base + page - 1, 7, 1)
+print(os.pread(fd, 1, page - 1)[0], flush=True)
+ctypes.string_at(base + page, 1)
 print("no fault", flush=True)
 """
-_ADDRESS_PROGRAM = """
-import ctypes, os, resource, signal
-from runners.regions import PAGE, Region, libc
+)
+_ADDRESS_PROGRAM = (
+    _GUARD_PROGRAM
+    + """
+import signal
+from runners.system import libc
 from runners.worker import _SA_SIGINFO, _SigAction, _fault_access, _peek
-resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-region = Region(PAGE, "output")
 def caught(number, info, context):
-    os.write(1, b"%d %s" % (_peek(info + 16, "<Q") - region.base - PAGE, _fault_access(context)[0].encode()))
+    os.write(1, b"%d %s" % (_peek(info + 16, "<Q") - base - page, _fault_access(context)[0].encode()))
     os._exit(0)
 handler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(caught)
 action = _SigAction(ctypes.cast(handler, ctypes.c_void_p), flags=_SA_SIGINFO)
 libc.sigaction(signal.SIGSEGV, ctypes.byref(action), None)
-ctypes.memset(region.base + PAGE, 1, 1)
+ctypes.memset(base + page, 1, 1)
+"""
+)
+_SANDBOX_PROGRAM = """
+from runners import sandbox
+layers = sandbox.isolate("auto", sandbox.hidden_folders())
+print(*(layers | sandbox.Cage([], sandbox.hidden_folders(), 1 << 45).layers))
 """
 
 
@@ -71,6 +87,7 @@ def diagnose() -> list[Check]:
         _byte_order(),
         _guards(),
         _fault_addresses(),
+        *_layers(),
         _suite("core", essential=True),
         _suite("smoke", essential=False),
         _suite("full", essential=False),
@@ -136,7 +153,7 @@ def _byte_order() -> Check:
 
 def _guards() -> Check:
     """Touch an inaccessible page in a process of its own."""
-    done = _python_child(_GUARD_PROGRAM)
+    done = _python_child(_FAULT_PROGRAM)
     ok = done is not None and done.returncode < 0 and done.stdout.split() == ["7"]
     found = "an access beyond an operand is stopped" if ok else _complaint(done)
     enables = "the worker process: accesses outside operands, on Linux with mmap and memfd_create"
@@ -152,6 +169,19 @@ def _fault_addresses() -> Check:
     found = f"a signal handler learns address and kind ({access}), without ptrace" if ok else _complaint(done)
     enables = "naming operand and element of a bad access, rather than only the crash"
     return _check("fault addresses", ok, found, enables, "Use Linux on x86-64 or AArch64.")
+
+
+def _layers() -> Iterator[Check]:
+    done = _python_child(_SANDBOX_PROGRAM)
+    there = done.stdout.split() if done is not None else []
+    advice = {
+        "namespaces": "Use Linux with user namespaces, which containers and some distributions switch off.",
+        "landlock": "Use Linux 5.13 or newer with Landlock switched on.",
+        "seccomp": "Use Linux 5.5 or newer, and install libseccomp and pyseccomp.",
+    }
+    for name, meaning in LAYERS.items():
+        found = "in force around libraries" if name in there else _complaint(done)
+        yield _check(f"sandbox: {name}", name in there, found, meaning, advice[name])
 
 
 def _suite(name: str, essential: bool) -> Check:

@@ -21,14 +21,16 @@ def describe_end(
     load_error: str = "",
     call: Call | None = None,
     invocation: Invocation | None = None,
+    operand: tuple[str, int] | None = None,
 ) -> Ending:
     """Describe an end from what the nursery has seen, and the worker's own last words.
 
-    ``load_error``: why the library could not be loaded into this worker; ``call`` and ``invocation``: what ran.
+    ``load_error``: why the library could not be loaded into this worker; ``call`` and ``invocation``: what ran;
+    ``operand``: which one, and which element of it, the failed access was at or near.
     """
     if isinstance(words, Fault):
         name = signal_name(words.signal)
-        access, finding = _explain(words, call, invocation)
+        access, finding = _explain(words, call, invocation, operand)
         return Ending("crash", name, f"crashed with {name} {access}", finding)
     if isinstance(words, Trouble):
         return Ending("crash", "", f"left its process unable to go on ({words.message})")
@@ -51,29 +53,32 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _explain(fault: Fault, call: Call | None, invocation: Invocation | None) -> tuple[str, Finding | None]:
+def _explain(
+    fault: Fault, call: Call | None, invocation: Invocation | None, near: tuple[str, int] | None
+) -> tuple[str, Finding | None]:
     """Say what an access missed, as the end of a sentence, and as a finding if it was an operand."""
     verb = {"read": "reading", "write": "writing"}.get(fault.access, "accessing")
     if fault.access == "sent":
         return "that its own code sent", None
     if fault.address is None:
         return "at an address that is none, or at an unaligned one that an instruction needs aligned", None
-    operand = next((a for a in call.arguments if a.name == fault.operand), None) if call else None
+    name, number = near or ("", 0)
+    operand = next((a for a in call.arguments if a.name == name), None) if call else None
     if not isinstance(operand, PointerArgument) or invocation is None:
         null = " (a null pointer)" if fault.address < 1 << 16 else ""
         return f"{verb} address {fault.address:#x}{null}", None
-    element = f"{operand.name}[{fault.element}]"
+    element = f"{operand.name}[{number}]"
     written = fault.access == "write"
     kind = "guard"
     if operand.name in invocation.unreadable:
         kind, where = "touched", "which it has no reason to touch"
-    elif fault.element < 0:
+    elif number < 0:
         where = "before its first element"
         kind = "output-underrun" if operand.role == "output" and written else kind
-    elif fault.element >= operand.count:
+    elif number >= operand.count:
         where = f"beyond its {operand.count} elements"
         kind = "output-overrun" if operand.role == "output" and written else kind
     else:
         kind, where = "input-written", "which is an input"
     text = f"{verb} {element}, {where}"
-    return text, Finding(kind, f"{call.symbol if call else ''} crashed {text}.", operand.name, fault.element)
+    return text, Finding(kind, f"{call.symbol if call else ''} crashed {text}.", operand.name, number)

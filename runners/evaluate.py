@@ -11,7 +11,7 @@ import numpy as np
 
 from golden import __version__
 from golden.case import Case
-from golden.errors import TargetError
+from golden.errors import TargetError, UsageError
 from golden.formats import Array
 from golden.judge import KINDS, element, number, readable_inputs
 from golden.judge import judge as judge_case
@@ -20,6 +20,7 @@ from golden.results import Element
 from runners.blocks import BlockTally, full, numpy_tally, parts
 from runners.bulk import SLOTS, BulkError, BulkLibrary, Run
 from runners.compiled import helper
+from runners.image import Image
 from runners.library import HalfAbi, scalar_argument
 from runners.native import NativeJudge, load
 from runners.protocol import ScalarArgument
@@ -207,29 +208,33 @@ class Evaluator:
                 count = plan.calls * plan.width if p.role.value == "output" else plan.written
             arguments.append((p.name, p.role.value, p.dtype(entry.fmt).itemsize, count))
         mask = _CORE_MASK if entry.has_core_mask else None
-        self._check_digest()
+        image = self._image()
         try:
-            library = BulkLibrary(Path(self.work.path), entry.symbol, arguments, mask, helper(), self.work.timeout)
+            library = BulkLibrary(image, entry.symbol, arguments, mask, helper(), self.work.timeout)
         except BulkError as error:
             raise TargetError(f"{self.work.path} {error}.") from error
+        finally:
+            image.close()
         for p in entry.operator.pointers:
             if p.role.value == "unread":  # NaN: whatever is made of it shows
                 for memory in library.memory[p.name]:
                     memory[:] = b"\xff" * len(memory)
         return library
 
-    def _check_digest(self) -> None:
-        """Refuse a file that is not the library that the sweep began with: it was built again, or damaged."""
+    def _image(self) -> Image:
+        """Take the library's copy; refuse a file that is not the one that the sweep began with: built again, or damaged."""
         path, wanted = self.work.path, self.work.sha256
         try:
-            found = file_digest(Path(path)) if wanted else ""
-        except OSError as error:
-            raise TargetError(f"{path} cannot be read any more: {error.strerror}.") from error
-        if found != wanted:
+            image = Image(Path(path))
+        except UsageError as error:
+            raise TargetError(str(error)) from error
+        if wanted and image.library.sha256 != wanted:
+            image.close()
             raise TargetError(
-                f"{path} is not the library that the sweep began with: its SHA-256 begins {found[:12]}, not "
-                f"{wanted[:12]}. Sweep the new one from the start, without --resume."
+                f"{path} is not the library that the sweep began with: its SHA-256 begins "
+                f"{image.library.sha256[:12]}, not {wanted[:12]}. Sweep the new one from the start, without --resume."
             )
+        return image
 
     def _start(self, operands: Operands, n: int, slot: int) -> None:
         """Fill a slot's operands and have the worker compute it."""

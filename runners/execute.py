@@ -35,7 +35,7 @@ _GRACE = 5
 #: Bytes of a result beside the output: its fixed part, and three disturbances for each of 16 arguments.
 _RESULT_LIMIT = 1 << 12
 #: Contracts that a harness cannot see broken, having no memory protection and no view of processes.
-UNOBSERVABLE = frozenset({"outside-access", "untouched-operands", "processes"})
+UNOBSERVABLE = frozenset({"outside-access", "untouched-operands", "processes", "registers"})
 
 
 class ExecSession:

@@ -21,7 +21,6 @@ class Job:
         self.call = call
         self.outcomes: list[Outcome] = []
         self.output = b""
-        self._retried = -1  # the last invocation that was tried again
 
     @property
     def done(self) -> bool:
@@ -39,18 +38,13 @@ class Job:
         missing = len(self.call.invocations) - len(self.outcomes)
         self.outcomes += [Outcome("not-run", message=message) for _ in range(missing)]
 
-    def may_retry(self) -> bool:
-        """Tell whether the next invocation has not been tried again yet, and count this as doing so."""
-        again = self._retried != len(self.outcomes)
-        self._retried = len(self.outcomes)
-        return again
-
 
 class Backlog:
     """The jobs of a session. After ``crash_limit`` crashes or MAX_TIMEOUTS time-outs a symbol is not called again."""
 
-    def __init__(self, crash_limit: int) -> None:
+    def __init__(self, crash_limit: int, ahead: int = AHEAD) -> None:
         self.crash_limit = crash_limit
+        self._ahead = ahead
         self.sent: deque[Job] = deque()  # with the process; the first one runs
         self._jobs: deque[Job] = deque()  # not collected yet
         self._unsent: deque[Job] = deque()
@@ -59,6 +53,11 @@ class Backlog:
 
     def __len__(self) -> int:
         return len(self._jobs)
+
+    @property
+    def waiting(self) -> bool:
+        """Tell whether there are calls that were not sent."""
+        return bool(self._unsent)
 
     def add(self, call: Call) -> None:
         """Queue a call."""
@@ -78,7 +77,7 @@ class Backlog:
 
     def to_send(self) -> Job | None:
         """Return the next job to send, if one more may be ahead; calls of hopeless symbols are answered on the way."""
-        while self._unsent and len(self.sent) < AHEAD:
+        while self._unsent and len(self.sent) < self._ahead:
             job = self._unsent.popleft()
             symbol = job.call.symbol
             if self._timeouts[symbol] >= MAX_TIMEOUTS:

@@ -1,7 +1,13 @@
-"""Shared libraries as targets: called through ctypes in a worker process that may die at any time."""
+"""Shared libraries as targets: called through ctypes in a worker process that may die at any time.
+
+The judge fills and inspects the memory (:mod:`runners.arena`), and the worker makes the calls: those of one
+:class:`Call` in batches, while the judge works on earlier ones.
+"""
 
 import platform
-import signal
+import secrets
+import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, Self
@@ -9,17 +15,22 @@ from typing import Literal, Self
 import msgspec
 import numpy as np
 
-from golden.errors import TargetError
+from golden.errors import MachineError, TargetError
 from golden.operator import REDUCTION_ENUMS, EntryPoint, Operands, Pointer, Scalar, Scalars, entry_points
-from runners import protocol
-from runners.allocator import GUARD
-from runners.elf import inspect_library
+from runners import protocol, sandbox, stub
+from runners.allocator import GUARD, UNIT
+from runners.arena import Arena, Patterns, Placed
 from runners.endings import Ending, describe_end
+from runners.image import Image
 from runners.jobs import SHORT_TIMEOUT, Backlog, Job
-from runners.nursery import LOST, News, Nursery
+from runners.nursery import News, Nursery, Setting
 from runners.placement import Allocator, Regions
 from runners.protocol import (
+    BANKS,
+    Batch,
     Call,
+    Copied,
+    Done,
     Ended,
     Fault,
     Finding,
@@ -27,7 +38,8 @@ from runners.protocol import (
     Loaded,
     Outcome,
     PointerArgument,
-    Ran,
+    Ready,
+    Refused,
     ScalarArgument,
     Started,
     Trouble,
@@ -38,6 +50,23 @@ HalfAbi = Literal["float16", "uint16"]
 
 #: Seconds for starting a process, which waits for nothing but the machine.
 PATIENCE = 30.0
+#: A batch ends when its operands have this many bytes; while larger ones are under way, few are.
+_BATCH_BYTES = 1 << 20
+_FEW = 2
+#: Bytes of a call's operands that the range of addresses has room for, with all that lies between them.
+_LARGEST = sandbox.ARENA // 4
+#: How a refused system call, by what it was for, is found; what is not here is a remark.
+_REFUSED = {
+    "start a process": "forked",
+    "look into or change another process": "intrusion",
+    "send a signal to another process": "intrusion",
+    "change mounts or namespaces": "intrusion",
+    "change the system": "intrusion",
+    "change the memory that operands lie in": "guard",
+    "handle the signal of a bad access itself": "guard",
+}
+#: Calls after which memory that still grows is said to be lost, and bytes a call that are told.
+_CALLS_UNTIL_LOST, _LOST_BYTES = 64, 16
 
 
 def call_for(
@@ -86,6 +115,15 @@ def scalar_argument(
     return ScalarArgument(parameter.name, "int32", number)
 
 
+class _Sent:
+    """A batch on its way: invocations ``first`` to ``first + len(places)`` of a job, in a bank."""
+
+    def __init__(self, job: Job, first: int, bank: int) -> None:
+        self.job, self.first, self.bank = job, first, bank
+        self.places: list[list[Placed]] = []
+        self.size = 0
+
+
 class LibrarySession:
     """A shared library in a worker process; implements :class:`runners.protocol.Session`.
 
@@ -94,18 +132,26 @@ class LibrarySession:
     that the library may map. After ``crash_limit`` crashes of a symbol its calls are answered "not-run";
     before that, the remaining invocations of a crashed call go on in a fresh worker. ``regions``: where operands
     have to lie; anywhere by default. ``allocator``: functions of the library that operands come from. ``half_abi`` and
-    ``reduction_enum`` are what :meth:`call_for` uses, and may be changed at any time.
+    ``reduction_enum`` are what :meth:`call_for` uses, and may be changed at any time. ``mode``: whether the layers of
+    :mod:`runners.sandbox` are required, used where the system has them, or off; ``draw``: what fills, guards and
+    registers are drawn from, anything by default; both can be asked for afterwards, as can ``layers``.
 
-    Raises :class:`UsageError` for an unreadable path and :class:`TargetError` for a library that cannot be
-    loaded.
+    Raises :class:`UsageError` for an unreadable path, :class:`TargetError` for a library that cannot be loaded, and
+    :class:`MachineError` where this machine cannot run one.
     """
 
-    #: The worker knows the floating-point environment of some processors only.
-    unobservable: frozenset[str] = (
-        frozenset() if platform.machine() in FloatingPoint.FIELDS else frozenset({"fp-environment"})
+    #: The worker knows the floating-point environment, and the registers, of some processors only.
+    unobservable: frozenset[str] = frozenset(
+        name
+        for name, seen in (
+            ("fp-environment", platform.machine() in FloatingPoint.FIELDS),
+            ("registers", stub.NATIVE),
+        )
+        if not seen
     )
     stated_half_abi = ""
     blind: tuple[str, ...] = ()
+    retries = 0
 
     def __init__(
         self,
@@ -119,15 +165,18 @@ class LibrarySession:
         symbols: Iterable[str] | None = None,
         regions: Regions | None = None,
         allocator: Allocator | None = None,
+        mode: sandbox.Mode = "auto",
+        draw: str = "",
     ) -> None:
-        self.library = inspect_library(path)
+        self._image = Image(path)
+        self.library = self._image.library
         self.half_abi: HalfAbi = half_abi
         self.reduction_enum = reduction_enum
         self.timeout = timeout
+        self.draw = draw or secrets.token_hex(8)
         wanted = sorted(entry_points() if symbols is None else symbols)
-        places = {symbol: regions.of(symbol) for symbol in wanted} if regions else {}
+        self._places = {symbol: regions.of(symbol) for symbol in wanted} if regions else {}
         functions = (allocator.allocate, allocator.free) if allocator else ()
-        self._load = protocol.Load(str(path.resolve()), wanted, memory, places, functions)
         if allocator:
             self.unobservable |= {"outside-access", "untouched-operands"}
             self.blind = (
@@ -135,21 +184,41 @@ class LibrarySession:
                 "reads of operands that a call has no reason to touch",
                 f"writes that miss an operand by more than {GUARD} bytes",
             )
-        self._backlog = Backlog(crash_limit)
+        self._backlog = Backlog(crash_limit, BANKS)
         self._alive = False  # there is a worker
         self._loaded: Loaded | None = None  # its answer to Load
         self._words: Fault | Trouble | None = None  # its last words
         self._end = Ended(0, 0, 0, 0)  # the end of the last one
-        self._nursery = Nursery()
         self._stray: list[Finding] = []  # concerning no call
         self._closed = False
+        self._sent: deque[_Sent] = deque()
+        self._banks = list(range(BANKS))
+        self._sending: tuple[Job, int] | None = None  # a job that is sent in parts, and its next invocation
+        self._forget = False
+        self._heaps: dict[str, list[int]] = {}
+        self._arena = Arena(Patterns(self.draw), bool(allocator))
+        #: What calls find in the registers that they have to preserve.
+        self._preserved = tuple(self._arena.patterns.random.getrandbits(63) for _ in range(6))
+        self._load = protocol.Load(self._image.address, wanted, memory, self._arena.base, functions)
+        self._setting = Setting("calls", mode, self._arena.base, self._image.readable, sandbox.hidden_folders())
         try:
+            self._nursery = Nursery(self._setting, [self._image.descriptor])
+        except BaseException:
+            self._arena.close()
+            self._image.close()
+            raise
+        self.layers = self._nursery.layers
+        try:
+            if mode == "require" and (absent := [name for name in sandbox.LAYERS if name not in self.layers]):
+                raise MachineError(
+                    f"--sandbox require: this machine has no {' and no '.join(absent)}. See 'golden doctor', or use auto."
+                )
             loaded = self._first_load()
         except BaseException:
-            self._nursery.close()
+            self._end_all()
             raise
         self.symbols = frozenset(loaded.symbols)
-        self.load_findings: list[Finding] = loaded.findings + self._take_text()[2]
+        self.load_findings: list[Finding] = loaded.findings + self._take_refused() + self._take_text()[2]
 
     def __enter__(self) -> Self:
         return self
@@ -174,11 +243,20 @@ class LibrarySession:
     def collect(self) -> list[Outcome]:
         """Return the outcomes of the oldest call not yet collected; raises ValueError when there is none."""
         job = self._backlog.first()
+        moved, seen = time.monotonic(), -1
         while not job.done:
             self._send_ahead()
-            seconds = self._limit(job.call)
-            if not job.done and not self._follow(self._nursery.wait(seconds)):
-                self._give_up(job, seconds)
+            if job.done:
+                break
+            limit = self._limit(job.call)
+            left = moved + limit - time.monotonic()
+            if self._follow(self._nursery.wait(min(max(left, 0.0), limit / 4))):
+                moved = time.monotonic()
+            elif self._loaded is not None and self._sent and (begun := self._progress()) != seen:
+                moved, seen = time.monotonic(), begun  # the worker tells of a batch, not of every call in it
+            elif left <= 0:
+                self._give_up(job, limit)
+                moved = time.monotonic()
         self._backlog.collect()
         if job.outcomes:
             blamed = next((o for o in job.outcomes if o.status != "ok"), job.outcomes[-1])
@@ -210,11 +288,17 @@ class LibrarySession:
         self._closed = True
         try:
             # With a call under way there is no telling in what state the library is: no unloading then.
-            if self._alive and not self._backlog.sent:
+            if self._alive and not self._sent:
                 self._unload()
+            self._stray += self._lost_memory()
         finally:
-            self._nursery.close()
+            self._end_all()
         return self._stray
+
+    def _end_all(self) -> None:
+        self._nursery.close()
+        self._arena.close()
+        self._image.close()
 
     def _unload(self) -> None:
         self._nursery.send(protocol.Unload())
@@ -225,7 +309,7 @@ class LibrarySession:
             self._follow(self._nursery.kill())
         elif self._end.signal or self._end.code or self._end.note:
             self._stray.append(Finding("unload", f"The library {self._ending().predicate} while it was unloaded."))
-        self._stray += self._take_text()[2]
+        self._stray += self._take_refused() + self._take_text()[2]
 
     # The worker's life
 
@@ -234,17 +318,21 @@ class LibrarySession:
         while True:
             if self._nursery.lost:
                 self._nursery.close()
-                self._nursery = Nursery()
+                self._nursery = Nursery(self._setting, [self._image.descriptor])
             try:
                 self._nursery.spawn()
                 break
             except ConnectionError:  # killed since we last looked
                 self._nursery.lost = True
+                self.retries += 1
         self._alive, self._loaded, self._words = True, None, None
-        self._nursery.send(self._load)
+        self._arena.clear()
+        self._forget = False
+        self._nursery.hand_over(self._load, self._arena.files)
 
     def _first_load(self) -> Loaded:
         path = self.library.path
+        self._refused: list[Finding] = []
         self._start()
         while self._alive and (self._loaded is None or not self._nursery.worker):
             if not self._follow(self._nursery.wait(self._limit())):
@@ -255,6 +343,8 @@ class LibrarySession:
                 f"{path} {self._ending().predicate} while it was being loaded. Check that the file is whole, "
                 "and what its constructors do."
             )
+        if self._loaded.machine:
+            raise MachineError(f"This machine cannot run a library: {self._loaded.error}. See 'golden doctor'.")
         if self._loaded.error:
             reason = self._loaded.error.removeprefix(f"{self._load.path}: ")
             raise TargetError(f"{path} cannot be loaded: {reason}.")
@@ -262,12 +352,103 @@ class LibrarySession:
 
     def _send_ahead(self) -> None:
         """Keep the worker supplied, and answer calls of hopeless symbols without it."""
-        if self._alive and not self._backlog.sent:
+        if self._alive and not self._sent:
             self._follow(self._nursery.wait(0.0))  # it may have died of what an earlier call left behind
-        while (job := self._backlog.to_send()) is not None:
-            if not self._alive:
-                self._start()
-            self._nursery.send(job.rest())
+        if len(self._sent) > BANKS // 2:
+            return  # waking the worker takes longer than a small call: some at a time
+        batches: list[Batch] = []
+        while self._banks and self._next_batch(batches):
+            pass
+        if batches:
+            self._nursery.send(*batches)
+
+    def _next_batch(self, batches: list[Batch]) -> bool:
+        """Add the next batch to those that are to be sent; returns whether there may be another."""
+        if not self._alive and self._sending is None and not self._backlog.waiting:
+            return False
+        if self._sent and (self._arena.crowded or not self._room()):
+            return False
+        if self._sending is None:
+            job = self._backlog.to_send()
+            if job is None:
+                return False
+            size = sum(a.size for a in job.call.arguments if isinstance(a, PointerArgument))
+            if size > _LARGEST:
+                self._backlog.sent.remove(job)
+                job.skip(f"The operands are {size} bytes; libraries are called with {_LARGEST} at most.")
+                return True
+            self._sending = job, len(job.outcomes)
+        if not self._alive:
+            self._start()
+        if self._loaded is None:  # where its functions lie is not known yet
+            return self._wait_for_load()
+        if self._arena.crowded:
+            self._arena.clear()
+            self._forget = True
+        batches.append(self._dispatch(*self._sending))
+        return True
+
+    def _room(self) -> bool:
+        """Tell whether another batch may be under way beside those that are."""
+        if self._places:
+            return False
+        return len(self._sent) < _FEW or sum(sent.size for sent in self._sent) < 16 * _BATCH_BYTES
+
+    def _wait_for_load(self) -> bool:
+        """Wait for the worker's answer to Load; returns whether it is there."""
+        while self._alive and self._loaded is None:
+            if not self._follow(self._nursery.wait(self._limit())):
+                job = self._backlog.sent[0]
+                self._give_up(job, self.timeout)
+        return self._alive
+
+    def _dispatch(self, job: Job, first: int) -> Batch:
+        """Lay out and fill the next invocations of a job; returns what tells the worker of them."""
+        assert self._loaded is not None
+        call, arena, bank = job.call, self._arena, self._banks.pop()
+        sent = _Sent(job, first, bank)
+        pointers = [(slot, a) for slot, a in enumerate(call.arguments) if isinstance(a, PointerArgument)]
+        size = sum(a.size for _, a in pointers)
+        most = 1 if arena.copied or self._places else stub.BATCH
+        starts = self._places.get(call.symbol, ())
+        frames, copied = [], list[Copied]()
+        function = self._loaded.symbols[call.symbol]
+        integers, floats, at = _registers(call)
+        for invocation in call.invocations[first : first + most]:
+            placed = arena.place(bank, len(sent.places), pointers, invocation, starts)
+            sent.places.append(placed)
+            for i, p in zip(at, placed, strict=True):
+                integers[i] = p.region.address + p.start
+            if invocation.core_mask is not None:
+                integers[-2] = invocation.core_mask
+            frames.append(stub.pack_frame(function, integers, floats))
+            if arena.copied:
+                unit = max(UNIT, invocation.align)
+                copied = [
+                    Copied(i, p.region.address, len(p.image), unit, p.start) for i, p in zip(at, placed, strict=True)
+                ]
+            sent.size += size
+            if sent.size >= _BATCH_BYTES:
+                break
+        memory = arena.banks[bank]
+        stub.write_header(memory, self._loaded.environment, self._preserved)
+        content = b"".join(frames)
+        memory[stub.HEADER : stub.HEADER + len(content)] = content
+        done = first + len(sent.places)
+        self._sending = (job, done) if done < len(call.invocations) else None
+        self._sent.append(sent)
+        mappings, arena.new = arena.new, []
+        ranges = [(m.address, m.size) for m in mappings]
+        if self._forget:
+            ranges.append((arena.base, sandbox.ARENA))
+        if ranges or not self._announced:
+            self._nursery.allow(ranges)
+            self._announced = True
+        batch = Batch(bank, len(sent.places), mappings, self._forget, copied)
+        self._forget = False
+        return batch
+
+    _announced = False
 
     def _limit(self, call: Call | None = None) -> float:
         """Seconds without news after which the worker counts as hung."""
@@ -279,23 +460,70 @@ class LibrarySession:
             return self.timeout
         return self._backlog.limit(call, self.timeout)
 
+    def _progress(self) -> int:
+        """Return how many calls of the oldest batch have begun: what the library's memory says, within sense."""
+        sent = self._sent[0]
+        return min(stub.progress(self._arena.banks[sent.bank]), len(sent.places))
+
     def _follow(self, news: Sequence[News]) -> bool:
         """Take the worker's news in; return whether there were any."""
         for event in news:
-            if isinstance(event, Ran):
-                if not self._backlog.sent:
-                    continue  # nobody asked: forged by the library
-                job = self._backlog.sent[0]
-                if event.output is not None:
-                    job.output = event.output
-                self._backlog.answered(Outcome("ok", job.output, event.findings))
+            if isinstance(event, Done):
+                if self._sent and self._sent[0].bank == event.bank:
+                    self._done(event)
+                elif event.bank < 0 and self._closed:  # before it is unloaded
+                    self._stray += event.findings
             elif isinstance(event, Ended):
                 self._lost(event)
             elif isinstance(event, Loaded):
-                self._loaded = event
-            elif not isinstance(event, Started):
+                if self._loaded is None and len(event.environment) in (0, stub.ENVIRONMENT):
+                    self._loaded = event
+            elif isinstance(event, Refused):
+                self._refused.append(_refusal(event))
+            elif not isinstance(event, Started | Ready):
                 self._words = event
         return bool(news)
+
+    def _done(self, done: Done) -> None:
+        """Take the outcomes of a batch in."""
+        sent = self._sent.popleft()
+        self._banks.append(sent.bank)
+        outcomes = self._inspect(sent, len(sent.places))
+        outcomes[-1].findings += [*done.findings, *self._take_refused()]
+        self._heaps.setdefault(sent.job.call.symbol, []).append(done.heap)
+        for outcome in outcomes:
+            self._backlog.answered(outcome)
+
+    def _inspect(self, sent: _Sent, returned: int) -> list[Outcome]:
+        """Return the outcomes of the first calls of a batch."""
+        outcomes = []
+        assert self._loaded is not None
+        memory = self._arena.banks[sent.bank]
+        environment = self._loaded.environment
+        kept = stub.control(environment)
+        seen: dict[int, list[Finding]] = {}  # of operands that invocations share
+        for number, places in enumerate(sent.places[:returned]):
+            left = stub.read_frame(memory, number, self._preserved, kept)
+            findings = []
+            if left.environment is not None:
+                changes = FloatingPoint.differences(environment, left.environment)
+                findings += [Finding("fp-environment", f"The call changed {c}.") for c in changes]
+            findings += [Finding("registers", f"The call did not preserve {name}.") for name in left.broken]
+            findings += [Finding("exception-flags", f"Calls raise the exception flag {f}.") for f in left.raised]
+            output = fill = b""
+            for placed in places:
+                if placed.argument.role == "output":
+                    output, found = self._arena.inspect(placed)
+                    fill = placed.image[placed.start : placed.stop]
+                    findings += found
+                elif placed.image:
+                    if id(placed) not in seen:
+                        seen[id(placed)] = self._arena.inspect(placed)[1]
+                    findings += seen[id(placed)]
+            outcomes.append(Outcome("ok", output, fill, findings))
+        if outcomes:
+            outcomes[-1].findings += self._arena.opened([p for places in sent.places for p in places])
+        return outcomes
 
     def _give_up(self, job: Job, seconds: float) -> None:
         """Kill the worker because an invocation takes longer than that."""
@@ -313,29 +541,59 @@ class LibrarySession:
         ``hung``: seconds that were waited for it; ``killed``: by us.
         """
         self._alive, self._end = False, end
+        self._announced = False
+        sent = self._sent.popleft() if self._sent else None
+        if sent is not None:
+            begun = max(stub.progress(self._arena.banks[sent.bank]), 1)
+            for outcome in self._inspect(sent, min(begun, len(sent.places)) - 1) if self._loaded else []:
+                self._backlog.answered(outcome)
+        self._sent.clear()
+        self._banks = list(range(BANKS))
+        self._sending = None
         job = self._backlog.lost()
+        refused = self._take_refused()
         if job is None or (killed and hung is None and self._words is None):
-            self._stray += _left_findings(end)
+            self._stray += [*_left_findings(end), *refused]
             if not killed and not self._closed:
                 self._stray.append(Finding("crash", f"The library {self._ending().predicate} between two calls."))
             return
-        # Whoever has killed the worker or the nursery from outside must not make a build fail: try once more.
-        foreign = (end.note == LOST or end.signal == signal.SIGKILL) and hung is None and self._words is None
-        if foreign and job.may_retry():
-            self._stray += _left_findings(end)
-            return
+        findings = [*refused, *_left_findings(end)]
         if hung is not None:
-            self._backlog.hung(job, hung).findings = _left_findings(end)
+            self._backlog.hung(job, hung).findings = findings
             return
-        ending = self._ending(job.call, job.call.invocations[len(job.outcomes)])
+        places = sent.places[len(job.outcomes) - sent.first] if sent is not None and sent.job is job else []
+        ending = self._ending(job.call, job.call.invocations[len(job.outcomes)], places)
         says = ending.predicate
         message = f"{job.call.symbol} {says}." if self._loaded else f"The library {says} while it was loaded again."
-        findings = _left_findings(end) + ([ending.finding] if ending.finding is not None else [])
+        findings = ([ending.finding] if ending.finding is not None else []) + findings
         self._backlog.crashed(job, Outcome(ending.status, findings=findings, message=message, signal=ending.signal))
 
-    def _ending(self, call: Call | None = None, invocation: Invocation | None = None) -> Ending:
+    def _ending(
+        self, call: Call | None = None, invocation: Invocation | None = None, places: Sequence[Placed] = ()
+    ) -> Ending:
         error = self._loaded.error if self._loaded else ""
-        return describe_end(self._end, self._words, error, call, invocation)
+        words = self._words
+        operand = None
+        if isinstance(words, Fault) and words.address is not None:
+            operand = Arena.locate(places, words.address)
+        return describe_end(self._end, words, error, call, invocation, operand)
+
+    def _take_refused(self) -> list[Finding]:
+        taken, self._refused = self._refused, []
+        return taken
+
+    def _lost_memory(self) -> list[Finding]:
+        """Find entry points whose calls went on allocating to the end."""
+        found = []
+        for symbol, heaps in self._heaps.items():
+            middle = len(heaps) // 2
+            grown = heaps[-1] - heaps[middle]
+            steps = sum(b > a for a, b in zip(heaps[middle:], heaps[middle + 1 :], strict=False))
+            calls = len(heaps) - 1 - middle
+            if calls >= _CALLS_UNTIL_LOST and steps > calls // 2 and grown > _LOST_BYTES * calls:
+                message = f"{symbol} loses memory: {grown} bytes in its last {calls} calls, and freed in none of them."
+                found.append(Finding("state-memory", message))
+        return found
 
     def _take_text(self) -> tuple[str, str, list[Finding]]:
         """Return what was printed on stdout and stderr since the last time, and findings that say so."""
@@ -343,6 +601,37 @@ class LibrarySession:
         err, complained = self._nursery.stderr.take()
         counts = [("stdout", printed), ("stderr", complained)]
         return out, err, [Finding("printed", f"{n} bytes were printed on {name}.") for name, n in counts if n]
+
+
+def _registers(call: Call) -> tuple[list[int], list[int], list[int]]:
+    """Return a call's arguments: integers, with room for pointers and mask; floating-point numbers; where pointers go.
+
+    ctypes has no fp16. A ``_Float16`` travels in the low 16 bits of a floating-point register (System V x86-64 psABI,
+    AAPCS64); what is above them is zero here, as compilers leave it when they load from memory. Bits are copied, never
+    converted: signalling NaNs arrive as they are. Surplus arguments load NaN where the other half convention would look
+    for the value: without them a wrong guess may go unnoticed, since that register can still hold the value.
+    """
+    integers: list[int] = []
+    floats: list[int] = []
+    pointers = []
+    kinds = set()
+    for argument in call.arguments:
+        if isinstance(argument, PointerArgument):
+            pointers.append(len(integers))
+            integers.append(0)
+        else:
+            kinds.add(argument.ctype)
+            (integers if argument.ctype in ("int32", "uint16") else floats).append(argument.bits)
+    masked = bool(call.invocations) and call.invocations[0].core_mask is not None
+    integers += [0] if masked else []
+    integers.append(0x7E00 if "float16" in kinds else 0)
+    floats += [0x7FC07E00] if "uint16" in kinds else []
+    return integers, floats, pointers
+
+
+def _refusal(event: Refused) -> Finding:
+    done = "" if event.allowed else ", and was refused"
+    return Finding(_REFUSED.get(event.what, "refused"), f"The library tried to {event.what} ({event.call}){done}.")
 
 
 def _left_findings(end: Ended) -> list[Finding]:

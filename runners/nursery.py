@@ -1,10 +1,12 @@
-"""Starts workers and cleans up after them: runs as ``python -m runners.nursery FD`` beside the judge.
+"""Starts workers and cleans up after them: runs as ``python -m runners.nursery FD ...`` beside the judge.
 
 Forking a worker from here takes a millisecond where starting an interpreter takes fifty. The nursery never
-runs foreign code itself. It holds the workers together: whatever dies first (worker, nursery or judge),
-nothing that a library has started stays behind. Three things see to that: the kernel kills a worker when its
-parent dies (PR_SET_PDEATHSIG); the nursery kills the worker's process group and adopts what has left that
-group (PR_SET_CHILD_SUBREAPER); and it ends when the judge's socket does.
+runs foreign code itself, and holds nothing that the judge knows. It is the init of its workers' namespaces where the
+system has such (:mod:`runners.sandbox`), answers what seccomp asks about them, and holds them together: whatever
+dies first (worker, nursery or judge), nothing that a library has started stays behind. Where there are no namespaces,
+three things see to that: the kernel kills a worker when its parent dies (PR_SET_PDEATHSIG); the nursery kills the
+worker's process group and adopts what has left that group (PR_SET_CHILD_SUBREAPER); and it ends when the judge's
+socket does.
 """
 
 import contextlib
@@ -17,15 +19,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from runners import protocol
-from runners.protocol import Ended, Started
-from runners.regions import libc
-from runners.worker import run_worker
+from runners import protocol, sandbox
+from runners.protocol import Allow, Ended, Event, Kill, Ready, Refused, Spawn, Started
+from runners.system import prctl
 
 _PR_SET_CHILD_SUBREAPER = 36
 #: Seconds after which the nursery looks whether the judge still lives, should its socket have been inherited.
@@ -34,12 +37,27 @@ _HEARTBEAT = 1.0
 KEPT_TEXT = 4096
 #: Seconds that cleaning up may take: killed processes go at once unless they hang in the kernel.
 _PATIENCE = 2.0
-
+#: Seconds for starting a nursery.
+_START = 30.0
+#: Refusals that are told of one worker.
+_TOLD = 1000
+#: Bytes of one order or event.
+_MESSAGE = 1 << 16
 
 #: Note of the end of a worker whose nursery was killed.
 LOST = "lost the process that supervises it"
 
-News = protocol.Reply | Started | Ended
+News = protocol.Reply | Event
+
+
+class Setting(msgspec.Struct, array_like=True):
+    """What a nursery is started with. ``kind``: of its workers; see :mod:`runners.sandbox` for the rest."""
+
+    kind: str
+    mode: sandbox.Mode
+    arena: int
+    readable: list[str]
+    hidden: list[str]
 
 
 class Text:
@@ -74,9 +92,13 @@ class Nursery:
     one.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, setting: Setting, descriptors: Sequence[int] = (), decode: Callable[[Any], Any] = protocol.decode_reply
+    ) -> None:
+        self._decode = decode
         self.stdout, self.stderr = Text(), Text()
         self.lost = False
+        self.layers: frozenset[str] = frozenset()
         self._events, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._events.setblocking(False)
         self._control: socket.socket | None = None
@@ -88,18 +110,31 @@ class Nursery:
         path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         # -P: modules of the current folder must not be imported in place of the standard ones. A session of
         # its own: a terminal's interrupt is for the judge, which then ends this process.
+        command = [sys.executable, "-P", "-m", "runners.nursery", str(theirs.fileno())]
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "runners.nursery", str(theirs.fileno())],
+                [*command, msgspec.json.encode(setting).decode()],
                 stdin=subprocess.DEVNULL,
                 stdout=self.stdout.writer,
                 stderr=self.stderr.writer,
                 env={**os.environ, "PYTHONPATH": path},
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *descriptors],
                 start_new_session=True,
             )
         os.close(self.stdout.writer)
         os.close(self.stderr.writer)
+        if select.select([self._events], [], [], _START)[0] and isinstance(event := self._event(), Ready):
+            self.layers = frozenset(event.layers)
+        else:
+            from golden.errors import MachineError  # noqa: PLC0415 - what a library's process must not have
+
+            said = self.stderr.take()[0].strip()
+            self.close()
+            reason = f" ({said.splitlines()[-1]})" if said else ""
+            raise MachineError(
+                f"The process that supervises libraries does not start{reason}: the machine lacks memory or processes. "
+                "See 'golden doctor'."
+            )
 
     @property
     def pid(self) -> int:
@@ -118,16 +153,33 @@ class Nursery:
         self._control, theirs = socket.socketpair()
         self._control.setblocking(False)
         with theirs:
-            socket.send_fds(self._events, [protocol.SPAWN], [theirs.fileno()])
+            socket.send_fds(self._events, [protocol.encode(Spawn())], [theirs.fileno()])
         self._frames = protocol.Frames()
         self._outgoing.clear()
         self._poll = select.poll()
         for fd in (self._control, self._events, self.stdout.fd, self.stderr.fd):
             self._poll.register(fd, select.POLLIN)
 
-    def send(self, message: object) -> None:
-        """Queue a message, and send what the socket takes now; a worker that is gone gets nothing."""
-        self._outgoing.append(memoryview(protocol.frame(message)))
+    def allow(self, ranges: list[tuple[int, int]]) -> None:
+        """Let the worker map these ranges of the memory that is watched."""
+        with contextlib.suppress(OSError):  # a nursery that is gone is noticed in :meth:`wait`
+            self._events.setblocking(True)
+            self._events.send(protocol.encode(Allow(ranges)))
+        self._events.setblocking(False)
+
+    def hand_over(self, message: object, descriptors: Sequence[int]) -> None:
+        """Send a worker its first message, with descriptors."""
+        assert self._control is not None
+        frame = protocol.frame(message)
+        with contextlib.suppress(OSError):
+            self._control.setblocking(True)
+            sent = socket.send_fds(self._control, [frame], descriptors)
+            self._control.sendall(frame[sent:])
+        self._control.setblocking(False)
+
+    def send(self, *messages: object) -> None:
+        """Queue messages, and send what the socket takes now; a worker that is gone gets nothing."""
+        self._outgoing.append(memoryview(b"".join(map(protocol.frame, messages))))
         self._flush()
 
     def wait(self, timeout: float) -> list[News]:
@@ -139,20 +191,26 @@ class Nursery:
                 if text.fd in ready:
                     text.drain()
             news: list[News] = []
-            event: Started | Ended | None = None
+            ended: Ended | None = None
             try:
+                if self._events.fileno() in ready:
+                    while (event := self._event()) is not None:
+                        if isinstance(event, Ended):
+                            ended = event
+                            break
+                        news.append(event)  # refusals come before the answer of the call that they were part of
                 if self._control is not None and (mask := ready.get(self._control.fileno())):
                     if mask & select.POLLOUT:
                         self._flush()
                     news += self._receive()
-                if self._events.fileno() in ready and (event := self._event()) is not None:
-                    news += [*self._receive(to_the_end=isinstance(event, Ended)), event]
+                if ended is not None:
+                    news += [*self._receive(to_the_end=True), ended]
             except (protocol.FrameError, msgspec.MsgspecError) as error:
                 if self._control is not None:
                     self._poll.unregister(self._control)
                     self._control.close()
                     self._control = None
-                if not isinstance(event, Ended):
+                if ended is None:
                     self.kill()
                 return [*news, Ended(0, 0, 0, 0, f"wrote to a descriptor that is not its own ({error})")]
             if news or time.monotonic() >= deadline:
@@ -161,7 +219,7 @@ class Nursery:
     def kill(self) -> list[News]:
         """End the worker with all it has started; return what is new, and last its end."""
         with contextlib.suppress(OSError):
-            self._events.send(protocol.KILL)
+            self._events.send(protocol.encode(Kill()))
         news: list[News] = []
         deadline = time.monotonic() + 2 * _PATIENCE
         while not (news and isinstance(news[-1], Ended)):
@@ -169,6 +227,13 @@ class Nursery:
                 self._process.kill()  # stopped or stuck: its end is noticed as below
             news += self.wait(_PATIENCE)
         return news
+
+    def destroy(self) -> None:
+        """Kill the nursery with everything that it has started, while another thread may be in :meth:`wait`."""
+        self._process.kill()
+        self._process.wait()
+        if self._worker and "namespaces" not in self.layers:
+            _kill_group(self._worker)
 
     def close(self) -> None:
         """End the nursery, and with it its worker."""
@@ -217,72 +282,96 @@ class Nursery:
                 with contextlib.suppress(KeyError):
                     self._poll.unregister(self._control)
                 break
-            news += [protocol.decode_reply(body) for body in self._frames.feed(chunk)]
+            news += [self._decode(body) for body in self._frames.feed(chunk)]
             if not to_the_end:
                 break
         return news
 
-    def _event(self) -> Started | Ended | None:
+    def _event(self) -> Event | None:
         try:
-            message = self._events.recv(256)
+            message = self._events.recv(_MESSAGE)
         except BlockingIOError:
             return None
         except OSError:
             message = b""
         if not message:
-            # The nursery was killed. The kernel has killed the worker with it; its group is ours to end.
-            if self._worker:
+            # The nursery was killed. The kernel has killed the worker with it; without namespaces its group is ours.
+            if self._worker and "namespaces" not in self.layers:
                 _kill_group(self._worker)
             ended = Ended(self._worker, 0, 0, 0, LOST)
             self._worker = 0
             self.lost = True
             return ended
-        event: Started | Ended = protocol.decode_event(message)
-        self._worker = event.pid if isinstance(event, Started) else 0
+        event: Event = protocol.decode_event(message)
+        if isinstance(event, Started | Ended):
+            self._worker = event.pid if isinstance(event, Started) else 0
         return event
 
 
 class _Supervisor:
-    def __init__(self, judge: socket.socket) -> None:
+    def __init__(self, judge: socket.socket, setting: Setting, layers: frozenset[str]) -> None:
         self._judge = judge
         self._judge_pid = os.getppid()
         self._pid = os.getpid()
+        self._kind = setting.kind
+        self._isolated = "namespaces" in layers
+        self._cage = None
+        if setting.mode != "off":
+            self._cage = sandbox.Cage(setting.readable, setting.hidden, setting.arena)
+            layers |= self._cage.layers
         self._worker = 0
-        self._wakeup, wake = socket.socketpair()
-        self._wake = wake
+        self._listener = -1  # seccomp's, of the worker
+        self._loading = True
+        self._allowed: Counter[tuple[int, int]] = Counter()
+        self._told = 0
+        self._handover, self._hand = socket.socketpair()
+        self._wakeup, self._wake = socket.socketpair()
         for end in (self._wakeup, self._wake):
             end.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
+        self._poll = select.poll()
+        for end in (self._judge, self._wakeup, self._handover):
+            self._poll.register(end, select.POLLIN)
+        self._tell(Ready(sorted(layers)))
 
     def run(self) -> None:
         """Serve the judge until it is gone."""
-        poll = select.poll()
-        for end in (self._judge, self._wakeup):
-            poll.register(end, select.POLLIN)
         try:
             while os.getppid() == self._judge_pid:
-                ready = {fd for fd, _ in poll.poll(_HEARTBEAT * 1000)}
+                ready = {fd for fd, _ in self._poll.poll(_HEARTBEAT * 1000)}
+                # The judge first: it announces what its worker is about to ask for.
+                while select.select([self._judge], [], [], 0)[0]:
+                    if not self._obey():
+                        return
+                if self._listener in ready:
+                    self._reply()
+                if self._handover.fileno() in ready:
+                    self._listen()
                 if self._wakeup.fileno() in ready:
                     self._wakeup.recv(4096)
                     self._look_at_children()
-                if self._judge.fileno() in ready and not self._obey():
-                    break
         finally:
             self._end_worker()
 
     def _obey(self) -> bool:
         """Do what the judge asks for; return False when it is gone."""
         try:
-            request, fds, _, _ = socket.recv_fds(self._judge, 64, 1)
+            request, fds, _, _ = socket.recv_fds(self._judge, _MESSAGE, 1)
         except OSError:
             return False
-        if request == protocol.KILL:
+        if not request:
+            return False
+        order = protocol.decode_order(request)
+        if isinstance(order, Kill):
             if self._worker:
                 _kill_group(self._worker)
-        elif request == protocol.SPAWN and fds:
+        elif isinstance(order, Allow):
+            self._loading = False
+            self._allowed.update(order.ranges)
+        elif fds:
             self._spawn(fds[0])
-        return bool(request)
+        return True
 
     def _spawn(self, control: int) -> None:
         self._end_worker()
@@ -290,12 +379,68 @@ class _Supervisor:
         if pid == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for end in (self._judge, self._wakeup, self._wake):
+            for end in (self._judge, self._wakeup, self._wake, self._handover):
                 end.close()
-            run_worker(socket.socket(fileno=control), self._pid)
+            self._become_worker(socket.socket(fileno=control))
         os.close(control)
-        self._worker = pid
+        self._worker, self._loading, self._told = pid, True, 0
         self._tell(Started(pid))
+
+    def _become_worker(self, control: socket.socket) -> None:
+        from runners import bulk, worker  # noqa: PLC0415 - both import this module, and only this process needs them
+
+        start = bulk.run_worker if self._kind == "bulk" else worker.run_worker
+        start(control, self._pid, self._enter)
+
+    def _enter(self) -> None:
+        """In a worker: enter the cage, and hand seccomp's descriptor over."""
+        if self._cage is not None and (listener := self._cage.enter()) >= 0:
+            socket.send_fds(self._hand, [b"-"], [listener])
+            os.close(listener)
+        self._hand.close()
+
+    def _listen(self) -> None:
+        _, fds, _, _ = socket.recv_fds(self._handover, 1, 1)
+        if fds:
+            self._deafen()
+            self._listener = fds[0]
+            self._poll.register(self._listener, select.POLLIN)
+
+    def _deafen(self) -> None:
+        if self._listener >= 0:
+            self._poll.unregister(self._listener)
+            os.close(self._listener)
+            self._listener = -1
+
+    def _reply(self) -> None:
+        """Answer a system call of the worker, and tell the judge of it."""
+        assert self._cage is not None
+        asked = self._cage.receive(self._listener)
+        if asked is None:  # its thread is gone, and with the last one the descriptor is of no more use
+            if select.select([self._listener], [], [], 0)[0]:
+                self._look_at_children()
+            return
+        allowed, told = self._decide(asked)
+        if told and self._told < _TOLD:
+            self._told += 1
+            self._tell(Refused(asked.what, asked.name, allowed))
+        sandbox.answer(self._listener, asked, allowed)
+
+    def _decide(self, asked: sandbox.Asked) -> tuple[bool, bool]:
+        """Return whether a system call may go on, and whether the judge is told."""
+        first, second = asked.arguments[:2]
+        if asked.name == "mmap" and self._allowed[first, second]:  # the worker's own, announced by the judge
+            self._allowed[first, second] -= 1
+            return True, False
+        if asked.name in ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"):
+            mine = first in (0, self._worker) or os.path.exists(f"/proc/{self._worker}/task/{first}")  # noqa: PTH110
+            return mine, not mine
+        if asked.name == "rt_sigaction":
+            harmless = self._loading or not second
+            return harmless, not harmless
+        if asked.name in ("open", "openat"):  # Landlock decides
+            return True, True
+        return False, True
 
     def _look_at_children(self) -> None:
         """Reap what has ended; peek first, because the number of a worker not yet reaped is not reused."""
@@ -310,13 +455,15 @@ class _Supervisor:
         if not self._worker:
             return
         worker, self._worker = self._worker, 0
+        self._deafen()
+        self._allowed.clear()
         _kill_group(worker)
         _, status = os.waitpid(worker, 0)
-        left = _kill_adopted(self._pid)
+        left = _kill_adopted(self._pid, self._isolated)
         killer = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         self._tell(Ended(worker, os.WEXITSTATUS(status) if not killer else 0, killer, left))
 
-    def _tell(self, event: Started | Ended) -> None:
+    def _tell(self, event: Event) -> None:
         with contextlib.suppress(OSError):
             self._judge.send(protocol.encode(event))
 
@@ -336,7 +483,7 @@ def _kill_group(worker: int) -> None:
         os.kill(worker, signal.SIGKILL)  # it may not have made its group yet
 
 
-def _kill_adopted(parent: int) -> int:
+def _kill_adopted(parent: int, isolated: bool) -> int:
     """Kill and reap every child that is left, group member or not; return how many were still alive."""
     killed = 0
     deadline = time.monotonic() + _PATIENCE
@@ -348,7 +495,7 @@ def _kill_adopted(parent: int) -> int:
         if pid:
             killed += os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
             continue
-        for child in _children(parent):
+        for child in [-1] if isolated else _children(parent):  # -1: everything in its namespace but init
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
         time.sleep(0.001)
@@ -367,11 +514,16 @@ def _children(parent: int) -> list[int]:
 
 
 def main() -> None:
-    """Serve the judge at the other end of the inherited socket whose number is the argument."""
+    """Serve the judge at the other end of the inherited socket whose number is the first argument."""
+    judge = socket.socket(fileno=int(sys.argv[1]))
+    setting = msgspec.json.decode(sys.argv[2], type=Setting)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    from runners import bulk, worker  # noqa: F401, PLC0415 - before anything is hidden, and once for all workers
+
+    layers = sandbox.isolate(setting.mode, setting.hidden)
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
     gc.freeze()  # keeps pages shared after a fork
-    _Supervisor(socket.socket(fileno=int(sys.argv[1]))).run()
+    _Supervisor(judge, setting, layers).run()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from itertools import islice
 from golden.errors import TargetError
 from runners import native, samples
 from runners.evaluate import Evaluated, Evaluator, Work
-from runners.worker import die_with_parent
+from runners.system import die_with_parent
 
 #: What ends a sweep early, and is for the process that began it alone.
 _INTERRUPTS = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}

@@ -16,11 +16,15 @@ Placement = Literal["end", "begin"]
 #: Largest frame that is accepted, in bytes: four operands of 2**24 fp32 elements and change.
 MAX_FRAME = 1 << 29
 
-#: Bytes the output is filled with before a call. The two are complements, so no byte and no unwritten element
-#: can be the same under both. As numbers (fp16 -0.022 and 203, fp32 -2.9e-16 and 1.5e16) they are neither
+#: Bytes that a harness fills the output with before a call. The two are complements, so no byte and no unwritten
+#: element can be the same under both. As numbers (fp16 -0.022 and 203, fp32 -2.9e-16 and 1.5e16) they are neither
 #: zero nor of like size, so adding into the output shows as well; and not NaN, which would pass where the
-#: result has to be NaN.
+#: result has to be NaN. What libraries get is drawn anew for every run (:class:`runners.arena.Patterns`).
 POISONS = (0xA5, 0x5A)
+
+
+#: Batches of calls that can be under way at once, each in memory of its own.
+BANKS = 8
 
 
 class Invocation(msgspec.Struct, frozen=True, array_like=True):
@@ -30,7 +34,7 @@ class Invocation(msgspec.Struct, frozen=True, array_like=True):
     elements (0..15) that every operand is moved away from that page; ``skew``: further elements for each
     operand before it, modulo 16, so that operands are misaligned against each other. ``align``: bytes; with
     "end", operands are moved down to a multiple of it, for platforms whose kernels may require that.
-    ``poison`` selects from POISONS; ``unread`` is the content of operands that must not matter; operands
+    ``poison`` selects from two fills of the output; ``unread`` is the content of operands that must not matter; operands
     named in ``unreadable`` lie on inaccessible pages. ``core_mask``: None for entry points that take none.
     """
 
@@ -87,8 +91,10 @@ class Finding(msgspec.Struct, frozen=True, array_like=True):
 
     Kinds: ``output-underrun``, ``output-overrun`` (bytes beside the output changed, or a write hit its
     guard), ``input-written``, ``guard`` (an access outside an operand), ``touched`` (an operand named
-    ``unreadable``), ``fp-environment``, ``printed``, ``forked``, ``left-process``, ``unload``,
-    ``crash`` (between two calls).
+    ``unreadable``), ``fp-environment``, ``registers`` (what the calling convention preserves), ``printed``, ``forked``,
+    ``left-process``, ``intrusion`` (a system call that reaches for other processes), ``refused`` (another one that no
+    kernel needs), ``state-...`` (what a call leaves in its process), ``exception-flags``, ``unload``, ``crash``
+    (between two calls).
     """
 
     kind: str
@@ -100,7 +106,8 @@ class Finding(msgspec.Struct, frozen=True, array_like=True):
 class Outcome(msgspec.Struct):
     """What one invocation did.
 
-    ``output`` is empty unless ``status`` is "ok". ``exit``: the library ended the process without a signal;
+    ``output`` is empty unless ``status`` is "ok"; ``fill``: what it held before the call, where that was not one of
+    POISONS throughout. ``exit``: the library ended the process without a signal;
     ``not-run``: skipped after earlier crashes or time-outs. ``message`` is one sentence unless "ok".
     ``stdout`` and ``stderr`` are the first 4 KiB of what was printed since the last call's end (calls that
     are queued behind this one may have begun to print into it).
@@ -108,6 +115,7 @@ class Outcome(msgspec.Struct):
 
     status: Status
     output: bytes = b""
+    fill: bytes = b""
     findings: list[Finding] = []
     message: str = ""
     signal: str = ""
@@ -128,6 +136,8 @@ class Session(Protocol):
     stated_half_abi: str
     #: What this way of running cannot observe, each as a plural noun; it is stated in the results.
     blind: tuple[str, ...]
+    #: Times that something was tried again, for a fault that was not the target's.
+    retries: int
 
     def submit(self, call: Call) -> None:
         """Queue a call; calls run in order while the caller does other work."""
@@ -145,21 +155,53 @@ class Session(Protocol):
         """End the target and return what ending it showed; calling it again does nothing."""
 
 
-# What judge and worker tell each other on the control socket besides Call
+# What judge and worker tell each other on the control socket
 
 
 class Load(msgspec.Struct, array_like=True, tag="load"):
     """Judge to worker, first: load a library and look for symbols. ``memory``: bytes it may map.
 
-    ``regions``: by symbol, where its operands have to lie; those that are not named go anywhere. ``allocator``: names
-    of the library's functions that allocate and free operands, or none.
+    ``descriptor``: the library's sealed copy, and ``path`` what to load it by; ``arena``: where its memory goes; the
+    files of :mod:`runners.arena` come with this message. ``allocator``: names of the library's functions that allocate
+    and free operands, or none.
     """
 
     path: str
     symbols: list[str]
     memory: int
-    regions: dict[str, tuple[int, ...]] = {}
+    arena: int = 0
     allocator: tuple[str, ...] = ()
+
+
+class Mapping(msgspec.Struct, frozen=True, array_like=True):
+    """Pages of a file at an address; ``lower``: where guards around them have to be mapped as well, up to ``upper``."""
+
+    file: int
+    start: int
+    size: int
+    address: int
+    lower: int
+    upper: int
+
+
+class Copied(msgspec.Struct, frozen=True, array_like=True):
+    """An operand that goes to memory of the library's own: argument, where it lies, and what it is aligned to."""
+
+    argument: int
+    address: int
+    size: int
+    unit: int
+    start: int
+
+
+class Batch(msgspec.Struct, array_like=True, tag="batch"):
+    """Judge to worker: map, then make the calls of a bank. ``forget``: all that was mapped before is gone."""
+
+    bank: int
+    calls: int
+    mappings: list[Mapping]
+    forget: bool = False
+    copied: list[Copied] = []
 
 
 class Unload(msgspec.Struct, array_like=True, tag="unload"):
@@ -167,33 +209,43 @@ class Unload(msgspec.Struct, array_like=True, tag="unload"):
 
 
 class Loaded(msgspec.Struct, array_like=True, tag="loaded"):
-    """Worker to judge: symbols found, or why the library cannot be loaded."""
+    """Worker to judge: addresses of the symbols found, or why the library cannot be loaded.
 
-    symbols: list[str]
+    ``environment``: the floating-point environment that loading has left, as ``fenv_t``. ``machine``: it is not the
+    library that failed.
+    """
+
+    symbols: dict[str, int]
     error: str
     findings: list[Finding]
+    environment: bytes = b""
+    machine: bool = False
 
 
-class Ran(msgspec.Struct, array_like=True, tag="ran"):
-    """Worker to judge: an invocation returned. ``output`` None: the same bytes as the one before it."""
+class Done(msgspec.Struct, array_like=True, tag="done"):
+    """Worker to judge: the calls of a bank have returned; what they have left in the process, as findings.
 
-    output: bytes | None
+    ``heap``: bytes that the library's process has allocated and not freed, as far as the C library knows.
+    """
+
+    bank: int
     findings: list[Finding]
+    heap: int
 
 
 class Fault(msgspec.Struct, array_like=True, tag="fault"):
     """Worker to judge, from the signal handler: an access failed; the process is about to die.
 
-    ``address`` None: the processor did not say (a general protection fault). ``operand``: the one that the
-    address lies in or whose guard it hit, with the element relative to its first. ``access``: "read", "write",
-    "sent" (by raise or kill: there was no access) or unknown "".
+    ``address`` None: the processor did not say (a general protection fault). ``access``: "read", "write", "sent" (by
+    raise or kill: there was no access) or unknown "". ``operand``: the one that the address lies in or whose guard it
+    hit, with the element relative to its first, from a worker that knows it.
     """
 
     signal: int
     address: int | None
     access: str
-    operand: str
-    element: int
+    operand: str = ""
+    element: int = 0
 
 
 class Trouble(msgspec.Struct, array_like=True, tag="trouble"):
@@ -202,19 +254,45 @@ class Trouble(msgspec.Struct, array_like=True, tag="trouble"):
     message: str
 
 
-Request = Load | Call | Unload
-Reply = Loaded | Ran | Fault | Trouble
+Request = Load | Batch | Unload
+Reply = Loaded | Done | Fault | Trouble
 
 
-# What the nursery tells the judge; the judge asks with the words SPAWN and KILL
+# What judge and nursery tell each other
 
-SPAWN, KILL = b"spawn", b"kill"
+
+class Spawn(msgspec.Struct, array_like=True, tag="spawn"):
+    """Judge to nursery: start a worker; its end of the control socket comes with this message."""
+
+
+class Kill(msgspec.Struct, array_like=True, tag="kill"):
+    """Judge to nursery: end the worker."""
+
+
+class Allow(msgspec.Struct, array_like=True, tag="allow"):
+    """Judge to nursery: the worker is about to map these ranges (address, bytes) of the memory that is watched."""
+
+    ranges: list[tuple[int, int]]
+
+
+class Ready(msgspec.Struct, array_like=True, tag="ready"):
+    """Nursery to judge, first: the layers of :mod:`runners.sandbox` that are in force."""
+
+    layers: list[str]
 
 
 class Started(msgspec.Struct, array_like=True, tag="started"):
-    """A worker runs; its process group has the same number."""
+    """A worker runs; its process group has the same number, by the nursery's count of processes."""
 
     pid: int
+
+
+class Refused(msgspec.Struct, array_like=True, tag="refused"):
+    """A worker's library wanted to do ``what``, by a system call, and may or may not have been let."""
+
+    what: str
+    call: str
+    allowed: bool
 
 
 class Ended(msgspec.Struct, array_like=True, tag="ended"):
@@ -231,11 +309,15 @@ class Ended(msgspec.Struct, array_like=True, tag="ended"):
     note: str = ""
 
 
+Order = Spawn | Kill | Allow
+Event = Ready | Started | Refused | Ended
+
 _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 decode_request = msgspec.msgpack.Decoder(Request).decode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode
-decode_event = msgspec.msgpack.Decoder(Started | Ended).decode
+decode_order = msgspec.msgpack.Decoder(Order).decode
+decode_event = msgspec.msgpack.Decoder(Event).decode
 
 
 class FrameError(Exception):

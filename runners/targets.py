@@ -11,13 +11,16 @@ from runners.offline import OfflineSession, is_dump
 from runners.placement import Allocator, Regions
 from runners.protocol import Session
 from runners.reference import ReferenceSession
+from runners.sandbox import Mode
 
 
-def open_target(target: str, timeout: float, memory: Regions | Allocator | None = None) -> tuple[Session, Library]:
+def open_target(
+    target: str, timeout: float, memory: Regions | Allocator | None = None, *, sandbox: Mode = "auto", draw: str = ""
+) -> tuple[Session, Library]:
     """Open a target: a library's path, ``exec:COMMAND``, ``python:MODULE:OBJECT``, ``dump:DIR``, ``reference:MODEL``.
 
     ``memory``: where operands have to lie, or functions of a library that they come from; anywhere by default, and of
-    no meaning for a model or dumps.
+    no meaning for a model or dumps. ``sandbox`` and ``draw``: as :class:`runners.library.LibrarySession` takes them.
 
     Raises :class:`UsageError` for a name that means nothing and :class:`golden.errors.TargetError` for a library,
     harness or adapter that cannot be loaded, or dumps that cannot be used.
@@ -40,5 +43,7 @@ def open_target(target: str, timeout: float, memory: Regions | Allocator | None 
         adapter = CallableSession(rest, timeout=timeout, regions=regions)
         return adapter, adapter.library
     allocator = memory if isinstance(memory, Allocator) else None
-    session = LibrarySession(Path(target), timeout=timeout, regions=regions, allocator=allocator)
+    session = LibrarySession(
+        Path(target), timeout=timeout, regions=regions, allocator=allocator, mode=sandbox, draw=draw
+    )
     return session, session.library

@@ -26,12 +26,18 @@ FAILING = {
     "input-written": "an input was written",
     "guard": "memory outside an operand was accessed",
     "fp-environment": "the floating-point environment was left changed",
+    "registers": "registers that the calling convention preserves were changed",
+    "intrusion": "the call reached for other processes, or for the system",
     "forked": "the call started a process",
     "left-process": "processes that the call had started were left behind",
     "unwritten": "output elements were not written",
     "unread-influence": "an operand that must not be read changed the result",
     "poison-influence": "what the output held before the call changed the result",
 }
+
+
+#: Remarks that are no reason to look further: arithmetic raises these flags.
+_INFO = ("exception-flags",)
 
 
 class EntryPointVerdict:
@@ -80,7 +86,7 @@ class EntryPointVerdict:
         judged = None if first is None else judge(case, first, self._profile.may_flush)
         if first is not None and judged is not None:
             problems += self._value_failures(case, first, judged)
-            problems += self._compare(case, plan, outputs)
+            problems += self._compare(case, plan, outcomes, outputs)
         self._checks.problems(case, problems)
         if problems and self._xfail.expects(self.entry.symbol, case.id):
             self._expected += 1
@@ -123,13 +129,15 @@ class EntryPointVerdict:
         message += f" ({worst.ulp:.4g} ulp, at most {worst.bound:.4g} legal)." if worst.ulp else f" ({worst.kind})."
         return [Failure(case.id, case.klass, case.tier, worst.kind, message, int(failing.size), worst)]
 
-    def _compare(self, case: Case, plan: Sequence[Invocation], outputs: Sequence[Array | None]) -> list[Failure]:
+    def _compare(
+        self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome], outputs: Sequence[Array | None]
+    ) -> list[Failure]:
         """Hold every other invocation against the first: bits must not depend on how a case is run."""
         first = outputs[0]
         assert first is not None
         problems: list[Failure] = []
         seen = {hashlib.sha256(first.data).digest()}
-        unwritten = self._unwritten(case, plan, outputs)
+        unwritten = self._unwritten(case, plan, outcomes)
         if unwritten.size:
             message = (
                 f"{unwritten.size} of {first.size} output elements were not written, first element {unwritten[0]}."
@@ -157,13 +165,14 @@ class EntryPointVerdict:
                 )
         return problems
 
-    def _unwritten(self, case: Case, plan: Sequence[Invocation], outputs: Sequence[Array | None]) -> Array:
-        """Return the elements that hold the poison of two invocations with different poison."""
+    def _unwritten(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> Array:
+        """Return the elements that hold, under either fill of the output, what it was filled with."""
         held: dict[int, Array] = {}
-        for invocation, output in zip(plan, outputs, strict=True):
+        for invocation, outcome in zip(plan, outcomes, strict=True):
+            output = self._array(case, outcome)
             if output is not None:
-                poison = int.from_bytes(bytes([POISONS[invocation.poison]]) * case.fmt.itemsize, "little")
-                same = case.fmt.bits(output) == poison
+                fill = outcome.fill or bytes([POISONS[invocation.poison]]) * output.nbytes
+                same = case.fmt.bits(output) == case.fmt.bits(np.frombuffer(fill, case.fmt.dtype))
                 held[invocation.poison] = held.get(invocation.poison, same) | same
         if len(held) < 2:
             return np.empty(0, np.int64)
@@ -180,7 +189,7 @@ class EntryPointVerdict:
                     problems.setdefault(found.kind, Failure(case.id, case.klass, case.tier, found.kind, text))
                     self._note(found.kind, "failure", found.message, case)
                 else:
-                    self._note(found.kind, "warning", found.message, case)
+                    self._note(found.kind, "info" if found.kind in _INFO else "warning", found.message, case)
             if outcome.status not in ("ok", "not-run") and not touched:
                 text = f"{outcome.message.rstrip('.')} ({_describe(invocation)})."
                 if outcome.stderr.strip():
@@ -324,5 +333,5 @@ def _describe(invocation: Invocation) -> str:
     words.append(f"operands {'before' if invocation.placement == 'end' else 'after'} a guard page")
     if invocation.offset or invocation.skew:
         words.append(f"offset {invocation.offset} and skew {invocation.skew} elements")
-    words.append(f"output filled with {POISONS[invocation.poison]:#x}")
+    words.append(f"{('first', 'second')[invocation.poison]} fill of the output")
     return ", ".join(words)

@@ -1,13 +1,15 @@
-"""The process that foreign code runs in: loads one library, serves calls, expects the worst.
+"""The process that foreign code runs in: loads one library, makes calls, expects the worst.
 
-A worker is forked from the nursery and never outlives it. The library can do here whatever it likes to
-memory, registers, files and processes; the judge sees only frames on a socket, the text on two pipes, and how
-it all ended.
+A worker is forked from the nursery and never outlives it. The library can do here whatever it likes to memory,
+registers, files and processes: nothing in here decides. What counts lies in memory that the judge shares and reads
+(:mod:`runners.arena`); the judge sees frames on a socket, the text on two pipes, and how it all ended. What a call
+leaves in its process is told from here all the same: a library that hid it would gain nothing but a remark less.
 """
 
 import contextlib
 import ctypes
 import gc
+import mmap
 import os
 import platform
 import resource
@@ -17,22 +19,20 @@ import struct
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NoReturn
 
-from runners import protocol
-from runners.allocator import LibraryMemory, disturbances
-from runners.protocol import Call, Fault, Finding, Invocation, Load, PointerArgument, ScalarArgument
-from runners.regions import AREA, PAGE, Memory, Placed, fill, libc, slack_findings
+from runners import protocol, stub
+from runners.allocator import LibraryMemory
+from runners.protocol import Batch, Fault, Finding, Load, Mapping, ScalarArgument
+from runners.sandbox import ARENA
+from runners.system import MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, PROT_NONE, die_with_parent, libc, map_pages
 
-#: 1.0 by element size, for operands that must not matter.
-_ONES = {2: b"\x00\x3c", 4: b"\x00\x00\x80\x3f", 8: b"\x00\x00\x00\x00\x00\x00\xf0\x3f"}
-
-_PR_SET_PDEATHSIG = 1
 _SA_SIGINFO = 4
 _SA_RESETHAND = 0x80000000
 _IOLBF = 1
 #: The C library's buffer of stdout, as long as the process lives.
 _STDOUT_BUFFER = ctypes.create_string_buffer(1 << 16)
-
-libc.dlclose.argtypes = [ctypes.c_void_p]
+#: Access to pages of the guards' file, the inputs' and the outputs'.
+_ACCESS = (PROT_NONE, mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE)
+_PR_SET_DUMPABLE = 4
 
 
 # Floating-point environment
@@ -69,36 +69,47 @@ class FloatingPoint:
         except OSError:
             libm = ctypes.CDLL(None)
         self._get, self._set = libm.fegetenv, libm.fesetenv
-        self._fields = self.FIELDS.get(platform.machine(), [])
+        self._get.argtypes = self._set.argtypes = [ctypes.c_void_p]
         self._now = ctypes.create_string_buffer(128)
         self.keep()
+
+    def get(self, address: int) -> object:
+        """Store the environment at an address."""
+        return self._get(address)
+
+    def set(self, address: int) -> object:
+        """Take the environment from an address."""
+        return self._set(address)
+
+    @property
+    def kept(self) -> bytes:
+        """The kept environment, as ``fenv_t``."""
+        return self._kept[: stub.ENVIRONMENT]
 
     def keep(self) -> None:
         """Take the present environment for the one that calls have to leave behind."""
         self._get(self._now)
         self._kept = self._now.raw
-        self._values = self._read()
 
     def changes(self) -> list[str]:
         """Say what differs from the kept environment, such as "rounding mode from to nearest to upward"."""
         self._get(self._now)
-        values = self._read()
-        if values == self._values:
-            return []
-        pairs = zip(self._fields, self._values, values, strict=True)
-        return [f"{f[4]} from {_name(f[5], a)} to {_name(f[5], b)}" for f, a, b in pairs if a != b]
+        return self.differences(self._kept, self._now.raw)
+
+    @classmethod
+    def differences(cls, before: bytes, after: bytes) -> list[str]:
+        """Say what differs between two environments, each as ``fenv_t``."""
+        found = []
+        for at, form, shift, width, name, words in cls.FIELDS.get(platform.machine(), []):
+            was, now = (struct.unpack_from(form, raw, at)[0] >> shift & (1 << width) - 1 for raw in (before, after))
+            if was != now:
+                found.append(f"{name} from {_name(words, was)} to {_name(words, now)}")
+        return found
 
     def restore(self) -> None:
         """Go back to the kept environment, and keep what the C library does not set back (x87 precision)."""
         self._set(ctypes.create_string_buffer(self._kept))
         self.keep()
-
-    def _read(self) -> list[int]:
-        raw = self._now
-        return [
-            struct.unpack_from(form, raw, at)[0] >> shift & (1 << width) - 1
-            for at, form, shift, width, _, _ in self._fields
-        ]
 
 
 def _name(names: tuple[str, ...], value: int) -> str:
@@ -167,48 +178,195 @@ def decoy_arguments(scalars: Sequence[ScalarArgument]) -> list[Any]:
     return floating + ([ctypes.c_int(0x7E00)] if "float16" in types else [])
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when the thread that started it ends, or end now if that has happened.
+class _MallInfo(ctypes.Structure):
+    """C's ``struct mallinfo2``: bytes in blocks mapped one by one, and bytes allocated otherwise."""
 
-    ``parent``: number of the process with that thread.
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in ["arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"]
+    )
+
+
+class _State:
+    """What calls can leave in their process beside memory and the floating-point environment.
+
+    A glance costs some 25 µs and is taken after every batch; what takes longer, after every so many, and at the end.
     """
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(0)
+
+    _EVERY = 16
+    #: Kinds of findings, and what has changed, as a glance and a longer look return them.
+    _GLANCE = (
+        ("state-directory", "the current folder"),
+        ("state-environment", "the table of the environment's variables"),
+        ("state-timers", "a timer that is running"),
+        ("state-timers", "timers"),
+        ("state-descriptors", "open descriptors: the lowest free one"),
+        ("forked", "processes that have ended since"),
+        ("state-threads", "the number of threads"),
+        ("state-signals", "which signals are blocked"),
+        ("state-signals", "which signals are ignored"),
+        ("state-signals", "which signals are caught"),
+    )
+    _LOOK = (
+        ("state-descriptors", "open descriptors"),
+        ("state-output", "standard input and output"),
+        ("state-umask", "the mask of file permissions"),
+        ("state-limits", "limits of the process"),
+        ("state-limits", "its priority"),
+    )
+
+    def __init__(self) -> None:
+        self._stat = os.open("/proc/self/stat", os.O_RDONLY)
+        try:
+            self._timers = os.open("/proc/self/timers", os.O_RDONLY)
+        except OSError:  # not built into every kernel
+            self._timers = -1
+        self._environ = ctypes.c_void_p.in_dll(libc, "environ")
+        self._variables = 0
+        table = ctypes.cast(self._environ, ctypes.POINTER(ctypes.c_void_p))
+        while table and table[self._variables]:
+            self._variables += 1
+        self._heap = getattr(libc, "mallinfo2", None)
+        if self._heap is not None:
+            self._heap.restype = _MallInfo
+        self._turn = 0
+        self._last = self._glance()
+        self._last_look = self._look()
+
+    @property
+    def heap(self) -> int:
+        """Bytes that are allocated and not freed."""
+        if self._heap is None:
+            return 0
+        info = self._heap()
+        return int(info.hblkhd + info.uordblks)
+
+    def changes(self, thorough: bool = False) -> list[Finding]:
+        """Return what has changed since the last time, or the beginning."""
+        found = []
+        now = self._glance()
+        if now != self._last:
+            found += _changed(self._GLANCE, self._last, now)
+            self._last = now
+        self._turn += 1
+        if thorough or found or self._turn % self._EVERY == 0:
+            look = self._look()
+            if look != self._last_look:
+                found += _changed(self._LOOK, self._last_look, look)
+                self._last_look = look
+        return found
+
+    def _glance(self) -> tuple[object, ...]:
+        fields = os.pread(self._stat, 4096, 0).rpartition(b")")[2].split(None, 32)
+        table = self._environ.value
+        free = -1
+        with contextlib.suppress(OSError):
+            os.close(free := os.dup(self._stat))
+        return (
+            _or_none(os.getcwd),
+            ctypes.string_at(table, 8 * self._variables + 8) if table else b"",
+            signal.getitimer(signal.ITIMER_REAL)[0] > 0,
+            os.pread(self._timers, 4096, 0).count(b"ID:") if self._timers >= 0 else 0,
+            free,
+            resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt > 0,
+            int(fields[17]),
+            *fields[29:32],
+        )
+
+    def _look(self) -> tuple[object, ...]:
+        os.umask(mask := os.umask(0))
+        limits = (resource.RLIMIT_STACK, resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_CORE)
+        streams = [_or_none(lambda fd=fd: "{0.st_dev}:{0.st_ino}".format(os.fstat(fd))) for fd in range(3)]
+        return (
+            _or_none(lambda: len(os.listdir("/proc/self/fd"))),  # noqa: PTH208 (pathlib is slow to import)
+            tuple(streams),
+            f"{mask:#o}",
+            tuple(resource.getrlimit(k) for k in limits),
+            os.getpriority(os.PRIO_PROCESS, 0),
+        )
+
+
+def _changed(kinds: Sequence[tuple[str, str]], before: Sequence[object], now: Sequence[object]) -> list[Finding]:
+    return [
+        Finding(kind, f"The call changed {what}" + ("." if isinstance(new, bytes | tuple) else f" (now {new})."))
+        for (kind, what), was, new in zip(kinds, before, now, strict=True)
+        if was != new
+    ]
+
+
+def _or_none(look: Callable[[], Any]) -> Any:
+    try:
+        return look()
+    except OSError:
+        return "none"
 
 
 class Worker:
-    """Serves one judge on ``control`` until told to unload, or until the library ends it all."""
+    """Serves one judge on ``control`` until told to unload, or until the library ends it all.
 
-    def __init__(self, control: socket.socket) -> None:
+    ``enter``: what restricts this process (:class:`runners.sandbox.Cage`), before foreign code is loaded.
+    """
+
+    def __init__(self, control: socket.socket, enter: Callable[[], None]) -> None:
         self._control = control
+        self._enter = enter
         self._stream = control.makefile("rb", buffering=1 << 16)
         self._pid = os.getpid()
-        self._memory: Memory | LibraryMemory = Memory()
         self._fp = FloatingPoint()
-        self._regions: dict[str, tuple[int, ...]] = {}
+        self._call = stub.caller(self._fp.get, self._fp.set)
         self._functions: dict[str, Callable[..., None]] = {}
         self._handle = 0
-        self._serial = 0
-        self._placed: list[Placed] = []
-        self._knows_of_children = False
+        self._files: list[int] = []
+        self._base = self._frames = 0
+        self._fixed: dict[int, tuple[int, int]] = {}
+        self._memory: LibraryMemory | None = None
 
     def serve(self) -> NoReturn:
         """Answer requests for ever; the process ends in here."""
+        request, self._files = self.first(protocol.decode_request)
+        assert isinstance(request, Load)
+        self._base = request.arena
+        try:
+            self._map_arena()
+        except MemoryError as error:
+            self.send(protocol.Loaded({}, str(error), [], machine=True))
+            os._exit(0)
+        library, findings = self.load(request)
+        try:
+            if request.allocator:
+                self._memory = LibraryMemory(library, *request.allocator)
+        except AttributeError:
+            missing = next(name for name in request.allocator if not hasattr(library, name))
+            self.send(protocol.Loaded({}, f"it has no function {missing}, which --memory names", []))
+            os._exit(0)
+        addresses = {s: ctypes.cast(f, ctypes.c_void_p).value or 0 for s, f in self._functions.items()}  # type: ignore[arg-type]
+        self._state = _State()  # what loading has left is how it is
+        self.send(protocol.Loaded(addresses, "", findings, self._fp.kept))
         while True:
-            header = self._stream.read(4)
-            if len(header) < 4:
-                os._exit(0)  # the judge is gone; the nursery cleans up
-            request = protocol.decode_request(self._stream.read(protocol.frame_length(header)))
-            if isinstance(request, Call):
-                self._call(request)
-            elif isinstance(request, Load):
-                self._load(request)
+            request = self.next(protocol.decode_request)
+            if isinstance(request, Batch):
+                self._run(request)
             else:
-                self._placed = []
-                self._memory.trim()
+                if self._memory is not None:
+                    self._memory.trim()
+                if found := self._state.changes(thorough=True):
+                    self.send(protocol.Done(-1, found, 0))
                 libc.dlclose(self._handle)
                 libc.exit(0)  # unlike os._exit it runs the handlers that the library has registered
+
+    def first(self, decode: Callable[[bytes], Any]) -> tuple[Any, list[int]]:
+        """Return the first request with the descriptors that come with it."""
+        chunk, fds, _, _ = socket.recv_fds(self._control, 4, 16)
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        return decode(self._stream.read(protocol.frame_length(chunk))), fds
+
+    def next(self, decode: Callable[[bytes], Any]) -> Any:
+        """Return the next request; the process ends here if there will be none."""
+        header = self._stream.read(4)
+        if len(header) < 4:
+            os._exit(0)  # the judge is gone; the nursery cleans up
+        return decode(self._stream.read(protocol.frame_length(header)))
 
     def send(self, message: object) -> None:
         """Answer, unless this process is a copy that the library forked: that one ends here."""
@@ -216,124 +374,82 @@ class Worker:
             os._exit(0)
         self._control.sendall(protocol.frame(message))
 
-    def _load(self, request: Load) -> None:
+    def load(self, request: Load) -> tuple[Any, list[Finding]]:
+        """Enter the cage and load a library; the process ends here, having said why, if it cannot be loaded."""
         with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 (pathlib is slow to import)
-            mapped = int(file.read().split()[0]) * PAGE
+            mapped = int(file.read().split()[0]) * mmap.PAGESIZE
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
         limit = mapped + request.memory
         resource.setrlimit(resource.RLIMIT_AS, (limit if hard < 0 else min(limit, hard), hard))
+        self._enter()
         self._fp.keep()
         self._catch_faults()
         try:
             library = ctypes.CDLL(request.path, mode=os.RTLD_NOW | os.RTLD_LOCAL)
         except OSError as error:
-            self.send(protocol.Loaded([], str(error) or "no reason given", []))
+            self.send(protocol.Loaded({}, str(error) or "no reason given", []))
             os._exit(0)
         findings = [Finding("fp-environment", f"Loading the library changed {c}.") for c in self._fp.changes()]
         # Not set back: any program that loads this library computes in this environment from now on.
         self._fp.keep()
         self._catch_faults()  # in case the library has installed handlers of its own
         self._handle = library._handle
-        self._regions = request.regions
         for symbol in request.symbols:
             with contextlib.suppress(AttributeError):
                 self._functions[symbol] = library[symbol]
                 self._functions[symbol].restype = None  # type: ignore[attr-defined]
-        try:
-            if request.allocator:
-                self._memory = LibraryMemory(library, *request.allocator)
-        except AttributeError:
-            missing = next(name for name in request.allocator if not hasattr(library, name))
-            self.send(protocol.Loaded([], f"it has no function {missing}, which --memory names", []))
-            os._exit(0)
         libc.fflush(None)
-        self.send(protocol.Loaded(list(self._functions), "", findings))
+        return library, findings
 
-    def _call(self, call: Call) -> None:
-        function = self._functions[call.symbol]
-        self._memory.trim()
-        self._serial += 1
-        scalars = [c_scalar(a) if isinstance(a, ScalarArgument) else None for a in call.arguments]
-        decoys = decoy_arguments([a for a in call.arguments if isinstance(a, ScalarArgument)])
-        geometry: object = None
-        arguments: list[Any] = []
-        previous: bytes | None = None
-        for number, invocation in enumerate(call.invocations, 1):
-            wanted = (
-                invocation.placement,
-                invocation.offset,
-                invocation.skew,
-                invocation.align,
-                invocation.unreadable,
-            )
-            if wanted != geometry:
-                geometry = wanted
-                arguments = self._place(call, invocation, scalars)
-            self._prepare(invocation)
-            if invocation.core_mask is None:
-                function(*arguments, *decoys)
-            else:
-                function(*arguments, ctypes.c_int(invocation.core_mask), *decoys)
-            findings = [Finding("fp-environment", f"The call changed {c}.") for c in self._fp.changes()]
-            if findings:
-                self._fp.restore()
-            output = b""
-            for placed in self._placed:
-                if placed.argument.role == "output" and placed.region.view:
-                    output = bytes(placed.region.view[placed.start : placed.stop])
-                    findings += slack_findings(placed)
-                elif isinstance(self._memory, LibraryMemory):
-                    findings += disturbances(placed, self._content(placed.argument, invocation))
-            if number == len(call.invocations):
-                libc.fflush(None)
-                findings += self._child_findings()
-            self.send(protocol.Ran(None if output == previous else output, findings))
-            previous = output
+    def locate(self, address: int) -> tuple[str, int] | None:
+        """Return the operand that an address lies in or near, with the element; here only the judge knows."""
+        return None
 
-    def _place(self, call: Call, invocation: Invocation, scalars: list[Any]) -> list[Any]:
-        """Lay all operands out and return the C arguments."""
-        self._placed = []
-        arguments = []
-        starts = self._regions.get(call.symbol, ())
-        for slot, (argument, scalar) in enumerate(zip(call.arguments, scalars, strict=True)):
-            if isinstance(argument, PointerArgument):
-                number = len(self._placed)
-                lower = starts[number % len(starts)] + number // len(starts) * AREA if starts else None
-                placed = self._memory.place(slot, argument, invocation, lower)
-                self._placed.append(placed)
-                arguments.append(ctypes.c_void_p(placed.region.base + placed.start))
-            else:
-                arguments.append(scalar)
-        return arguments
+    def _map_arena(self) -> None:
+        """Reserve the range of addresses as guards, and map the frames."""
+        flags = mmap.MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE
+        map_pages(self._base, ARENA, PROT_NONE, flags, self._files[0])
+        size = os.fstat(self._files[3]).st_size
+        self._frames = map_pages(None, size, _ACCESS[2], mmap.MAP_SHARED, self._files[3])
+        self._bank = size // protocol.BANKS
 
-    def _prepare(self, invocation: Invocation) -> None:
-        """Fill the operands with what an invocation wants to see in them."""
-        for placed in self._placed:
-            argument, region = placed.argument, placed.region
-            if not region.view:
-                continue
-            if argument.role == "output":
-                fill(placed, bytes([protocol.POISONS[invocation.poison]]) * argument.size)
-                continue
-            unread = argument.role == "unread"
-            content = (
-                invocation.unread if unread else self._serial,
-                argument.itemsize,
-                placed.start,
-                placed.stop,
-            )
-            if region.content == content:
-                continue
-            region.content = content
-            fill(placed, self._content(argument, invocation))
+    def _map(self, mapping: Mapping) -> None:
+        if mapping.lower:  # at a documented address, where guards have to be mapped, too
+            if (there := self._fixed.pop(mapping.lower, None)) is not None:
+                libc.munmap(*there)
+            span = mapping.upper - mapping.lower
+            offset = mapping.start - (mapping.address - mapping.lower)
+            flags = mmap.MAP_SHARED | MAP_NORESERVE | MAP_FIXED_NOREPLACE
+            map_pages(mapping.lower, span, PROT_NONE, flags, self._files[0], offset)
+            self._fixed[mapping.lower] = mapping.lower, span
+        flags = mmap.MAP_SHARED | MAP_FIXED
+        map_pages(mapping.address, mapping.size, _ACCESS[mapping.file], flags, self._files[mapping.file], mapping.start)
 
-    def _content(self, argument: PointerArgument, invocation: Invocation) -> bytes | memoryview:
-        """Return what an operand that is not the output holds in an invocation."""
-        if argument.role != "unread":
-            return argument.data
-        return _ONES[argument.itemsize] * argument.count if invocation.unread == "ones" else b"\xff" * argument.size
+    def _run(self, batch: Batch) -> None:
+        try:
+            if batch.forget:
+                for at, span in self._fixed.values():
+                    libc.munmap(at, span)
+                self._fixed = {}
+                flags = mmap.MAP_SHARED | MAP_NORESERVE | MAP_FIXED
+                map_pages(self._base, ARENA, PROT_NONE, flags, self._files[0])
+            for mapping in batch.mappings:
+                self._map(mapping)
+        except MemoryError as error:
+            self.send(protocol.Trouble(f"{error}"))
+            os._exit(0)
+        header = self._frames + batch.bank * self._bank
+        if self._memory is not None:
+            self._memory.enter(header + stub.HEADER, batch.copied)
+        self._call(header, batch.calls)
+        if self._memory is not None:
+            self._memory.leave()
+        libc.fflush(None)
+        self.send(protocol.Done(batch.bank, [*self._state.changes(), *self._children()], self._state.heap))
 
-    def _child_findings(self) -> list[Finding]:
+    _knows_of_children = False
+
+    def _children(self) -> list[Finding]:
         if self._knows_of_children:
             return []
         try:
@@ -362,33 +478,29 @@ class Worker:
         if os.getpid() == self._pid:
             with contextlib.suppress(OSError):
                 if _peek(info + 8, "<i") <= 0:  # si_code: sent by raise() or kill(), so there is no address
-                    self.send(Fault(number, None, "sent", "", 0))
+                    self.send(Fault(number, None, "sent"))
                 else:
-                    self.send(self._locate(number, _peek(info + 16, "<Q"), *_fault_access(context)))
+                    access, known = _fault_access(context)
+                    address = _peek(info + 16, "<Q") if known else None
+                    self.send(Fault(number, address, access, *((known and self.locate(address)) or ())))
         # Blocked until this handler returns, so the message is out first. Returning alone would repeat the
         # access, but not a signal that was sent by kill().
         os.kill(os.getpid(), number)
 
-    def _locate(self, number: int, address: int, access: str, known: bool) -> Fault:
-        if not known:
-            return Fault(number, None, access, "", 0)
-        for argument, region, start, _ in self._placed:
-            if region.lower <= address < region.lower + region.span:
-                element = (address - region.base - start) // argument.itemsize
-                return Fault(number, address, access, argument.name, element)
-        return Fault(number, address, access, "", 0)
 
-
-def run_worker(control: socket.socket, nursery: int) -> NoReturn:
+def run_worker(
+    control: socket.socket, nursery: int, enter: Callable[[], None], kind: "type[Worker] | None" = None
+) -> NoReturn:
     """Become a worker in a process that the nursery has just forked."""
     os.setsid()
+    libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # the nursery may look at it, which it may not at the nursery
     control.set_inheritable(False)
     die_with_parent(nursery)
     gc.disable()  # nothing here makes cycles, and a collection would visit the whole heap
     with contextlib.suppress(ValueError):  # by lines: a crash then costs little of what was printed before it
         stdout = ctypes.c_void_p.in_dll(libc, "stdout")
         libc.setvbuf(stdout, _STDOUT_BUFFER, _IOLBF, ctypes.c_size_t(len(_STDOUT_BUFFER)))
-    worker = Worker(control)
+    worker = (kind or Worker)(control, enter)
     try:
         worker.serve()
     except BaseException as error:

@@ -64,7 +64,7 @@ def test_a_compiler_without_fp16_is_told_what_to_do(monkeypatch: pytest.MonkeyPa
     ("attribute", "value", "name"),
     [
         ("_PACKAGES", ("no-such-package",), "no-such-package"),
-        ("_GUARD_PROGRAM", "print(7)", "guard pages"),
+        ("_FAULT_PROGRAM", "print(7)", "guard pages"),
         ("_GUARD_PROGRAM", "raise OSError('seccomp')", "guard pages"),
     ],
 )

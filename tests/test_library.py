@@ -100,7 +100,7 @@ def test_a_library_that_cannot_be_loaded_says_why(compile_c: Compile, name: str,
 
 
 def test_a_process_forked_by_a_constructor_is_found(compile_c: Compile) -> None:
-    with open_session(compile_c("constructor_forks", LOADING["constructor_forks"] + KERNELS)) as session:
+    with open_session(compile_c("constructor_forks", LOADING["constructor_forks"] + KERNELS), mode="off") as session:
         assert run_one(session, "healthy").output == expected()
         assert "left-process" in [f.kind for f in session.close()]
 
@@ -156,7 +156,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from tests.broken_kernels import make, open_session
-session = open_session(Path(sys.argv[1]))
+session = open_session(Path(sys.argv[1]), mode="off")
 child = int(np.frombuffer(session.run(make("forks"))[0].output, "<i4")[0])
 daemon = int(np.frombuffer(session.run(make("daemonizes"))[0].output, "<i4")[0])
 print(session._nursery.pid, session._nursery.worker, child, daemon, flush=True)
@@ -182,30 +182,33 @@ def test_nothing_survives_a_killed_judge(kernels: Path) -> None:
 
 
 def test_a_worker_does_not_need_the_judge_to_die_with_its_nursery(kernels: Path) -> None:
-    with open_session(kernels) as session:
+    with open_session(kernels, mode="off") as session:
         session.submit(make("hangs"))
         worker = session._nursery.worker
         os.kill(session._nursery.pid, signal.SIGKILL)
         assert has_ended(worker)
 
 
-def test_a_worker_killed_from_outside_is_replaced_and_leaves_nothing(kernels: Path) -> None:
-    with open_session(kernels) as session:
+def test_a_worker_killed_from_outside_is_an_outcome_and_leaves_nothing(kernels: Path) -> None:
+    with open_session(kernels, mode="off") as session:
         child = int(np.frombuffer(run_one(session, "forks").output, "<i4")[0])
         session.submit(make("slow"))
         os.kill(session._nursery.worker, signal.SIGKILL)
         outcome = session.collect()[0]
-        assert (outcome.status, outcome.output, outcome.findings) == ("ok", expected(), [])
+        assert (outcome.status, outcome.signal, outcome.output) == ("crash", "SIGKILL", b"")
+        assert "killed with SIGKILL" in outcome.message and session.retries == 0
         assert has_ended(child, 1)
+        assert run_one(session, "healthy").output == expected()
 
 
 def test_a_nursery_killed_from_outside_is_replaced_and_leaves_nothing(kernels: Path) -> None:
-    with open_session(kernels) as session:
+    with open_session(kernels, mode="off") as session:
         child = int(np.frombuffer(run_one(session, "forks").output, "<i4")[0])
         nursery, worker = session._nursery.pid, session._nursery.worker
         session.submit(make("slow"))
         os.kill(nursery, signal.SIGKILL)
-        assert session.collect()[0].output == expected()
+        outcome = session.collect()[0]
+        assert outcome.status == "crash" and "supervises" in outcome.message
         assert all(has_ended(pid) for pid in (nursery, worker, child))
         os.kill(session._nursery.pid, signal.SIGKILL)
         time.sleep(0.2)
@@ -214,7 +217,7 @@ def test_a_nursery_killed_from_outside_is_replaced_and_leaves_nothing(kernels: P
 
 def test_a_closed_session_leaves_no_process_and_no_descriptor(kernels: Path) -> None:
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
-    session = open_session(kernels)
+    session = open_session(kernels, mode="off")
     session.submit(make("hangs"))
     nursery, worker = session._nursery.pid, session._nursery.worker
     assert session.close() == []

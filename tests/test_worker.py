@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runners import protocol
+from runners import protocol, stub
 from runners.library import LibrarySession
 from runners.protocol import Call, Invocation, PointerArgument, ScalarArgument
 from tests.broken_kernels import (
@@ -54,7 +54,7 @@ def test_a_healthy_kernel_gives_the_same_bits_in_every_way_of_calling_it(shared:
 def test_core_mask_is_the_last_argument_and_reaches_the_kernel(shared: LibrarySession) -> None:
     ran, idle = shared.run(make("healthy_s", Invocation(core_mask=0x80), Invocation(core_mask=0)))
     assert ran.output == expected()
-    assert idle.output == bytes([protocol.POISONS[0]]) * 132
+    assert idle.output == idle.fill and len(idle.fill) == 132
     assert shared.run(make("healthy_s", Invocation(core_mask=0xFFFFFFFF)))[0].output == expected()
 
 
@@ -112,8 +112,8 @@ def test_nothing_is_found_where_nothing_was_touched(shared: LibrarySession) -> N
 
 def test_an_unwritten_element_shows_its_poison(shared: LibrarySession) -> None:
     first, second = shared.run(make("unwritten", Invocation(poison=0), Invocation(poison=1)))
-    assert first.output == expected()[:-4] + b"\xa5" * 4
-    assert second.output == expected()[:-4] + b"\x5a" * 4
+    assert first.output == expected()[:-4] + first.fill[-4:]
+    assert second.output == expected()[:-4] + second.fill[-4:]
 
 
 def test_adding_into_the_output_shows_whatever_the_poison(shared: LibrarySession) -> None:
@@ -175,7 +175,7 @@ def test_regions_are_given_back_once_much_has_gathered(kernels: Path) -> None:
         ("divides", "crash", "SIGFPE", "crashed with SIGFPE"),
         ("raises", "crash", "SIGSEGV", "crashed with SIGSEGV"),
         ("kills_itself", "crash", "SIGKILL", "was killed with SIGKILL"),
-        ("kills_parent", "crash", "", "lost the process that supervises it"),
+        ("kills_parent", "timeout", "", "did not return within 1 s"),
         ("overflows", "crash", "SIGSEGV", "crashed with SIGSEGV"),
         ("exits", "exit", "", "exit code 0"),
         ("exits_at_once", "exit", "", "exit code 3"),
@@ -187,7 +187,7 @@ def test_regions_are_given_back_once_much_has_gathered(kernels: Path) -> None:
 def test_every_end_of_the_process_becomes_a_status(
     shared: LibrarySession, symbol: str, status: str, name: str, text: str
 ) -> None:
-    outcome = run_one(shared, symbol)
+    outcome = run_one(shared, symbol, timeout=1.0 if symbol == "kills_parent" else 0.0)
     assert outcome.signal == name
     assert outcome.status == status or symbol == "closes"
     assert any(t in outcome.message for t in text.split("|")), outcome.message
@@ -296,25 +296,24 @@ def test_misuse_of_a_session_is_an_error(shared: LibrarySession) -> None:
 
 @pytest.mark.parametrize("symbol", ["forks", "daemonizes"])
 def test_a_process_left_behind_is_found_and_killed(kernels: Path, symbol: str) -> None:
-    with open_session(kernels) as session:
+    with open_session(kernels, mode="off") as session:
         outcome = run_one(session, symbol)
         child = int(np.frombuffer(outcome.output, "<i4")[0])
         assert outcome.status == "ok" and child > 0 and not has_ended(child, 0)
-        assert [f.kind for f in outcome.findings] == ["forked"] * (outcome.findings != [])
-        assert symbol == "daemonizes" or outcome.findings
+        assert "forked" in [f.kind for f in outcome.findings]
         assert "left-process" in [f.kind for f in session.close()]
     assert has_ended(child, 1)
 
 
 def test_a_process_left_by_a_worker_that_crashed_is_killed_at_once(kernels: Path) -> None:
-    with open_session(kernels) as session:
+    with open_session(kernels, mode="off") as session:
         child = int(np.frombuffer(run_one(session, "forks").output, "<i4")[0])
         assert [f.kind for f in run_one(session, "null").findings] == ["left-process"]
         assert has_ended(child, 1)
 
 
 def test_a_copy_of_the_worker_does_not_answer(kernels: Path) -> None:
-    with open_session(kernels) as session:
+    with open_session(kernels, mode="off") as session:
         for _ in range(3):
             outcomes = session.run(make("returns_twice", END, BEGIN))
             assert [o.output for o in outcomes] == [expected()] * 2
@@ -360,10 +359,12 @@ def test_memory_is_limited(kernels: Path) -> None:
         assert run_one(session, "healthy").output == expected()
 
 
-def test_operands_beyond_the_memory_limit_are_explained(kernels: Path) -> None:
-    with open_session(kernels, memory=64 << 20) as session:
-        outcome = run_one(session, "healthy", n=20_000_000)
-        assert outcome.status == "crash" and "MemoryError" in outcome.message
+def test_operands_beyond_the_range_of_addresses_are_refused(kernels: Path) -> None:
+    with open_session(kernels) as session:
+        arguments = (PointerArgument("o", "output", 4, 1 << 29), ScalarArgument("n", "int32", 0))
+        outcome = session.run(Call("healthy", arguments, (END,)))[0]
+        assert outcome.status == "not-run" and "2147483648 bytes" in outcome.message
+        assert run_one(session, "healthy").output == expected()
 
 
 def test_a_changed_rounding_mode_is_found_and_set_back(shared: LibrarySession) -> None:
@@ -384,8 +385,11 @@ def test_changed_flush_bits_are_found(shared: LibrarySession) -> None:
     ]
 
 
-def test_status_flags_are_no_finding(shared: LibrarySession) -> None:
-    assert run_one(shared, "raises_flags").findings == []
+def test_status_flags_are_told_and_no_change(shared: LibrarySession) -> None:
+    found = run_one(shared, "raises_flags").findings
+    assert [(f.kind, f.message) for f in found] == [
+        ("exception-flags", "Calls raise the exception flag divide by zero.")
+    ] * stub.NATIVE
 
 
 def test_threads_may_stay(kernels: Path) -> None:
