@@ -21,7 +21,6 @@ class Job:
         self.call = call
         self.outcomes: list[Outcome] = []
         self.output = b""
-        self._retried = -1  # the last invocation that was tried again
 
     @property
     def done(self) -> bool:
@@ -38,12 +37,6 @@ class Job:
         """Answer what is still to run with "not-run"."""
         missing = len(self.call.invocations) - len(self.outcomes)
         self.outcomes += [Outcome("not-run", message=message) for _ in range(missing)]
-
-    def may_retry(self) -> bool:
-        """Tell whether the next invocation has not been tried again yet, and count this as doing so."""
-        again = self._retried != len(self.outcomes)
-        self._retried = len(self.outcomes)
-        return again
 
 
 class Backlog:

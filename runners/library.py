@@ -1,7 +1,6 @@
 """Shared libraries as targets: called through ctypes in a worker process that may die at any time."""
 
 import platform
-import signal
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, Self
@@ -16,7 +15,7 @@ from runners.allocator import GUARD
 from runners.elf import inspect_library
 from runners.endings import Ending, describe_end
 from runners.jobs import SHORT_TIMEOUT, Backlog, Job
-from runners.nursery import LOST, News, Nursery
+from runners.nursery import News, Nursery
 from runners.placement import Allocator, Regions
 from runners.protocol import (
     Call,
@@ -318,11 +317,6 @@ class LibrarySession:
             self._stray += _left_findings(end)
             if not killed and not self._closed:
                 self._stray.append(Finding("crash", f"The library {self._ending().predicate} between two calls."))
-            return
-        # Whoever has killed the worker or the nursery from outside must not make a build fail: try once more.
-        foreign = (end.note == LOST or end.signal == signal.SIGKILL) and hung is None and self._words is None
-        if foreign and job.may_retry():
-            self._stray += _left_findings(end)
             return
         if hung is not None:
             self._backlog.hung(job, hung).findings = _left_findings(end)

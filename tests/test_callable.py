@@ -82,9 +82,9 @@ def test_an_exception_costs_no_process() -> None:
     session = CallableSession("tests.python_targets:broken")
     run(session, 12)
     assert session._peer is not None
-    before = session._peer._process.pid
+    before = session._peer.pid
     assert [o.status for o in run(session, 4, *[Invocation()] * 3)] == ["crash"] * 3
-    assert run(session, 12)[0].status == "ok" and session._peer._process.pid == before
+    assert run(session, 12)[0].status == "ok" and session._peer.pid == before
     session.close()
 
 
