@@ -43,7 +43,7 @@ _PAUSE = 1.0
 #: Bytes of a result beside the output: its fixed part, and three disturbances for each of 16 arguments.
 _RESULT_LIMIT = 1 << 12
 #: Bytes of what a harness says of itself that are shown.
-_SAID = 400
+_SAID = 2000
 #: Contracts that a harness cannot see broken, having no memory protection and no view of processes.
 UNOBSERVABLE = frozenset({"outside-access", "untouched-operands", "processes"})
 
