@@ -80,7 +80,8 @@ def read_call() -> tuple[int, int, int]:
     payload = read_exactly(struct.unpack("<I", head[8:12])[0])
     read_exactly(4)
     if struct.unpack("<I", head[4:8])[0] == 2:
-        os.write(1, frame(20, b""))
+        while os.write(1, frame(20, b"")) and "goodbyes" in sys.argv:
+            time.sleep(0.05)
         sys.exit(0)
     serial, size = struct.unpack_from("<IH", payload)
     at = 6 + size
@@ -194,7 +195,7 @@ def main() -> None:
         serial, invocations, size = read_call()
         for index in range(invocations):
             results += 1
-            if first and fault != "none" and (fault != "sigkill" or results == 30):
+            if first and fault not in ("none", "goodbyes") and (fault != "sigkill" or results == 30):
                 misbehave(fault, serial, index, bytes(size))
             os.write(1, result(serial, index, None if marker and fault == "one-less" else bytes(size)))
 

@@ -249,6 +249,28 @@ def test_a_call_larger_than_the_target_is_not_run() -> None:
     assert small[0].status == "ok"
 
 
+def test_a_goodbye_has_an_end() -> None:
+    session = ExecSession(command("goodbyes"), timeout=0.5)
+    assert session.run(call())[0].status == "ok"
+    started = time.monotonic()
+    assert [f.message for f in session.close()] == ["The harness took over 0.5 s to end."]
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("fault", ["none", "exits", "nothing"])
+def test_no_descriptor_is_left(fault: str) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    if fault == "nothing":
+        for text in (command(fault), "no-such-program"):
+            with pytest.raises(TargetError):
+                ExecSession(text)
+    else:
+        session = ExecSession(command(fault))
+        session.run(call(invocations=3))
+        session.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_no_process_is_left() -> None:
     session = ExecSession(command("hang"), timeout=0.2)
     assert session._peer is not None
