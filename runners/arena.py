@@ -219,7 +219,7 @@ class Arena:
 
     def inspect(self, placed: Placed) -> tuple[bytes, list[Finding]]:
         """Return an operand's content after a call, and what has changed that must not."""
-        argument, region, start, stop, image = placed
+        argument, _, start, stop, image = placed
         now = self.read(placed)
         output = now[start:stop]
         if now == image or (argument.role == "output" and now[:start] == image[:start] and now[stop:] == image[stop:]):

@@ -11,6 +11,7 @@ import os
 import platform
 import struct
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 from zlib import crc32
@@ -29,7 +30,9 @@ Evaluate = Callable[[str, str, dict[str, int | float | str], dict[str, Array]], 
 _HEADER = struct.Struct("<4sIII")
 _ENTRY = struct.Struct("<cBHI")
 _CAPACITY = 1 << 40  # what an adapter needs is its own affair
-_LONGEST = 300  # characters of an exception's text
+_LONGEST = 300  # characters of an exception's text, and of a path
+_FRAMES = 3  # lines of a traceback
+_OURS = (__file__, importlib.__file__, "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>")
 
 
 class WrongResultError(Exception):
@@ -58,19 +61,28 @@ def load(name: str) -> Adapter:
         raise TargetError(f"{module_name} needs the module {error.name!r}, which is not installed") from error
     except BaseException as error:
         raise TargetError(f"importing {module_name} failed: {_described(error)}") from error
-    owner = module_name
+    owner, path = module_name, [found]
     for word in dotted.split("."):
         if not hasattr(found, word):
             near = nearest(word, [n for n in dir(found) if not n.startswith("_")])
             raise TargetError(f"{owner} has no {word!r}" + (f" (did you mean {near!r}?)" if near else ""))
         found, owner = getattr(found, word), f"{owner}.{word}"
+        path.append(found)
     if inspect.isclass(found):
         raise TargetError(f"{owner} is a class: name an instance of it, or a function")
     evaluate = getattr(found, "evaluate", found)
     if not callable(evaluate):
         raise TargetError(f"{owner} is neither callable nor has it a method 'evaluate'")
-    title = " ".join(str(getattr(found, key)) for key in ("name", "version") if hasattr(found, key))
-    return Adapter(evaluate, title or name, _offered(owner, getattr(found, "operators", None)))
+    # A function says nothing of itself: then what it was taken from does, the module at last, if it is of that kind.
+    title = " ".join(filter(None, (_stated(path, key, str) for key in ("name", "version"))))
+    offers = getattr(found, "operators", None) or _stated(path, "operators", Mapping)
+    return Adapter(evaluate, title or name, _offered(owner, offers))
+
+
+def _stated(path: Sequence[object], key: str, kind: type) -> Any:
+    """Return an attribute of an object or of the nearest of its owners; None where there is none of the kind."""
+    stated = (getattr(owner, key, None) for owner in reversed(path))
+    return next((value for value in stated if isinstance(value, kind)), None)
 
 
 def _offered(owner: str, offers: object) -> dict[str, EntryPoint]:
@@ -86,8 +98,18 @@ def _offered(owner: str, offers: object) -> dict[str, EntryPoint]:
 
 
 def _described(error: BaseException) -> str:
+    """Return an exception's type and text, and where it was raised: the innermost lines first, none of ours."""
     text = " ".join(str(error).split())[:_LONGEST].rstrip(".")
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename not in _OURS]
+    places = [f"{_shown(f.filename)}:{f.lineno} in {f.name}" for f in frames[: -_FRAMES - 1 : -1]]
+    where = f" ({', called from '.join(places)})" if places else ""
+    return (f"{type(error).__name__}: {text}" if text else type(error).__name__) + where
+
+
+def _shown(path: str) -> str:
+    """Return a path from the current folder, or the end of a long one."""
+    inside = path.removeprefix(os.getcwd() + os.sep)  # noqa: PTH109
+    return inside if len(inside) <= _LONGEST else f"...{inside[-_LONGEST:]}"
 
 
 class Argument(NamedTuple):
@@ -273,7 +295,7 @@ class Harness:
             except BaseException as error:
                 why = str(error) if isinstance(error, WrongResultError) else f"raised {_described(error)}"
                 self._fp.restore()
-                self.send(Message.FAILED, head + why.encode())
+                self.send(Message.FAILED, head + why.encode("utf-8", "replace"))
                 continue
             environment = self._environment.bits()
             self._fp.restore()
@@ -291,7 +313,7 @@ def _changed(operand: Operand) -> bytes:
 
 
 def _string(text: str) -> bytes:
-    raw = text.encode()[:1000]
+    raw = text.encode("utf-8", "replace")[:1000]
     return struct.pack("<H", len(raw)) + raw
 
 
@@ -307,7 +329,7 @@ def main(name: str) -> int:
     try:
         adapter = load(name)
     except GoldenError as error:
-        harness.send(Message.TROUBLE, str(error).rstrip(".").encode())
+        harness.send(Message.TROUBLE, str(error).rstrip(".").encode("utf-8", "replace"))
         return 1
     harness.greet(adapter)
     with contextlib.suppress(BrokenPipeError):

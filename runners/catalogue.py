@@ -18,7 +18,7 @@ from golden.operator import operators
 from golden.profile import Profile, load_profile, shipped
 from golden.results import Number
 from golden.vectorfile import VectorFile
-from runners.reference import MODELS
+from runners.reference import MODELS, models
 
 #: Kinds of things that are there without vectors.
 _KINDS = ("operators", "platforms", "suites", "models", "flags")
@@ -175,7 +175,8 @@ def details(case: Case, element: int | None, limit: int) -> dict[str, Any]:
         raise unknown_name("element", str(element), [f"0 to {size - 1}"] if size else ["none"])
     chosen = [element] if element is not None else _interesting(case, limit)
     outputs = {
-        name: model.evaluate(case.operator, case.fmt, case.scalars, case.operands) for name, model in MODELS.items()
+        name: model.evaluate(case.operator, case.fmt, case.scalars, case.operands)
+        for name, model in models(case.operator).items()
     }
     return {
         "id": case.id,

@@ -10,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from golden import names
-from golden.errors import TargetError, UsageError
+from golden.errors import UsageError
 from golden.options import (
     OneOf,
     as_json,
@@ -305,27 +305,29 @@ def hunt(
     as_json: bool,
 ) -> None:
     """Search for the worst input of a build and save it as a vector that validate and show accept."""
+    from runners.hunt import Hunted, chosen
     from runners.hunt import hunt as run
     from runners.targets import open_target
 
+    check_folder(out)
     session, _ = open_target(target, timeout)
-    hunted, scratch = [], tempfile.TemporaryDirectory()
+    hunted: list[Hunted] = []
+    scratch = tempfile.TemporaryDirectory()
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch.name  # else it leaves a folder where the user is
     try:
-        known = symbol or tuple(sorted(session.symbols))
-        if not known:
-            raise TargetError(f"{target} has no entry point to hunt on.")
-        for name in known:
-            found, _case = run(session, name, out, beta=beta, reduction=reduction, seed=seed, half_abi=half_abi)
-            hunted.append(found)
-            verdict = "outside every legal bound" if found.fails else f"at most {found.bound:.4g} legal"
-            if not (quiet or as_json):
-                click.echo(f"{name}: {found.ulp:.6g} ulp ({verdict}), {found.evaluated} evaluated: {found.file}")
-    finally:
+        with interrupted_by_termination():
+            for name in chosen(session, symbol):
+                found, _case = run(session, name, out, beta=beta, reduction=reduction, seed=seed, half_abi=half_abi)
+                hunted.append(found)
+                verdict = "outside every legal bound" if found.fails else f"at most {found.bound:.4g} legal"
+                if not (quiet or as_json):
+                    click.echo(f"{name}: {found.ulp:.6g} ulp ({verdict}), {found.evaluated} evaluated: {found.file}")
+                    sys.stdout.flush()
+    finally:  # a crash or an interrupt costs what is under way, not what was found
         session.close()
         scratch.cleanup()
-    if as_json:
-        print_json(hunted)
+        if as_json and hunted:
+            print_json(hunted)
     sys.exit(1 if any(found.fails for found in hunted) else 0)
 
 

@@ -89,10 +89,12 @@ def _decoded(fmt: Format, values: Array, index: int) -> Exact:
     return fmt.decode(int(fmt.bits(values)[index if values.size > 1 else 0]))
 
 
+#: Operators that have one.
+DENSE = ("smoothl1lossgrad", "nlllossgrad")
+
+
 def dense(name: str) -> Operator:
     """Return the element-by-element view of an operator; raises :class:`UsageError` where there is none."""
-    if name == "smoothl1lossgrad":
-        return operator(name)
-    if name == "nlllossgrad":
-        return DenseNLL()
-    raise UsageError(f"{name} has no sweep: only operators with one output element a point can be swept.")
+    if name not in DENSE:
+        raise UsageError(f"{name} can be neither swept nor hunted: only {' and '.join(DENSE)} can.")
+    return DenseNLL() if name == "nlllossgrad" else operator(name)

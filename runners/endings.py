@@ -1,6 +1,8 @@
 """What the end of a worker means: a status, a sentence, and the contract that was broken."""
 
+import contextlib
 import signal
+from pathlib import Path
 from typing import NamedTuple
 
 from runners.protocol import Call, Ended, Fault, Finding, Invocation, PointerArgument, Status, Trouble
@@ -22,11 +24,13 @@ def describe_end(
     call: Call | None = None,
     invocation: Invocation | None = None,
     operand: tuple[str, int] | None = None,
+    starved: bool = False,
 ) -> Ending:
     """Describe an end from what the nursery has seen, and the worker's own last words.
 
     ``load_error``: why the library could not be loaded into this worker; ``call`` and ``invocation``: what ran;
-    ``operand``: which one, and which element of it, the failed access was at or near.
+    ``operand``: which one, and which element of it, the failed access was at or near;
+    ``starved``: :func:`memory_kills` has risen meanwhile.
     """
     if isinstance(words, Fault):
         name = signal_name(words.signal)
@@ -37,12 +41,40 @@ def describe_end(
     if end.note:
         return Ending("crash", "", end.note)
     if end.signal == signal.SIGKILL:
-        return Ending("crash", "SIGKILL", "was killed with SIGKILL (by the system for want of memory, perhaps)")
+        return Ending("crash", "SIGKILL", describe_kill(starved))
     if end.signal:
         return Ending("crash", signal_name(end.signal), f"crashed with {signal_name(end.signal)}")
     if load_error:
         return Ending("crash", "", f"could not be loaded again ({load_error})")
     return Ending("exit", "", f"ended its process with exit code {end.code}")
+
+
+def describe_kill(starved: bool) -> str:
+    """Say of a SIGKILL that golden did not send where it came from, as a predicate."""
+    if starved:
+        return "was killed with SIGKILL by the system, for want of memory"
+    return "was killed with SIGKILL, not by golden: by itself, by another process, or by the system for want of memory"
+
+
+def memory_kills() -> int:
+    """Return how many processes the kernel has killed for want of memory in our control group; 0 if it does not say."""
+    count = 0
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            if controllers in ("", "memory"):
+                kind, file = ("memory", "memory.oom_control") if controllers else ("", "memory.events")
+                count += _memory_kills(Path("/sys/fs/cgroup", kind), path, file)
+    return count
+
+
+def _memory_kills(root: Path, path: str, file: str) -> int:
+    """Read a group's count; in a container the root of the tree may be the group itself."""
+    for folder in (root / path.lstrip("/"), root):
+        with contextlib.suppress(OSError, ValueError):
+            words = (folder / file).read_text(encoding="utf-8").split()
+            return int(words[words.index("oom_kill") + 1])
+    return 0
 
 
 def signal_name(number: int) -> str:

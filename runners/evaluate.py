@@ -222,7 +222,7 @@ class Evaluator:
         return library
 
     def _image(self) -> Image:
-        """Take the library's copy; refuse a file that is not the one that the sweep began with: built again, or damaged."""
+        """Take the library's copy; refuse a file that is not the one that the sweep began with."""
         path, wanted = self.work.path, self.work.sha256
         try:
             image = Image(Path(path))

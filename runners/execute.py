@@ -4,9 +4,13 @@ The harness checks memory with canaries and copies, because it may run where not
 see is stated in :attr:`ExecSession.unobservable` and :attr:`ExecSession.blind` and becomes part of the results.
 """
 
+import time
 from collections.abc import Mapping
 
-from golden.errors import TargetError
+import msgspec
+
+from golden.errors import MachineError, TargetError
+from golden.operator import entry_points
 from golden.results import Library
 from runners.frames import (
     DEFAULT_ENVIRONMENT,
@@ -16,11 +20,13 @@ from runners.frames import (
     Message,
     Result,
     decode_failed,
+    decode_fault,
     decode_hello,
     decode_result,
     encode_call,
     environment_changes,
     frame,
+    printable,
     swapped,
 )
 from runners.jobs import Backlog, Job
@@ -32,10 +38,23 @@ from runners.protocol import Call, Finding, Outcome, PointerArgument, Status
 PATIENCE = 30.0
 #: What a harness gets beyond an invocation's time before it ends itself, where nobody could kill it.
 _GRACE = 5
+#: Seconds before a harness that this machine had no room for is started once more.
+_PAUSE = 1.0
 #: Bytes of a result beside the output: its fixed part, and three disturbances for each of 16 arguments.
 _RESULT_LIMIT = 1 << 12
+#: Bytes of what a harness says of itself that are shown.
+_SAID = 2000
 #: Contracts that a harness cannot see broken, having no memory protection and no view of processes.
 UNOBSERVABLE = frozenset({"outside-access", "untouched-operands", "processes", "registers"})
+
+
+class _Sent(msgspec.Struct):
+    """What a process was sent of a job: under which serial number, from which invocation on, and its last output."""
+
+    serial: int
+    first: int
+    owed: int
+    output: bytes | None = None
 
 
 class ExecSession:
@@ -43,10 +62,11 @@ class ExecSession:
 
     ``timeout``: seconds for an invocation; its clock runs only while someone waits in :meth:`collect`. ``regions``:
     where operands have to lie; anywhere by default. A harness that dies or breaks the protocol is started again, and
-    the remaining invocations go on; one that cannot be started again leaves all other calls "not-run".
+    the remaining invocations go on; one that cannot be started again leaves all other calls "not-run". However it ended
+    is the outcome of the invocation that ran; only what this machine had no room to start is tried again (``retries``).
 
-    Raises :class:`UsageError` for a command that cannot be read and :class:`TargetError` for a harness that does not
-    start, or does not speak the protocol.
+    Raises :class:`UsageError` for a command that cannot be read, :class:`TargetError` for a harness that does not
+    start, or does not speak the protocol, and :class:`MachineError` where this machine has no room for it.
     """
 
     #: What is at the other end, in sentences.
@@ -68,7 +88,8 @@ class ExecSession:
         self._patience = patience
         self._regions = regions
         self._backlog = Backlog(crash_limit)
-        self._sent: dict[int, tuple[int, int]] = {}  # id of a sent job -> serial number, outcomes it had by then
+        self._sent: dict[int, _Sent] = {}  # by id of the job
+        self.retries = 0
         self._serial = 0
         self._said, self._printed = "", 0  # text of harnesses that are gone
         self._knows_of_children = False
@@ -86,7 +107,7 @@ class ExecSession:
         if regions and not hello.claims:
             self.close()
             raise TargetError(f"--memory documented: this {self.noun} cannot place operands at addresses.")
-        self.symbols = hello.symbols
+        self.symbols = hello.symbols.intersection(entry_points())
         self.stated_half_abi = hello.half_abi
         self.blind = self._blind(hello)
         self.library = Library(compiler=hello.compiler, machine=hello.machine)
@@ -115,6 +136,8 @@ class ExecSession:
             blamed = next((o for o in job.outcomes if o.status != "ok"), job.outcomes[-1])
             blamed.stderr, findings = self._take_text()
             blamed.findings += findings
+            if self._peer is not None and (count := self._peer.orphans()):
+                blamed.findings.append(_left(count, "the call"))
         return job.outcomes
 
     def run(self, call: Call) -> list[Outcome]:
@@ -150,14 +173,15 @@ class ExecSession:
             return
         if not self._backlog.sent and not peer.ended:
             peer.send(frame(Message.BYE))
-            while peer.wait(self.timeout):
+            deadline = time.monotonic() + self.timeout
+            while (left := deadline - time.monotonic()) > 0 and peer.wait(left):
                 pass
             if not peer.ended:
                 self._stray.append(Finding("unload", f"The {self.noun} took over {self.timeout:g} s to end."))
             elif peer.exit_code != 0:
                 self._stray.append(Finding("unload", f"The {self.noun} {peer.ended} after its last call."))
-        if peer.kill():
-            self._stray.append(Finding("left-process", f"Processes that the {self.noun} had started were left."))
+        if count := peer.kill():
+            self._stray.append(_left(count, f"the {self.noun}"))
         _, printed = peer.take_text()
         if printed:
             self._stray.append(_printed(printed))
@@ -170,29 +194,37 @@ class ExecSession:
             kind, payload = news[0]
             try:
                 if kind is Message.HELLO and len(news) == 1:
-                    return decode_hello(payload)
+                    hello = decode_hello(payload)
+                    peer.orphans()  # what it starts for itself is its own affair
+                    return hello
                 problem = "spoke before it was asked"
                 if kind is Message.TROUBLE:
-                    problem = f"cannot work: {payload.decode('utf-8', 'replace')}"
+                    problem = f"cannot work: {_sentence(payload)}"
             except HarnessError as error:
                 problem = str(error)
         peer.kill()
         return problem
 
     def _start(self) -> None:
-        """Start a harness again; after two failures there is none any more."""
-        for _ in range(2):
+        """Start a harness again; a failure that is its own leaves none."""
+        try:
             try:
                 peer = Peer(self.command, self._environment)
-            except TargetError as error:
-                problem = str(error)
-                continue
-            hello = self._greeting(peer)
-            if isinstance(hello, Hello) and hello.symbols == self.symbols:
+            except MachineError:
+                self.retries += 1
+                time.sleep(_PAUSE)
+                peer = Peer(self.command, self._environment)
+        except TargetError as error:
+            self._gone = f"The {self.noun} could not be started again: {error}"
+            return
+        hello = self._greeting(peer)
+        if isinstance(hello, Hello):
+            if msgspec.structs.replace(hello, capacity=self.hello.capacity) == self.hello:
                 self._peer, self.hello, self._knows_of_children = peer, hello, False
                 return
-            problem = "is another one than before" if isinstance(hello, Hello) else hello
-        self._gone = f"The {self.noun} could not be started again: it {problem}."
+            peer.kill()
+            hello = "is another one than before"
+        self._gone = f"The {self.noun} could not be started again: it {hello}."
 
     def _send_ahead(self) -> None:
         """Keep the harness supplied, and answer calls of hopeless symbols without it."""
@@ -213,23 +245,21 @@ class ExecSession:
     def _send(self, peer: Peer, job: Job) -> None:
         call, hello = job.rest(), self.hello
         self._serial = self._serial + 1 & 0xFFFFFFFF
-        self._sent[id(job)] = self._serial, len(job.outcomes)
         places, unit = remainders(call)
         if self._regions:
             places, unit = addresses(call, self._regions.of(call.symbol), hello.guard), 0
-        seconds = min(int(self._backlog.limit(call, self.timeout)) + _GRACE, 0xFFFF)
+        seconds = int(min(self._backlog.limit(call, self.timeout) + _GRACE, 0xFFFF))
         payload = encode_call(self._serial, call, seconds, hello.big_endian, unit, places)
         outputs = sum(a.size for a in call.arguments if isinstance(a, PointerArgument) and a.role == "output")
         needed = len(payload) + room(call, unit, hello.guard)
         if needed > hello.capacity:
             self._backlog.sent.remove(job)
-            del self._sent[id(job)]
             job.skip(
                 f"The call needs {needed} bytes and the harness has {hello.capacity}; "
                 "build it with a larger -DHARNESS_MEMORY."
             )
             return
-        peer.reader.limit = max(peer.reader.limit, outputs + _RESULT_LIMIT)
+        self._sent[id(job)] = _Sent(self._serial, len(job.outcomes), outputs)
         peer.send(frame(Message.CALL, payload))
 
     def _follow(self, job: Job, seconds: float) -> None:
@@ -237,6 +267,7 @@ class ExecSession:
         peer = self._peer
         if peer is None:
             return
+        peer.reader.limit = max(sent.owed for sent in self._sent.values()) + _RESULT_LIMIT
         news = peer.wait(seconds)
         try:
             for kind, payload in news:
@@ -250,10 +281,12 @@ class ExecSession:
 
     def _take(self, peer: Peer, kind: Message, payload: bytes) -> None:
         if kind is Message.FAULT:
-            peer.fault = payload.decode("ascii", "replace")
+            if peer.fault:
+                raise HarnessError("sent a second fault frame")
+            peer.fault = decode_fault(payload)
             return
         if kind is Message.TROUBLE:
-            raise HarnessError(f"gave up: {payload.decode('utf-8', 'replace')}")
+            raise HarnessError(f"gave up: {_sentence(payload)}")
         if kind is Message.FAILED:
             serial, index, why = decode_failed(payload)
             job = self._asked(serial, index)
@@ -270,14 +303,16 @@ class ExecSession:
     def _asked(self, serial: int, index: int) -> Job:
         """Return the job whose next invocation an answer is for; raises :class:`HarnessError` where there is none."""
         job = self._backlog.sent[0] if self._backlog.sent else None
-        if job is None or (serial, len(job.outcomes) - index) != self._sent[id(job)]:
+        sent = self._sent.get(id(job))
+        if job is None or sent is None or (serial, len(job.outcomes) - index) != (sent.serial, sent.first):
             raise HarnessError("sent a result that nobody asked for")
         return job
 
     def _outcome(self, job: Job, result: Result) -> Outcome:
         """Turn a result into an outcome; raises :class:`HarnessError` where it is none of this call."""
-        outcome = observed(job.call, result, job.output if job.outcomes else None, self.hello)
-        job.output = outcome.output
+        sent = self._sent[id(job)]
+        outcome = observed(job.call, result, sent.output, self.hello)
+        sent.output = outcome.output
         if result.children and not self._knows_of_children:
             self._knows_of_children = True
             outcome.findings.append(Finding("forked", "The call left a child process behind."))
@@ -290,7 +325,8 @@ class ExecSession:
         """
         peer, self._peer = self._peer, None
         assert peer is not None
-        left = [Finding("left-process", "Processes that the call had started were left.")] if peer.kill() else []
+        count = max(peer.orphans(), peer.kill())
+        left = [_left(count, "the call")] if count else []
         text, printed = peer.take_text()
         self._said, self._printed = self._said + text, self._printed + printed
         job = self._backlog.lost()
@@ -302,10 +338,6 @@ class ExecSession:
         if (hung is not None and not peer.fault) or peer.signal == "SIGALRM":
             limit = self._backlog.limit(job.call, self.timeout)
             self._backlog.hung(job, hung if hung is not None else limit + _GRACE).findings = left
-            return
-        # Whoever has killed the harness from outside must not make a build fail: try once more.
-        if peer.signal == "SIGKILL" and job.may_retry():
-            self._stray += left
             return
         signal = peer.signal or peer.fault
         if peer.fault and not peer.signal:
@@ -325,6 +357,15 @@ class ExecSession:
             new, count = self._peer.take_text()
             text, printed = text + new, printed + count
         return text, [_printed(printed)] if printed else []
+
+
+def _sentence(payload: bytes) -> str:
+    """Return what a harness says as the end of a sentence."""
+    return " ".join(printable(payload[:_SAID]).split())
+
+
+def _left(count: int, who: str) -> Finding:
+    return Finding("left-process", f"{count} processes that {who} had started were left.")
 
 
 def _printed(count: int) -> Finding:
@@ -351,7 +392,7 @@ def observed(call: Call, result: Result, before: bytes | None, hello: Hello) -> 
         argument = pointers[found.argument] if found.argument < len(pointers) else None
         if argument is None:
             raise HarnessError(f"found a change beside argument {found.argument}, which is no operand")
-        findings.append(_disturbed(argument, found))
+        findings.append(_disturbed(argument, found, hello.guard))
     return Outcome("ok", output, findings)
 
 
@@ -367,8 +408,12 @@ def blind(hello: Hello) -> tuple[str, ...]:
     )
 
 
-def _disturbed(argument: PointerArgument, found: Disturbance) -> Finding:
+def _disturbed(argument: PointerArgument, found: Disturbance, guard: int) -> Finding:
     """Return the contract that a changed byte breaks, in the words of the other runners."""
+    size = argument.size if argument.role != "output" or found.where != "inside" else 0
+    room = {"before": range(-guard, 0), "inside": range(size), "after": range(size, size + guard)}[found.where]
+    if found.offset not in room:
+        raise HarnessError(f"found a change {found.where} {argument.name} that is not there (byte {found.offset})")
     element = found.offset // argument.itemsize
     text, name = f"{argument.name}[{element}] was written", argument.name
     if found.where == "inside":

@@ -4,8 +4,9 @@ A frame is a header (magic, type, length of the payload, CRC-32 of these), the p
 messages are little-endian; the elements of operands are in the target's byte order and converted here.
 """
 
+import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from enum import IntEnum
 from zlib import crc32
 
@@ -19,10 +20,13 @@ MAGIC = b"GLDH"
 _HEADER = struct.Struct("<4sIII")
 #: Largest payload before anything is known of the harness.
 HELLO_LIMIT = 1 << 16
+#: Arguments of a call, canary bytes, and bytes of text, at most.
+_ARGUMENTS, _GUARD_LIMIT, _TEXT_LIMIT = 16, 1 << 24, 2000
 
 _KINDS = {"int32": "i", "float16": "h", "uint16": "h", "float32": "f"}
 _ROLES = {"input": 0, "output": 1, "unread": 2}
 _HALF_ABIS = {0: "none", 1: "float16", 2: "uint16"}
+_ENVIRONMENTS = range(1 << 5)
 _ROUNDING = {0b001: "to nearest", 0b011: "upward", 0b100: "downward", 0b000: "toward zero"}
 
 
@@ -151,7 +155,13 @@ class _Fields:
         return int.from_bytes(self.take(size), "little", signed=signed)
 
     def string(self) -> str:
-        return self.take(self.number(2)).decode("utf-8", "replace")
+        return printable(self.take(self.number(2)))
+
+    def choice(self, size: int, known: Container[int], what: str) -> int:
+        number = self.number(size)
+        if number not in known:
+            raise HarnessError(f"sent a {self._name} frame with an unknown {what} ({number})")
+        return number
 
     def rest(self) -> bytes:
         return self.take(len(self._payload) - self._at)
@@ -173,35 +183,41 @@ def decode_hello(payload: bytes) -> Hello:
     order = fields.take(4)
     if order not in (b"\4\3\2\1", b"\1\2\3\4"):
         raise HarnessError(f"states no known byte order ({order.hex(' ')})")
-    pointer_size, int_size, half, dtypes = (fields.number(1) for _ in range(4))
+    pointer_size = fields.choice(1, (2, 4, 8), "size of a pointer")
+    int_size = fields.number(1)
     if int_size != 4:
         raise HarnessError(f"has an int of {8 * int_size} bits; the pages' calls are made for one of 32")
+    half_abi = _HALF_ABIS[fields.choice(1, _HALF_ABIS, "half")]
+    dtypes = fields.choice(1, range(4), "set of dtypes")
     hello = Hello(
         big_endian=order == b"\1\2\3\4",
         pointer_size=pointer_size,
-        half_abi=_HALF_ABIS.get(half, f"unknown ({half})"),
+        half_abi=half_abi,
         dtypes=tuple(name for bit, name in enumerate(("fp16", "fp32")) if dtypes >> bit & 1),
-        environment=fields.number(4),
-        guard=fields.number(4),
+        environment=fields.choice(4, _ENVIRONMENTS, "floating-point environment"),
+        guard=fields.choice(4, range(_GUARD_LIMIT + 1), "number of canary bytes"),
         claims=fields.number(4) != 0,
         capacity=fields.number(8),
         architecture=fields.string(),
         compiler=fields.string(),
-        symbols=frozenset(fields.string() for _ in range(fields.number(2))),
+        symbols=frozenset(names := [fields.string() for _ in range(fields.number(2))]),
     )
     fields.end()
+    if len(names) != len(hello.symbols):
+        raise HarnessError("sent a hello frame that names an entry point twice")
     return hello
 
 
 def decode_result(payload: bytes) -> Result:
     """Decode a result; raises :class:`HarnessError`."""
     fields = _Fields("result", payload)
-    serial, index, environment, flags, count = (fields.number(n) for n in (4, 4, 4, 2, 2))
+    serial, index = fields.number(4), fields.number(4)
+    environment = fields.choice(4, _ENVIRONMENTS, "floating-point environment")
+    flags = fields.choice(2, range(4), "set of flags")
+    count = fields.choice(2, range(3 * _ARGUMENTS + 1), "number of disturbances")
     disturbances = []
     for _ in range(count):
-        argument, where, offset = fields.number(2), fields.number(2), fields.number(8, signed=True)
-        if where > 2:
-            raise HarnessError(f"sent a result that names an unknown place ({where})")
+        argument, where, offset = fields.number(2), fields.choice(2, range(3), "place"), fields.number(8, signed=True)
         disturbances.append(Disturbance(argument, ("before", "inside", "after")[where], offset))
     output = fields.rest() if flags & 1 else None
     fields.end()
@@ -211,7 +227,21 @@ def decode_result(payload: bytes) -> Result:
 def decode_failed(payload: bytes) -> tuple[int, int, str]:
     """Decode a failed frame: serial number, invocation, and why, as a predicate; raises :class:`HarnessError`."""
     fields = _Fields("failed", payload)
-    return fields.number(4), fields.number(4), fields.rest().decode("utf-8", "replace")
+    return fields.number(4), fields.number(4), printable(fields.rest()[:_TEXT_LIMIT])
+
+
+def decode_fault(payload: bytes) -> str:
+    """Decode a fault frame: the name of a signal; raises :class:`HarnessError` where it is none."""
+    name = printable(payload[:_TEXT_LIMIT])
+    if not re.fullmatch(r"SIG[A-Z0-9]{1,12}|signal [0-9]{1,3}", name):
+        raise HarnessError(f"sent a fault frame that names no signal ({name!r})")
+    return name
+
+
+def printable(raw: bytes | bytearray) -> str:
+    """Return text that came from elsewhere: UTF-8, and nothing in it that steers a terminal."""
+    text = raw.decode("utf-8", "replace")
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def swapped(raw: bytes | memoryview, itemsize: int) -> bytes:

@@ -5,7 +5,7 @@ The search is :mod:`runners.search`'s. What remains is a case of one element tha
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,7 @@ from golden.case import Case
 from golden.errors import TargetError, unknown_name
 from golden.operator import entry_points
 from golden.vectorfile import write_vectors
+from runners.dense import DENSE, dense
 from runners.library import HalfAbi, call_for
 from runners.points import CORE_MASK, Points
 from runners.probe import probe_half_abi
@@ -33,6 +34,25 @@ class Hunted(msgspec.Struct):
     fails: bool
     evaluated: int
     file: str = ""
+
+
+def chosen(session: Session, symbols: Sequence[str] = ()) -> list[str]:
+    """Return the symbols to hunt on, once each: those that are given, or all that a target has and a hunt can take.
+
+    Raises, before any is searched, :class:`UsageError` for one that there is no hunt on and :class:`TargetError` for
+    one that the target lacks, or where nothing is left.
+    """
+    known, there = entry_points(), sorted(session.symbols)
+    for symbol in symbols:
+        if symbol not in known:
+            raise unknown_name("entry point", symbol, known)
+        if symbol not in there:
+            raise TargetError(f"The target has no {symbol}; it has {', '.join(there) or 'nothing'}.")
+        dense(known[symbol].operator.name)
+    found = list(dict.fromkeys(symbols)) or [s for s in there if known[s].operator.name in DENSE]
+    if not found:
+        raise TargetError("The target has no entry point to hunt on.")
+    return found
 
 
 def hunt(
@@ -55,12 +75,8 @@ def hunt(
     each; ``progress`` gets the round and the worst error so far. Raises :class:`UsageError` for an unknown symbol and
     :class:`TargetError` if the target lacks it, crashes or hangs.
     """
-    known = entry_points()
-    if symbol not in known:
-        raise unknown_name("entry point", symbol, known)
-    if symbol not in session.symbols:
-        raise TargetError(f"The target has no {symbol}; it has {', '.join(sorted(session.symbols)) or 'nothing'}.")
-    entry = known[symbol]
+    chosen(session, [symbol])
+    entry = entry_points()[symbol]
     smooth = any(s.kind == "real" for s in entry.operator.scalars)
     scalars: dict[str, float | str] = {"beta": entry.fmt.typed(beta)} if smooth else {"reduction_type": reduction}
     abi: HalfAbi = "uint16" if half_abi == "uint16" else "float16"

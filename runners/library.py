@@ -20,7 +20,7 @@ from golden.operator import REDUCTION_ENUMS, EntryPoint, Operands, Pointer, Scal
 from runners import protocol, sandbox, stub
 from runners.allocator import GUARD, UNIT
 from runners.arena import Arena, Patterns, Placed
-from runners.endings import Ending, describe_end
+from runners.endings import Ending, describe_end, memory_kills
 from runners.image import Image
 from runners.jobs import SHORT_TIMEOUT, Backlog, Job
 from runners.nursery import News, Nursery, Setting
@@ -211,7 +211,7 @@ class LibrarySession:
         try:
             if mode == "require" and (absent := [name for name in sandbox.LAYERS if name not in self.layers]):
                 raise MachineError(
-                    f"--sandbox require: this machine has no {' and no '.join(absent)}. See 'golden doctor', or use auto."
+                    f"--sandbox require: this machine has no {' and no '.join(absent)}: see 'golden doctor'."
                 )
             loaded = self._first_load()
         except BaseException:
@@ -326,6 +326,7 @@ class LibrarySession:
                 self._nursery.lost = True
                 self.retries += 1
         self._alive, self._loaded, self._words = True, None, None
+        self._memory_kills = memory_kills()
         self._arena.clear()
         self._forget = False
         self._nursery.hand_over(self._load, self._arena.files)
@@ -576,7 +577,8 @@ class LibrarySession:
         operand = None
         if isinstance(words, Fault) and words.address is not None:
             operand = Arena.locate(places, words.address)
-        return describe_end(self._end, words, error, call, invocation, operand)
+        starved = memory_kills() > self._memory_kills
+        return describe_end(self._end, words, error, call, invocation, operand, starved)
 
     def _take_refused(self) -> list[Finding]:
         taken, self._refused = self._refused, []

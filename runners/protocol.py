@@ -34,8 +34,8 @@ class Invocation(msgspec.Struct, frozen=True, array_like=True):
     elements (0..15) that every operand is moved away from that page; ``skew``: further elements for each
     operand before it, modulo 16, so that operands are misaligned against each other. ``align``: bytes; with
     "end", operands are moved down to a multiple of it, for platforms whose kernels may require that.
-    ``poison`` selects from two fills of the output; ``unread`` is the content of operands that must not matter; operands
-    named in ``unreadable`` lie on inaccessible pages. ``core_mask``: None for entry points that take none.
+    ``poison`` selects from two fills of the output; ``unread`` is the content of operands that must not matter;
+    operands named in ``unreadable`` lie on inaccessible pages. ``core_mask``: None for entry points that take none.
     """
 
     core_mask: int | None = None

@@ -5,9 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden.errors import unknown_name
+from golden.errors import UsageError, nearest
 from golden.formats import FP32, Array, Format
-from golden.operator import REDUCTION_ENUMS, Arithmetic, Operands, Operator, Pointer, Scalars, entry_points
+from golden.operator import (
+    REDUCTION_ENUMS,
+    Arithmetic,
+    Operands,
+    Operator,
+    Pointer,
+    Scalars,
+    entry_points,
+    operators,
+)
 from golden.results import CONTRACTS
 from runners.protocol import Call, Finding, Outcome, PointerArgument
 
@@ -42,6 +51,13 @@ MODELS: dict[str, Model] = {
 }
 
 
+def models(operator: Operator) -> dict[str, Model]:
+    """Return the models that an operator has orders for, and one for each order that no model has the name of."""
+    shared = {name: model for name, model in MODELS.items() if model.order is None or model.order in operator.orders}
+    own = {name: Model("an order of its own", name) for name in operator.orders if name not in MODELS}
+    return {**shared, **own}
+
+
 class ReferenceSession:
     """A model behind the session interface (:class:`runners.protocol.Session`); nothing can go wrong in it.
 
@@ -53,17 +69,22 @@ class ReferenceSession:
 
     stated_half_abi = "float16"
     blind: tuple[str, ...] = ()
+    retries = 0
 
     def __init__(self, name: str) -> None:
-        if name not in MODELS:
-            raise unknown_name("reference model", name, MODELS)
-        self.model = MODELS[name]
-        self.symbols = frozenset(entry_points())
+        known = {own: model for operator in operators().values() for own, model in models(operator).items()}
+        if name not in known:
+            near = f" (did you mean {found!r}?)" if (found := nearest(name, known)) else ""
+            raise UsageError(f"There is no reference model named {name!r}{near}; there are {', '.join(sorted(known))}.")
+        self.model = known[name]
+        self.symbols = frozenset(s for s, entry in entry_points().items() if name in models(entry.operator))
         self.load_findings: list[Finding] = []
         self._queue: deque[Call] = deque()
 
     def submit(self, call: Call) -> None:
-        """Queue a call."""
+        """Queue a call; raises ValueError for a symbol whose operator has no such order."""
+        if call.symbol not in self.symbols:
+            raise ValueError(f"the model has no {call.symbol}")
         self._queue.append(call)
 
     def collect(self) -> list[Outcome]:

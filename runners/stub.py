@@ -82,7 +82,7 @@ def progress(batch: memoryview) -> int:
 
 
 def control(environment: bytes) -> tuple[int, int]:
-    """Return the parts of an environment that a call has to leave alone, where they are known; see :func:`read_frame`."""
+    """Return the parts of an environment that a call has to leave alone, for :func:`read_frame`."""
     if not NATIVE:
         return 0, 0
     return struct.unpack_from("<H", environment)[0], struct.unpack_from("<I", environment, 28)[0] & ~0x3F

@@ -54,6 +54,11 @@ GREETINGS = {
     "judge-type": frame(1, b""),
     "truncated": frame(16, hello())[:50],
     "twice": frame(16, hello()) * 2,
+    "pointers": frame(16, hello()[:8] + b"\7" + hello()[9:]),
+    "half-abi": frame(16, hello()[:10] + b"\x09" + hello()[11:]),
+    "names-twice": frame(16, hello()[: -2 - len(string(SYMBOL))] + struct.pack("<H", 2) + string(SYMBOL) * 2),
+    "canaries": frame(16, hello()[:16] + b"\xff" * 4 + hello()[20:]),
+    "hello-nan": frame(16, hello()[:12] + b"\0\0\xc0\x7f" + hello()[16:]),
     "result": result(1, 0, b""),
     "trouble": frame(19, b"there is no memory for operands"),
 }
@@ -75,7 +80,8 @@ def read_call() -> tuple[int, int, int]:
     payload = read_exactly(struct.unpack("<I", head[8:12])[0])
     read_exactly(4)
     if struct.unpack("<I", head[4:8])[0] == 2:
-        os.write(1, frame(20, b""))
+        while os.write(1, frame(20, b"")) and "goodbyes" in sys.argv:
+            time.sleep(0.05)
         sys.exit(0)
     serial, size = struct.unpack_from("<IH", payload)
     at = 6 + size
@@ -84,6 +90,19 @@ def read_call() -> tuple[int, int, int]:
     output = sum(n * itemsize for kind, role, itemsize, n in counts if kind == b"p" and role == 1)
     (invocations,) = struct.unpack_from("<I", payload, at + 2 + 8 * arguments + 4)
     return serial, invocations, output
+
+
+def daemon() -> int:
+    """Leave a process behind that is of no group or session of ours and holds our pipes open; returns its number."""
+    read, write = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if (child := os.fork()) == 0:
+            time.sleep(1000)
+        os.write(write, struct.pack("<I", child))
+        os._exit(0)
+    os.wait()
+    return int(struct.unpack("<I", os.read(read, 4))[0])
 
 
 def misbehave(fault: str, serial: int, index: int, output: bytes) -> None:
@@ -106,6 +125,16 @@ def misbehave(fault: str, serial: int, index: int, output: bytes) -> None:
         "gave-up": frame(19, b"the CRC of a frame is wrong"),
         "fault": frame(18, b"SIGBUS"),
         "twice-answered": good + good,
+        "fault-twice": frame(18, b"SIGBUS") * 2,
+        "fault-none": frame(18, b"\x1b[2Jgreen"),
+        "environment": frame(17, struct.pack("<IIIHH", serial, index, 0x7FC00000, 1, 0) + output),
+        "flags": frame(17, struct.pack("<IIIHH", serial, index, 1, 0x101, 0) + output),
+        "count": frame(17, struct.pack("<IIIHH", serial, index, 1, 1, 0xFFFF) + output),
+        "offset": result(serial, index, output, struct.pack("<HHq", 0, 0, 4)),
+        "far": result(serial, index, output, struct.pack("<HHq", 0, 2, 1 << 62)),
+        "inside-output": result(serial, index, output, struct.pack("<HHq", 1, 1, 0)),
+        "failed-index": frame(21, struct.pack("<II", serial, 0xFFFFFFFF) + b"raised"),
+        "escape": frame(19, b"\x1b[2J\xff\xfeconforms"),
     }
     if fault in frames:
         os.write(1, frames[fault])
@@ -123,6 +152,16 @@ def misbehave(fault: str, serial: int, index: int, output: bytes) -> None:
     elif fault == "closed":
         os.close(1)
         time.sleep(1000)
+    elif fault == "trickle":
+        for i in range(1000):
+            os.write(1, good[i : i + 1])
+            time.sleep(0.1)
+    elif fault in ("daemon", "daemon-exits"):
+        os.write(2, b"%d\n" % daemon())
+        if fault == "daemon":
+            return
+    elif fault in ("sigkill", "one-less"):
+        os.kill(os.getpid(), signal.SIGKILL)
     elif fault == "killed":
         os.kill(os.getpid(), signal.SIGTERM)
     os.write(2, b"the last words\n")
@@ -142,17 +181,23 @@ def main() -> None:
             print("no such board", file=sys.stderr)
             sys.exit(7)
         time.sleep(1000)
+    if fault == "slow-hello":
+        for byte in frame(16, hello()):
+            os.write(1, bytes([byte]))
+            time.sleep(0.1)
     if fault == "silent":
         time.sleep(1000)
     os.write(1, frame(16, hello()))
     if fault == "deaf":
         time.sleep(1000)
+    results = 0
     while True:
         serial, invocations, size = read_call()
         for index in range(invocations):
-            if first and fault != "none":
+            results += 1
+            if first and fault not in ("none", "goodbyes") and (fault != "sigkill" or results == 30):
                 misbehave(fault, serial, index, bytes(size))
-            os.write(1, result(serial, index, bytes(size)))
+            os.write(1, result(serial, index, None if marker and fault == "one-less" else bytes(size)))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,11 @@ def test_operands_lie_where_the_invocation_wants_them() -> None:
         (1, "crash", "returned list, not a NumPy array."),
         (2, "crash", "returned an array of float64, not of float32."),
         (3, "crash", "returned an array of shape [2], not [3]."),
-        (4, "crash", "raised ValueError: four is not supported."),
+        (
+            *(4, "crash"),
+            "raised ValueError: four is not supported (tests/python_targets.py:{_misbehave} in _misbehave, called from "
+            "tests/python_targets.py:{broken} in broken).",
+        ),
         (5, "crash", "crashed with SIGSEGV."),
         (6, "exit", "ended with exit code 6."),
         (7, "timeout", "did not return within 1 s."),
@@ -72,19 +76,44 @@ def test_operands_lie_where_the_invocation_wants_them() -> None:
 def test_what_goes_wrong_costs_only_its_invocation(n: int, status: str, says: str) -> None:
     session = CallableSession("tests.python_targets:broken", timeout=1.0)
     first, second = run(session, n, Invocation(), Invocation(poison=1))
+    lines = (ROOT / "tests/python_targets.py").read_text().splitlines()
+    raised = next(i for i, line in enumerate(lines, 1) if "raise ValueError" in line)
+    called = next(i for i, line in enumerate(lines, 1) if "return _misbehave" in line)
+    says = says.format(_misbehave=raised, broken=called)
     assert (first.status, first.message) == (status, f"{SYMBOL} {says}")
     assert second.status == ("not-run" if status == "timeout" else status)
     assert run(session, 12)[0].status == "ok"
     session.close()
 
 
+def test_a_function_is_what_its_module_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``operators``, ``name`` and ``version`` are read from the nearest owner that has them, and is no other thing."""
+    (tmp_path / "stated.py").write_text(
+        "from types import SimpleNamespace\n"
+        "operators, name, version = {'smoothl1lossgrad': ['fp32']}, 'vendor', '3.1'\n"
+        "def f(operator, dtype, scalars, operands):\n    return operands['dy']\n"
+        "inner = SimpleNamespace(f=f, name='inner')\n"
+    )
+    (tmp_path / "imports.py").write_text("from golden.operator import operators\nfrom stated import f\nname = 7\n")
+    monkeypatch.chdir(tmp_path)
+    smooth = {"fp_smoothl1lossgrad_s", "fp_smoothl1lossgrad_p"}
+    for name, title, symbols in [
+        ("stated:f", "vendor 3.1", smooth),
+        ("stated:inner.f", "inner 3.1", smooth),
+        ("imports:f", "imports:f", set(entry_points())),
+    ]:
+        session = CallableSession(name)
+        assert (session.library.compiler, session.symbols) == (title, symbols)
+        session.close()
+
+
 def test_an_exception_costs_no_process() -> None:
     session = CallableSession("tests.python_targets:broken")
     run(session, 12)
     assert session._peer is not None
-    before = session._peer._process.pid
+    before = session._peer.pid
     assert [o.status for o in run(session, 4, *[Invocation()] * 3)] == ["crash"] * 3
-    assert run(session, 12)[0].status == "ok" and session._peer._process.pid == before
+    assert run(session, 12)[0].status == "ok" and session._peer.pid == before
     session.close()
 
 

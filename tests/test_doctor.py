@@ -65,7 +65,7 @@ def test_a_compiler_without_fp16_is_told_what_to_do(monkeypatch: pytest.MonkeyPa
     [
         ("_PACKAGES", ("no-such-package",), "no-such-package"),
         ("_FAULT_PROGRAM", "print(7)", "guard pages"),
-        ("_GUARD_PROGRAM", "raise OSError('seccomp')", "guard pages"),
+        ("_FAULT_PROGRAM", "raise OSError('seccomp')", "guard pages"),
     ],
 )
 def test_what_is_essential_and_missing_is_named(

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden.errors import TargetError, UsageError
+from golden.errors import MachineError, TargetError, UsageError
 from golden.operator import entry_points
+from runners import execute
 from runners.execute import ExecSession
 from runners.library import call_for
 from runners.protocol import Call, Invocation
@@ -49,12 +50,18 @@ def call(n: int = 4, invocations: int = 1) -> Call:
         ("result", "spoke before it was asked"),
         ("trouble", "cannot work: there is no memory for operands"),
         ("silent", "did not greet within 1 s"),
+        ("slow-hello", "did not greet within 1 s"),
+        ("pointers", "unknown size of a pointer .7."),
+        ("half-abi", "unknown half .9."),
+        ("names-twice", "names an entry point twice"),
+        ("canaries", "unknown number of canary bytes .4294967295."),
+        ("hello-nan", "unknown floating-point environment .2143289344."),
     ],
 )
 def test_a_harness_that_does_not_greet_as_it_must(fault: str, says: str) -> None:
     started = time.monotonic()
     with pytest.raises(TargetError, match=says):
-        ExecSession(command(fault), patience=1.0 if fault == "silent" else 30.0)
+        ExecSession(command(fault), patience=1.0 if fault in ("silent", "slow-hello") else 30.0)
     assert time.monotonic() - started < 25
 
 
@@ -76,6 +83,17 @@ def test_a_harness_that_does_not_greet_as_it_must(fault: str, says: str) -> None
         ("again", "sent a hello frame in the middle of its work"),
         ("gave-up", "gave up: the CRC of a frame is wrong"),
         ("fault", f"{SYMBOL} crashed with SIGBUS"),
+        ("fault-twice", f"{SYMBOL} crashed with SIGBUS"),
+        ("fault-none", "sent a fault frame that names no signal ('\ufffd[2Jgreen')"),
+        ("environment", "unknown floating-point environment (2143289344)"),
+        ("flags", "unknown set of flags (257)"),
+        ("count", "unknown number of disturbances (65535)"),
+        ("offset", "found a change before dy that is not there (byte 4)"),
+        ("far", "found a change after dy that is not there (byte 4611686018427387904)"),
+        ("inside-output", "found a change inside dx1 that is not there (byte 0)"),
+        ("failed-index", "sent a result that nobody asked for"),
+        ("escape", "gave up: \ufffd[2J\ufffd\ufffdconforms"),
+        ("sigkill", f"{SYMBOL} was killed with SIGKILL, not by golden"),
         ("flood", "sent what is no frame"),
         ("flood-frames", "sent a result that nobody asked for"),
         ("closed", "closed its output without ending"),
@@ -86,6 +104,8 @@ def test_a_harness_that_does_not_greet_as_it_must(fault: str, says: str) -> None
 def test_a_harness_that_goes_wrong_in_a_call_is_started_again(fault: str, says: str, tmp_path: Path) -> None:
     session = ExecSession(command(fault, tmp_path / "marker"), timeout=20.0)
     try:
+        if fault == "sigkill":
+            assert [o.status for o in session.run(call(invocations=28))] == ["ok"] * 28
         session.submit(call(invocations=3))
         session.submit(call())
         first, second = session.collect(), session.collect()
@@ -100,7 +120,69 @@ def test_a_harness_that_goes_wrong_in_a_call_is_started_again(fault: str, says: 
         assert "the last words" in bad.stderr
 
 
-@pytest.mark.parametrize("fault", ["hang", "flood-text", "deaf"])
+def test_every_end_is_an_outcome() -> None:
+    """A harness killed at every 30th result: one for the system's account would make a build conform that is dying."""
+    session = ExecSession(command("sigkill"))
+    for _ in range(10):
+        session.submit(call(invocations=10))
+    outcomes = [o for _ in range(10) for o in session.collect()]
+    assert session.close() == [] and session.retries == 0
+    assert [i for i, o in enumerate(outcomes) if o.status != "ok"] == [29, 59, 89]
+    assert {(o.status, o.signal) for o in outcomes if o.status != "ok"} == {("crash", "SIGKILL")}
+
+
+def test_what_the_kernel_kills_for_want_of_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = iter(range(100))
+    monkeypatch.setattr("runners.peer.memory_kills", lambda: next(counts))
+    session = ExecSession(command("sigkill"))
+    outcomes = session.run(call(invocations=30))
+    session.close()
+    assert outcomes[29].message == f"{SYMBOL} was killed with SIGKILL by the system, for want of memory."
+
+
+def test_a_result_that_refers_to_one_of_another_process_is_refused(tmp_path: Path) -> None:
+    session = ExecSession(command("one-less", tmp_path / "marker"))
+    first, second = session.run(call(invocations=2))
+    session.close()
+    assert first.signal == "SIGKILL" and "sent a first result without output" in second.message
+
+
+@pytest.mark.parametrize("fault", ["daemon", "daemon-exits"])
+def test_processes_of_another_session_are_found_and_killed(fault: str, tmp_path: Path) -> None:
+    started = time.monotonic()
+    session = ExecSession(command(fault, tmp_path / "marker"))
+    first, second = session.run(call(invocations=2))
+    if fault == "daemon":
+        first, second = second, first
+    assert [f.kind for f in first.findings] == ["printed", "left-process"] or fault == "daemon-exits"
+    assert "left-process" in [f.kind for f in first.findings] and second.status == "ok"
+    left = int(first.stderr.split()[0])
+    assert [f.kind for f in session.close()] == (["left-process"] if fault == "daemon" else [])
+    assert not Path(f"/proc/{left}").exists() and time.monotonic() - started < 15
+
+
+def test_what_the_machine_cannot_start_is_tried_once_more_and_never_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runners.execute._PAUSE", 0.0)
+    session = ExecSession(command("none"))
+    session.restart()
+    real, failures = execute.Peer, [1]
+
+    def peer(*given: object) -> object:
+        if failures.pop():
+            raise MachineError("no room")
+        return real(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(execute, "Peer", peer)
+    failures[:] = [0, 1]
+    assert session.run(call())[0].status == "ok" and session.retries == 1
+    session.restart()
+    failures[:] = [1, 1]
+    with pytest.raises(MachineError):
+        session.run(call())
+    session.close()
+
+
+@pytest.mark.parametrize("fault", ["hang", "flood-text", "deaf", "trickle"])
 def test_a_harness_that_does_not_answer_is_timed_out(fault: str, tmp_path: Path) -> None:
     session = ExecSession(command(fault, tmp_path / "marker" if fault != "deaf" else None), timeout=0.5)
     started = time.monotonic()
@@ -167,10 +249,32 @@ def test_a_call_larger_than_the_target_is_not_run() -> None:
     assert small[0].status == "ok"
 
 
+def test_a_goodbye_has_an_end() -> None:
+    session = ExecSession(command("goodbyes"), timeout=0.5)
+    assert session.run(call())[0].status == "ok"
+    started = time.monotonic()
+    assert [f.message for f in session.close()] == ["The harness took over 0.5 s to end."]
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("fault", ["none", "exits", "nothing"])
+def test_no_descriptor_is_left(fault: str) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    if fault == "nothing":
+        for text in (command(fault), "no-such-program"):
+            with pytest.raises(TargetError):
+                ExecSession(text)
+    else:
+        session = ExecSession(command(fault))
+        session.run(call(invocations=3))
+        session.close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def test_no_process_is_left() -> None:
     session = ExecSession(command("hang"), timeout=0.2)
     assert session._peer is not None
-    group = session._peer._process.pid
+    group = session._peer.pid
     session.run(call())
     session.close()
     with pytest.raises(ProcessLookupError):

@@ -1,8 +1,14 @@
 """The hunt: finds what is wrong or worst, shrinks it, repeats itself, and writes vectors that the rest accepts."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -161,3 +167,50 @@ void fp_smoothl1lossgrad_p(float *dy, float *dx1, float *x1, float *x2, int leng
         with pytest.raises(TargetError, match="SIGSEGV") as caught:
             hunt(session, "fp_smoothl1lossgrad_p", rounds=ROUNDS)
         assert "Validate the library first" in str(caught.value) and caught.value.__context__ is None
+
+
+def golden(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "golden.cli", "--no-config", *map(str, arguments)]
+
+
+def test_all_symbols_are_checked_before_any_is_searched(kernels: Path, tmp_path: Path) -> None:
+    symbols = ["--symbol", "fp_smoothl1lossgrad_p", "--symbol", "fp_nothing_p"]
+    started = time.monotonic()
+    done = subprocess.run(
+        golden("hunt", kernels, *symbols, "--out", tmp_path), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and done.stdout == "" and "no entry point named 'fp_nothing_p'" in done.stderr
+    assert list(tmp_path.iterdir()) == [] and time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("json", [False, True])
+def test_what_was_found_before_a_crash_is_kept(tmp_path: Path, json: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "half.py").write_text(
+        "from tests.python_targets import formula\n"
+        "def f(operator, dtype, scalars, operands):\n"
+        "    if dtype == 'fp32':\n        raise RuntimeError('no fp32')\n"
+        "    return formula(operator, dtype, scalars, operands)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{Path(__file__).parent.parent}")
+    symbols = ["--symbol", "hp_smoothl1lossgrad_p", "--symbol", "fp_smoothl1lossgrad_p"]
+    command = golden("hunt", "python:half:f", *symbols, "--out", tmp_path / "out", *["--json"] * json)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 3 and "RuntimeError: no fp32" in done.stderr
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["hp_smoothl1lossgrad_p-hunted.h5"]
+    if json:
+        assert [found["symbol"] for found in msgspec.json.decode(done.stdout)] == ["hp_smoothl1lossgrad_p"]
+    else:
+        assert done.stdout.startswith("hp_smoothl1lossgrad_p: ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_was_found_before_an_interrupt_is_kept(kernels: Path, tmp_path: Path, number: int) -> None:
+    symbols = ["--symbol", "hp_smoothl1lossgrad_p", "--symbol", "fp_nlllossgrad_p", "--symbol", "hp_nlllossgrad_p"]
+    command = golden("hunt", kernels, *symbols, "--out", tmp_path)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as hunting:
+        assert hunting.stdout is not None and hunting.stderr is not None
+        line = hunting.stdout.readline()
+        hunting.send_signal(number)
+        errors = hunting.stderr.read()
+    assert hunting.returncode == 130 and errors.strip() == "golden: interrupted"
+    assert line.startswith("hp_smoothl1lossgrad_p: ") and (tmp_path / "hp_smoothl1lossgrad_p-hunted.h5").is_file()

@@ -83,3 +83,22 @@ def test_generate_validate_and_report(installed: dict[str, str], tmp_path: Path)
 def test_the_shipped_suites_do_not_change_with_it(installed: dict[str, str], tmp_path: Path) -> None:
     done = golden(installed, "validate", "reference:exact", "--suite", "smoke", "--out", tmp_path)
     assert done.returncode == 0, done.stdout
+
+
+def test_show_models_and_hunts_take_the_orders_that_it_has(installed: dict[str, str], tmp_path: Path) -> None:
+    done = golden(installed, "generate", "--suite", "smoke", "--operator", "huberlossgrad", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    vectors = tmp_path / "huberlossgrad-fp16.h5"
+    case = golden(installed, "list", "cases", "--vectors", vectors).stdout.split()[-1]
+    shown = golden(installed, "show", case, "--vectors", vectors)
+    assert shown.returncode == 0, shown.stderr
+    assert "\nformula " in shown.stdout and "\nfp32-inside " in shown.stdout and "product-first" not in shown.stdout
+    for model, code, says in (
+        ("formula", 0, "conforms"),
+        ("product-first", 3, "has none of the entry points asked for"),
+        ("product", 2, "named 'product' (did you mean 'product-first'?); there are exact, flush, formula, fp32-inside"),
+    ):
+        done = golden(installed, "validate", f"reference:{model}", "--vectors", vectors, "--out", tmp_path / model)
+        assert done.returncode == code and says in done.stdout + done.stderr
+    done = golden(installed, "hunt", "reference:exact", "--symbol", "hp_huberlossgrad_p", "--out", tmp_path / "hunted")
+    assert done.returncode == 2 and "can be neither swept nor hunted" in done.stderr
