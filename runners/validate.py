@@ -28,6 +28,7 @@ from golden.results import (
     Results,
     Vectors,
 )
+from golden.selfcheck import check_arithmetic
 from golden.vectorfile import VectorFile
 from runners.library import HalfAbi, call_for
 from runners.plan import invocations
@@ -78,6 +79,7 @@ def validate(
 
     Raises :class:`TargetError` if the target has none of the entry points that vectors and platform ask for.
     """
+    check_arithmetic()
     started = time.monotonic()
     xfail = read_xfail(settings.xfail)
     profile = settings.profile
@@ -134,6 +136,7 @@ def validate(
         for (kind, message), count in closing.items()
     ]
 
+    check_arithmetic()  # of what was imported meanwhile, something may have changed the mode
     findings += [
         Finding("stale-xfail", "", "warning", f"{xfail.name}, line {e.line}: no failure is like this ({e.reason}).")
         for e in (xfail.stale() if complete else [])
