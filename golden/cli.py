@@ -30,13 +30,13 @@ from golden.options import (
 from golden.selfcheck import check_arithmetic, require_machine
 from golden.terminal import (
     EXIT_CODES,
-    check_folder,
     console,
     examples,
     exit_codes,
     print_json,
     progress_bar,
     run,
+    set_aside,
     whole_or_not,
 )
 from runners.commands import complete_target, doctor, hunt, probe, sweep
@@ -56,6 +56,8 @@ _OUTPUT = ("out", "quiet", "json", "lang")
 #: Commands that run foreign code, and others whose numbers would be wrong in another floating-point mode.
 _JUDGES = ("validate", "probe", "sweep", "hunt", "diff")
 _COMPUTES = ("generate", "export", "report", "repro", "show")
+#: What validate writes into a folder.
+REPORTS = ("results.json", "report.md", "report.html", "junit.xml")
 #: Where the group tells itself whether the command takes options at all.
 _NEEDS_CONFIG = "golden.needs-config"
 
@@ -223,7 +225,7 @@ def validate(
     """
     from reports.terminal import print_summary, summary_document
 
-    check_folder(out)
+    set_aside(out, REPORTS, told=not quiet)
     results = _validate(target, vectors=vectors, shown=not quiet, **options)
     hidden = (*_OUTPUT, "suite") if vectors else _OUTPUT
     results.option_sources = {name: source for name, source in sources(context).items() if name not in hidden}

@@ -3,9 +3,10 @@
 import errno
 import io
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,6 +93,36 @@ def check_folder(out: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UsageError(f"Cannot write into {out}: {error.strerror}. Choose another folder with --out.") from error
+
+
+def set_aside(out: Path, names: Iterable[str], told: bool = True) -> None:
+    """Move what another run has left in a folder to ``previous`` in it, before a run can end in any way.
+
+    One generation is kept. It is replaced as a whole; stderr says so if that is to be ``told``.
+    """
+    check_folder(out)
+    found = [out / name for name in names if os.path.lexists(out / name)]
+    if not found:
+        return
+    previous, coming = out / "previous", out / f".previous.{os.getpid()}"
+    replaced = ", in place of those before them" if os.path.lexists(previous) else ""
+    try:
+        coming.mkdir()
+        for path in found:
+            path.replace(coming / path.name)
+        if replaced:
+            leaving = out / f".leaving.{os.getpid()}"
+            previous.replace(leaving)
+            coming.replace(previous)
+            shutil.rmtree(leaving)
+        else:
+            coming.replace(previous)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot move the results of another run to {previous}: {error.strerror}. Choose another folder with --out."
+        ) from error
+    if told:
+        click.echo(f"golden: the results of another run are in {previous} now{replaced}", err=True)
 
 
 @contextmanager

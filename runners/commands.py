@@ -28,6 +28,7 @@ from golden.terminal import (
     exit_codes,
     print_json,
     progress_bar,
+    set_aside,
 )
 
 if TYPE_CHECKING:
@@ -203,7 +204,10 @@ def sweep(
     made = make_space(space, operator, dtype, storage=storage, **options)  # type: ignore[arg-type]
     if not profile.requires(made.entry):
         raise UsageError(f"{profile.name} has no {made.entry.symbol}: choose another --dtype or --platform.")
-    check_folder(out)
+    if resume:
+        check_folder(out)
+    else:
+        set_aside(out, ("sweep.json",), told=not quiet)
     state = out / "sweep.state"
     work, library = open_work(
         *(target, made),

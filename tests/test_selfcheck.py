@@ -20,9 +20,6 @@ from tests.test_cli import COMPILER, ROOT, golden, needs_compiler, one_sentence
 #: MXCSR: flush-to-zero with denormals-are-zero, each alone, rounding upward and towards zero.
 MODES = {"ftz+daz": 0x8040, "ftz": 0x8000, "daz": 0x0040, "upward": 0x4000, "toward-zero": 0x6000}
 _MODE = (
-    "#include <xmmintrin.h>\n"
-    "__attribute__((constructor)) static void f(void) { _mm_setcsr(_mm_getcsr() | MODE); }\n"
-)
     "#include <xmmintrin.h>\n__attribute__((constructor)) static void f(void) { _mm_setcsr(_mm_getcsr() | MODE); }\n"
 )
 _NO_MEMFD = "#include <errno.h>\nint memfd_create(const char *n, unsigned f) { errno = EPERM; return -1; }\n"
