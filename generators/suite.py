@@ -4,7 +4,7 @@ import importlib
 import importlib.metadata
 import pkgutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +19,7 @@ from golden.flags import FLAGS
 from golden.formats import FORMATS, Array, Format
 from golden.manifest import write_manifest
 from golden.operator import Operator, operator, operators
+from golden.selfcheck import check_arithmetic
 from golden.vectorfile import write_vectors
 
 Suite = Literal["smoke", "core", "full"]
@@ -90,9 +91,16 @@ def generate_file(suite: str, operator_name: str, dtype: str, folder: Path) -> W
         return case
 
     path = folder / f"{op.name}-{dtype}.h5"
-    cases = map(counted, generator(op.name)(suite, FORMATS[dtype]))
+    cases = _checked(map(counted, generator(op.name)(suite, FORMATS[dtype])))
     digest = write_vectors(path, suite, op, dtype, cases, SEED)
     return Written(path, digest, len(sizes), sum(sizes.values()), time.monotonic() - started)
+
+
+def _checked(cases: Iterable[Case]) -> Iterator[Case]:
+    """Yield cases between two looks at this process's arithmetic: what follows wrong ones is no file."""
+    check_arithmetic()
+    yield from cases
+    check_arithmetic()
 
 
 def generate(

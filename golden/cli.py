@@ -27,15 +27,17 @@ from golden.options import (
     timeout,
     vectors_option,
 )
+from golden.selfcheck import check_arithmetic, require_machine
 from golden.terminal import (
     EXIT_CODES,
-    check_folder,
     console,
     examples,
     exit_codes,
     print_json,
     progress_bar,
     run,
+    set_aside,
+    whole_or_not,
 )
 from runners.commands import complete_target, doctor, hunt, probe, sweep
 from runners.tools import build, export, list_, platforms, show
@@ -51,6 +53,11 @@ _lang = click.option(
 _COMPLETE = "_GOLDEN_COMPLETE"
 #: Options that say what validate prints and where, not what it does.
 _OUTPUT = ("out", "quiet", "json", "lang")
+#: Commands that run foreign code, and others whose numbers would be wrong in another floating-point mode.
+_JUDGES = ("validate", "probe", "sweep", "hunt", "diff")
+_COMPUTES = ("generate", "export", "report", "repro", "show")
+#: What validate writes into a folder.
+REPORTS = ("results.json", "report.md", "report.html", "junit.xml")
 #: Where the group tells itself whether the command takes options at all.
 _NEEDS_CONFIG = "golden.needs-config"
 
@@ -90,6 +97,10 @@ def cli(context: click.Context, config: Path | None, no_config: bool) -> None:
         raise UsageError("--config and --no-config exclude each other.")
     if not context.meta[_NEEDS_CONFIG]:
         return
+    if context.invoked_subcommand in _JUDGES:
+        require_machine()
+    if context.invoked_subcommand in (*_JUDGES, *_COMPUTES):
+        check_arithmetic()
     if config is None and not no_config:
         with suppress(FileNotFoundError):  # whoever works in a folder that was removed has no configuration
             config = find_config(Path.cwd())
@@ -159,7 +170,7 @@ def generate(
         "golden validate python:runners.adapters.pytorch:cpu",
         "golden validate kernels.so --vectors vectors/smoke/smoothl1lossgrad-fp16.h5",
     )
-    + exit_codes(0, 1, 2, 3, 4, 130, c0="the build conforms"),
+    + exit_codes(0, 1, 2, 3, 4, 5, 130, c0="the build conforms"),
 )
 @click.argument("target", shell_complete=complete_target)
 @platform_option("FT78NE, MT7004, host, or a profile's path.")
@@ -214,7 +225,7 @@ def validate(
     """
     from reports.terminal import print_summary, summary_document
 
-    check_folder(out)
+    set_aside(out, REPORTS, told=not quiet)
     results = _validate(target, vectors=vectors, shown=not quiet, **options)
     hidden = (*_OUTPUT, "suite") if vectors else _OUTPUT
     results.option_sources = {name: source for name, source in sources(context).items() if name not in hidden}
@@ -222,14 +233,12 @@ def validate(
     if not results.complete:
         click.echo(f"interrupted: {results.reason} Partial results: {out / 'results.json'}", err=True)
         sys.exit(130)
-    try:
+    with whole_or_not():
         if as_json:
             print_json(summary_document(results, files))
         elif not quiet:
             print_summary(results, out, console())
             click.echo(f"report: {files['html']}")
-    except BrokenPipeError:  # whoever read the summary had enough of it; the exit code is still the verdict
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(0 if results.verdict == "conforms" else 1)
 
 
@@ -286,7 +295,7 @@ def report(results: tuple[Path, ...], kind: str, lang: "Lang", out: Path | None)
         "golden diff before/results.json after/results.json --format md",
         "golden diff old.so new.so --platform MT7004",
     )
-    + exit_codes(0, 1, 2, 3, 4, 130, c0="nothing is worse", c1="something is worse"),
+    + exit_codes(0, 1, 2, 3, 4, 5, 130, c0="nothing is worse", c1="something is worse"),
 )
 @click.argument("before", shell_complete=complete_target)
 @click.argument("after", shell_complete=complete_target)
@@ -326,7 +335,7 @@ def diff(before: str, after: str, kind: str, as_json: bool, quiet: bool, **optio
 @cli.command(
     short_help="Write one C file that shows a failure.",
     epilog=examples("golden repro out/results.json smoothl1lossgrad/fp32/beta=0.1/kink/n=31 -o repro.c")
-    + exit_codes(0, 2, 4),
+    + exit_codes(0, 2, 4, 5),
 )
 @click.argument("results", type=click.Path(path_type=Path))
 @click.argument("case", shell_complete=complete_failing)

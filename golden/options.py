@@ -1,6 +1,7 @@
 """Options that several commands take, what the shell may offer for them, and which of them a user has set."""
 
 import json
+import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import pairwise
@@ -112,6 +113,22 @@ def platform_option(text: str) -> Decorator:
     return click.option("--platform", default="host", show_default=True, help=text, shell_complete=complete_platform)
 
 
+class Seconds(click.FloatRange):
+    """A time: a finite positive number. NaN passes every comparison, and nothing waits for longer than 11 days."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(0.0, 1e6, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return seconds
+
+
 sandbox = click.option(
     "--sandbox",
     type=OneOf(["require", "auto", "off"]),
@@ -127,7 +144,7 @@ draw = click.option(
 )
 timeout = click.option(
     "--timeout",
-    type=click.FloatRange(0.0, min_open=True),
+    type=Seconds(),
     default=10.0,
     show_default=True,
     help="Seconds a kernel call may take.",

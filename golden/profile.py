@@ -1,5 +1,6 @@
 """Platform profiles: what a platform's builds must have and may do. TOML files, three of them shipped."""
 
+import hashlib
 import tomllib
 from collections.abc import Mapping
 from itertools import pairwise
@@ -46,6 +47,8 @@ class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory: Memory = Memory()
     operators: dict[str, list[Literal["fp16", "fp32"]]] = {}
     provenance: Provenance = Provenance()
+    #: Not a key: where a profile of the user's own was read, the SHA-256 of that, and whether it takes a shipped name.
+    origin: tuple[str, str, bool] = ("shipped", "", False)
 
     @property
     def full_mask(self) -> int:
@@ -78,20 +81,27 @@ def load_profile(name: str) -> Profile:
     Raises :class:`UsageError` that names the file and the key that is wrong.
     """
     known = {stem.lower(): path for stem, path in platforms().items()}
+    own = name.lower() not in known
     path = known.get(name.lower(), Path(name))
     if not path.is_file():
         if path.suffix == ".toml":
             raise UsageError(f"There is no platform profile {name!r}; shipped are {', '.join(shipped())}.")
         raise UsageError(f"{unknown_name('platform', name, shipped())} A profile of your own is a path (.toml).")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
+        content = tomllib.loads(text.decode())
+        if "origin" in content:
+            raise ValueError("there is no key 'origin'")
         _check_keys(content, Profile)
         _check_dtypes(content)
         profile = msgspec.convert(content, Profile)
         _check_values(profile)
     except (msgspec.MsgspecError, tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
         raise UsageError(f"Platform profile {path} is not valid: {str(error).rstrip('.')}.") from error
-    return profile
+    if not own:
+        return profile
+    impostor = profile.name.lower() in known and profile != load_profile(profile.name)
+    return msgspec.structs.replace(profile, origin=(name, hashlib.sha256(text).hexdigest(), impostor))
 
 
 def _check_keys(table: Mapping[str, object], schema: type[msgspec.Struct], where: str = "") -> None:

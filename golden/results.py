@@ -196,6 +196,16 @@ class Platform(msgspec.Struct, frozen=True):
     dtypes: list[str]
     stated: list[str]  #: what the vendor's pages say
     assumed: list[str]  #: what they do not say and this profile fills in
+    source: str = "shipped"  #: or the path of the user's own profile
+    sha256: str = ""  #: of a profile of the user's own
+    impostor: bool = False  #: it takes the name of one that ships, and says other things
+
+    @property
+    def described(self) -> str:
+        """The name, with where it comes from if it could be taken for another."""
+        if not self.impostor:
+            return self.name
+        return f"{self.name} as defined by {self.source} (sha256 {self.sha256[:12]}…), not the profile that ships,"
 
 
 class Vectors(msgspec.Struct, frozen=True):
@@ -224,6 +234,14 @@ class Host(msgspec.Struct, frozen=True):
     numpy: str
 
 
+class Judge(msgspec.Struct, frozen=True):
+    """What judged: the tool's version, its commit where it runs from a repository, and the digest of its sources."""
+
+    version: str = ""
+    commit: str = ""
+    digest: str = ""
+
+
 class Results(msgspec.Struct, kw_only=True):
     """A whole run. ``complete`` is the footer: without it the file is refused."""
 
@@ -238,6 +256,8 @@ class Results(msgspec.Struct, kw_only=True):
     vectors: Vectors
     options: dict[str, str]
     option_sources: dict[str, str] = {}  #: option that was set -> ``command line`` or the configuration file
+    created: str = ""  #: UTC, ISO 8601
+    judge: Judge = Judge()
     probe: Probe
     seconds: float
     entry_points: list[EntryPointResult]
@@ -278,4 +298,8 @@ def read_results(path: Path) -> Results:
         raise UsageError(f"{path} has schema {results.schema!r}; this version reads {SCHEMA!r}. Validate again.")
     if not results.complete:
         raise UsageError(f"{path} is of an incomplete run (no 'complete: true' footer). Validate again.")
+    from golden.verdicts import contradiction  # noqa: PLC0415 - it knows this schema
+
+    if wrong := contradiction(results):
+        raise UsageError(f"{path} contradicts itself: {wrong}. It was edited or damaged: validate again.")
     return results

@@ -1,17 +1,19 @@
 """What all commands share: examples, exit codes, folders, signals, closed pipes, consoles, progress bars."""
 
 import errno
+import io
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from golden.errors import GoldenError, UsageError
+from golden.errors import GoldenError, MachineError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +32,13 @@ EXIT_CODES = {
     130: "interrupted",
 }
 INTERNAL_ERROR = 70
+#: What the system says where this machine lacks something, whoever asked for it.
+_LACKING = {
+    errno.EMFILE: "more files are open than one process may have (ulimit -n)",
+    errno.ENFILE: "more files are open than the system may have",
+    errno.ENOMEM: "memory has run out (ulimit -v, or the machine's own)",
+    errno.EAGAIN: "no more processes or threads may be started (ulimit -u)",
+}
 #: Wider than any line: what is piped is never folded.
 _ENDLESS = 100_000
 
@@ -50,7 +59,22 @@ def console() -> "Console":
     """Return a console on stdout: as wide as the terminal and coloured there, unless NO_COLOR asks for none."""
     from rich.console import Console  # noqa: PLC0415 - a tenth of a second that help texts need not pay
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _ENDLESS)
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:
+            """Leave a closed pipe to whoever prints: Rich would exit with 1, which is a verdict."""
+            raise  # noqa: PLE0704 - Rich calls this where it catches the error
+
+    return Piped(highlight=False, width=None if sys.stdout.isatty() else _ENDLESS)
+
+
+@contextmanager
+def whole_or_not() -> Iterator[None]:
+    """Print what may be cut short: whoever reads it may have had enough, and the exit code is still the verdict."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
 
 
 def print_json(document: object) -> None:
@@ -69,6 +93,36 @@ def check_folder(out: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UsageError(f"Cannot write into {out}: {error.strerror}. Choose another folder with --out.") from error
+
+
+def set_aside(out: Path, names: Iterable[str], told: bool = True) -> None:
+    """Move what another run has left in a folder to ``previous`` in it, before a run can end in any way.
+
+    One generation is kept. It is replaced as a whole; stderr says so if that is to be ``told``.
+    """
+    check_folder(out)
+    found = [out / name for name in names if os.path.lexists(out / name)]
+    if not found:
+        return
+    previous, coming = out / "previous", out / f".previous.{os.getpid()}"
+    replaced = ", in place of those before them" if os.path.lexists(previous) else ""
+    try:
+        coming.mkdir()
+        for path in found:
+            path.replace(coming / path.name)
+        if replaced:
+            leaving = out / f".leaving.{os.getpid()}"
+            previous.replace(leaving)
+            coming.replace(previous)
+            shutil.rmtree(leaving)
+        else:
+            coming.replace(previous)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot move the results of another run to {previous}: {error.strerror}. Choose another folder with --out."
+        ) from error
+    if told:
+        click.echo(f"golden: the results of another run are in {previous} now{replaced}", err=True)
 
 
 @contextmanager
@@ -108,12 +162,37 @@ def progress_bar(shown: bool = True) -> Iterator[Step]:
 
 
 def run(cli: click.Group, arguments: list[str] | None) -> int:
-    """Run a command line and return its exit code; every expected error is one sentence on stderr."""
+    """Run a command line and return its exit code; every expected error is one sentence on stderr.
+
+    SIGTERM, and SIGHUP of a closing terminal, interrupt every command as Ctrl-C does.
+    """
+    _open_streams()
+    with interrupted_by_termination():
+        return _run(cli, arguments)
+
+
+def _open_streams() -> None:
+    """Put the null device where a standard stream is closed, and let names that are no text be printed.
+
+    Else the next file that is opened takes the stream's number, and what a library prints ends up in it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "r" if number == 0 else "w", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _run(cli: click.Group, arguments: list[str] | None) -> int:
     stdout = sys.stdout
     try:
         result = cli.main(args=arguments, prog_name=cli.name, standalone_mode=False)
-        if sys.stdout:  # None where standard output is closed
-            sys.stdout.flush()
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except GoldenError as error:
         click.echo(f"golden: {error}", err=True)
@@ -126,7 +205,11 @@ def run(cli: click.Group, arguments: list[str] | None) -> int:
         return UsageError.exit_code
     except BrokenPipeError:
         return _closed_pipe()
+    except MemoryError:
+        return _lacking(_LACKING[errno.ENOMEM])
     except OSError as error:
+        if error.errno in _LACKING:
+            return _lacking(_LACKING[error.errno])
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             return _internal_error(error)
         where = f"{error.filename}" if error.filename else "what is written"
@@ -141,6 +224,11 @@ def run(cli: click.Group, arguments: list[str] | None) -> int:
         return stop.code if isinstance(stop.code, int) else 1
     except Exception as error:
         return _internal_error(error)
+
+
+def _lacking(what: str) -> int:
+    click.echo(f"golden: This machine cannot do it: {what}. Nothing is said about any build.", err=True)
+    return MachineError.exit_code
 
 
 def _internal_error(error: Exception) -> int:
@@ -160,8 +248,12 @@ def _closed_pipe() -> int:
     Not by the default action of SIGPIPE: it would also end the judge when a foreign kernel takes its process down
     while a request is written to it.
     """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered has nowhere to go
+    _discard_output()
     return 128 + signal.SIGPIPE
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still buffered has nowhere to go
 
 
 def _sentence(error: click.ClickException, cli: click.Group) -> str:

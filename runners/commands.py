@@ -26,9 +26,9 @@ from golden.terminal import (
     check_folder,
     examples,
     exit_codes,
-    interrupted_by_termination,
     print_json,
     progress_bar,
+    set_aside,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def complete_target(context: click.Context, parameter: click.Parameter, incomple
 
 @click.command(
     short_help="Find out what a build is like; judges nothing.",
-    epilog=examples("golden probe libvendor.so", "golden probe libvendor.so --json") + exit_codes(0, 2, 3, 4),
+    epilog=examples("golden probe libvendor.so", "golden probe libvendor.so --json") + exit_codes(0, 2, 3, 4, 5),
 )
 @click.argument("target", shell_complete=complete_target)
 @suite_option("Suite whose inputs are used.")
@@ -102,7 +102,9 @@ def _points(context: click.Context, parameter: click.Parameter, text: str) -> in
         "golden sweep reference:formula --dtype fp32 --space random --samples 2^24 --seed 7",
         "golden sweep kernels.so --space diff-dy --scheduler tcp://10.0.0.1:8786 --resume",
     )
-    + exit_codes(0, 1, 2, 3, 130, c0="no result is outside its bound", c1="some result is", c130="go on with --resume"),
+    + exit_codes(
+        0, 1, 2, 3, 5, 130, c0="no result is outside its bound", c1="some result is", c130="go on with --resume"
+    ),
 )
 @click.argument("target", shell_complete=complete_target)
 @click.option(
@@ -202,7 +204,10 @@ def sweep(
     made = make_space(space, operator, dtype, storage=storage, **options)  # type: ignore[arg-type]
     if not profile.requires(made.entry):
         raise UsageError(f"{profile.name} has no {made.entry.symbol}: choose another --dtype or --platform.")
-    check_folder(out)
+    if resume:
+        check_folder(out)
+    else:
+        set_aside(out, ("sweep.json",), told=not quiet)
     state = out / "sweep.state"
     work, library = open_work(
         *(target, made),
@@ -212,7 +217,7 @@ def sweep(
         timeout=timeout,
     )
     pool = _cluster(scheduler) if scheduler else Processes(jobs)
-    with interrupted_by_termination(), progress_bar(not quiet) as step:
+    with progress_bar(not quiet) as step:
         result = run(
             *(target, work, library, pool),
             state=state,
@@ -261,7 +266,7 @@ def _cluster(address: str) -> "Pool":
 @click.command(
     short_help="Search for the worst input of a build.",
     epilog=examples("golden hunt kernels.so --symbol hp_smoothl1lossgrad_p --beta 0.1 --out hunted")
-    + exit_codes(0, 1, 2, 3, 130, c0="the worst input found is within its bound", c1="it is outside"),
+    + exit_codes(0, 1, 2, 3, 5, 130, c0="the worst input found is within its bound", c1="it is outside"),
 )
 @click.argument("target", shell_complete=complete_target)
 @click.option(

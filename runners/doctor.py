@@ -18,6 +18,7 @@ import msgspec
 from golden.errors import GoldenError
 from golden.manifest import suite_folder
 from golden.profile import shipped
+from golden.selfcheck import arithmetic_fault, machine_fault
 from runners.build import COMPILERS, find_compiler
 from runners.sandbox import LAYERS
 
@@ -85,6 +86,7 @@ def diagnose() -> list[Check]:
     return [
         *_python(),
         _byte_order(),
+        *_self(),
         _guards(),
         _fault_addresses(),
         *_layers(),
@@ -143,6 +145,12 @@ def _python() -> Iterator[Check]:
             version = ""
         advice = f"Install it: python -m pip install {name}."
         yield _check(name, bool(version), version or "not installed", "everything", advice, essential=True)
+
+
+def _self() -> Iterator[Check]:
+    for name, fault in (("arithmetic", arithmetic_fault()), ("system", machine_fault())):
+        found = fault or "as judging needs it"
+        yield _check(name, not fault, found, "a verdict that can be trusted", essential=True)
 
 
 def _byte_order() -> Check:

@@ -11,6 +11,7 @@ from functools import cache
 from itertools import islice
 
 from golden.errors import TargetError
+from golden.selfcheck import check_arithmetic
 from runners import native, samples
 from runners.evaluate import Evaluated, Evaluator, Work
 from runners.system import die_with_parent
@@ -35,7 +36,7 @@ class Processes:
         evaluator = Evaluator(work)
         try:
             for task, blocks in tasks:
-                yield task, evaluator.evaluate(blocks)
+                yield task, _checked(evaluator, blocks)
         finally:
             evaluator.close()
 
@@ -95,4 +96,11 @@ def _evaluator() -> Evaluator:
 
 
 def _evaluate(blocks: range) -> Evaluated:
-    return _evaluator().evaluate(blocks)
+    return _checked(_evaluator(), blocks)
+
+
+def _checked(evaluator: Evaluator, blocks: range) -> Evaluated:
+    """Evaluate blocks in a process whose arithmetic is looked at afterwards: it holds a library's judge, or a model."""
+    found = evaluator.evaluate(blocks)
+    check_arithmetic()
+    return found

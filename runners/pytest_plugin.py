@@ -94,10 +94,13 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 def _open(config: pytest.Config) -> _Target:
     from golden.profile import load_profile
+    from golden.selfcheck import check_arithmetic, require_machine
     from runners.library import LibrarySession
     from runners.probe import probe_half_abi, probe_reductions
     from runners.xfail import read_xfail
 
+    require_machine()
+    check_arithmetic()
     # pytest may run in another folder than the one where paths were typed.
     folder, expected = config.invocation_params.dir, config.getoption("--golden-xfail")
     xfail = read_xfail(folder / expected if expected else None)

@@ -21,7 +21,6 @@ from golden.terminal import (
     check_folder,
     examples,
     exit_codes,
-    interrupted_by_termination,
     print_json,
     progress_bar,
 )
@@ -198,7 +197,7 @@ def export(
     if vectors:
         options["vectors"] = str(vectors)
     check_folder(out.parent)
-    with interrupted_by_termination(), progress_bar(not quiet) as step:
+    with progress_bar(not quiet) as step:
         manifest = write(
             *(out, files, profile, options),
             endian=endian,
@@ -281,7 +280,7 @@ def platforms(names: tuple[str, ...], as_json: bool) -> None:
 
 @click.command(
     short_help="Show a case: operands, exact value, golden, legal orders.",
-    epilog=examples("golden show smoothl1lossgrad/fp16/beta=0.5/kink/n=31 --element 3") + exit_codes(0, 2, 4),
+    epilog=examples("golden show smoothl1lossgrad/fp16/beta=0.5/kink/n=31 --element 3") + exit_codes(0, 2, 4, 5),
 )
 @click.argument("case", shell_complete=complete_case)
 @suite_option("Suite that has the case.")

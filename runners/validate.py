@@ -6,9 +6,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -28,7 +28,10 @@ from golden.results import (
     Results,
     Vectors,
 )
+from golden.selfcheck import check_arithmetic
+from golden.sources import judge
 from golden.vectorfile import VectorFile
+from golden.verdicts import overall
 from runners.library import HalfAbi, call_for
 from runners.plan import invocations
 from runners.positions import comparable_bits
@@ -78,6 +81,7 @@ def validate(
 
     Raises :class:`TargetError` if the target has none of the entry points that vectors and platform ask for.
     """
+    check_arithmetic()
     started = time.monotonic()
     xfail = read_xfail(settings.xfail)
     profile = settings.profile
@@ -134,11 +138,22 @@ def validate(
         for (kind, message), count in closing.items()
     ]
 
+    check_arithmetic()  # of what was imported meanwhile, something may have changed the mode
     findings += [
         Finding("stale-xfail", "", "warning", f"{xfail.name}, line {e.line}: no failure is like this ({e.reason}).")
         for e in (xfail.stale() if complete else [])
     ]
-    verdict_word, reason = _overall(entries, profile, [e for e in profile.required() if e not in wanted])
+    platform = Platform(
+        profile.name,
+        profile.cores,
+        profile.subnormals,
+        profile.half,
+        list(profile.dtypes),
+        list(profile.provenance.stated),
+        list(profile.provenance.assumed),
+        *profile.origin,
+    )
+    verdict_word, reason = overall(entries, platform, [e.symbol for e in profile.required() if e not in wanted])
     if not complete:
         verdict_word, reason = "fails", f"Interrupted after {done} of {total} cases."
     return Results(
@@ -146,16 +161,8 @@ def validate(
         golden=__version__,
         verdict=verdict_word,
         reason=reason,
-        platform=Platform(
-            profile.name,
-            profile.cores,
-            profile.subnormals,
-            profile.half,
-            list(profile.dtypes),
-            list(profile.provenance.stated),
-            list(profile.provenance.assumed),
-        ),
-        target=target,
+        platform=platform,
+        target=target.encode(errors="backslashreplace").decode(),
         library=library,
         host=Host(host_platform.machine(), host_platform.system(), host_platform.python_version(), np.__version__),
         vectors=Vectors(settings.suite, sum(len(f.cases) for f in files), {f.path.name: f.digest for f in files}),
@@ -167,6 +174,8 @@ def validate(
             "memory": settings.memory,
             "xfail": xfail.name or "none",
         },
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        judge=judge(),
         probe=Probe(probe.half_abi, probe.reduction_enum, probe.subnormals, orders),
         seconds=round(time.monotonic() - started, 3),
         entry_points=entries,
@@ -234,24 +243,3 @@ def _compare_storages(
         outputs[case.id] = digest
     elif (other := outputs.pop(case.id, None)) is not None:
         verdict.storage_compared(case, other == digest)
-
-
-def _overall(
-    entries: Sequence[EntryPointResult], profile: Profile, partial: Sequence[EntryPoint]
-) -> tuple[Literal["conforms", "fails"], str]:
-    bad = [e for e in entries if e.status != "pass"]
-    scope = f" (the vectors given do not cover {', '.join(e.symbol for e in partial)})" if partial else ""
-    if not entries or not any(e.cases for e in entries):
-        return "fails", f"Nothing was run for {profile.name}."
-    sentences = {e.detail for e in bad}
-    if len(sentences) == 1 and "--reduction-enum" in (sentence := sentences.pop()):
-        return "fails", sentence
-    if bad:
-        named = ", ".join(f"{e.symbol} ({e.status})" for e in bad)
-        return (
-            "fails",
-            f"{len(bad)} of {len(entries)} entry points that {profile.name} requires do not pass: {named}.",
-        )
-    expected = sum(e.expected_failures for e in entries)
-    known = f", not counting {expected} expected failures" if expected else ""
-    return "conforms", f"All {len(entries)} entry points judged for {profile.name} pass{known}{scope}."

@@ -229,11 +229,12 @@ def listed(command: str) -> set[int]:
 
 
 def test_exit_codes_in_help() -> None:
-    assert listed("") == {0, 1, 2, 3, 4, 130}
-    assert listed("validate") == listed("diff") == {0, 1, 2, 3, 4, 130}
-    assert listed("sweep") == listed("hunt") == {0, 1, 2, 3, 130}
-    assert listed("probe") == {0, 2, 3, 4}
-    assert listed("list") == listed("show") == listed("repro") == {0, 2, 4}
+    assert listed("") == {0, 1, 2, 3, 4, 5, 130}
+    assert listed("validate") == listed("diff") == {0, 1, 2, 3, 4, 5, 130}
+    assert listed("sweep") == listed("hunt") == {0, 1, 2, 3, 5, 130}
+    assert listed("probe") == {0, 2, 3, 4, 5}
+    assert listed("list") == {0, 2, 4}
+    assert listed("show") == listed("repro") == {0, 2, 4, 5}
     assert listed("doctor") == {0, 2}
 
 

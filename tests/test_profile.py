@@ -120,4 +120,4 @@ def test_the_document_names_every_key() -> None:
     text = (Path(__file__).resolve().parent.parent / "docs/platform-profiles.md").read_text(encoding="utf-8")
     for schema, prefix in ((Profile, ""), (Memory, "memory."), (Provenance, "provenance.")):
         for field in msgspec.structs.fields(schema):
-            assert f"| `{prefix}{field.name}` |" in text or field.name in ("memory", "provenance"), field.name
+            assert f"| `{prefix}{field.name}` |" in text or field.name in ("memory", "provenance", "origin"), field.name
