@@ -37,6 +37,7 @@ from golden.terminal import (
     progress_bar,
     run,
 )
+from golden.text import plain
 from runners.commands import complete_target, doctor, hunt, probe, sweep
 from runners.tools import build, export, list_, platforms, show
 
@@ -398,11 +399,13 @@ def _validate(target: str, *, shown: bool, **options: Any) -> "Results":
     files = open_vectors(suite, vectors, options.pop("recheck", False))
     if export:
         files = covered(target, export, files)
-    settings = Settings(profile, str(vectors) if vectors else suite, **options)
+    settings = Settings(profile, plain(str(vectors)) if vectors else suite, **options)
     session, library = open_target(target, settings.timeout, placing(settings.memory, profile))
     try:
         with progress_bar(shown) as show_step:
-            return judge(target, session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total))
+            return judge(
+                plain(target), session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total)
+            )
     finally:
         session.close()
 

@@ -45,8 +45,8 @@ SCHEMA, BULK_SCHEMA = "golden-vectors/1", "golden-vectors-bulk/1"
 #: Bytes of arrays that are held in memory, by writer and reader alike.
 HELD = 64 << 20
 _CHUNK = 1 << 16
-#: Bytes of a table that is read.
-_TABLE = 64 << 20
+#: Bytes of a table, and of all arrays of a file that is held, that are read.
+_READ = HELD
 _INT_MAX = (1 << 31) - 1
 #: Draws the cases whose golden values are computed again: others in every run.
 _DRAWN = random.SystemRandom()
@@ -218,8 +218,8 @@ def _read(path: Path, file: Stored, expected_digest: str | None, recheck: float)
     operator = known[name]
     if file.attribute("spec_digest") != operator.spec_digest():
         raise VectorError(f"{path} is stale: it was made for another description of {name}. {_AGAIN}")
-    dtypes, held, left = _array_dtypes(operator, dtype), schema == SCHEMA, HELD
-    table, arrays = file.whole("cases", _table_dtype(operator), _TABLE), {}
+    dtypes, held, left = _array_dtypes(operator, dtype), schema == SCHEMA, _READ
+    table, arrays = file.whole("cases", _table_dtype(operator), _READ), {}
     sizes = {n: file.dataset(n, d, filtered=held).shape[0] for n, d in dtypes.items()}
     for n, d in dtypes.items() if held else ():
         arrays[n] = file.whole(n, d, left)
