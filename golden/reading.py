@@ -10,8 +10,9 @@ import os
 import re
 import stat
 import tomllib
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -36,7 +37,7 @@ _DEEP_KEY = re.compile(r"""(?:\.[ \t]*(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*(?=[.\
 T = TypeVar("T")
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a regular file for reading; raises :class:`OSError` for anything else, without waiting for it."""
     try:
         # A socket cannot be opened, and opening a FIFO lets whoever waits at its other end go on: hence the first look.

@@ -26,9 +26,10 @@ def inspect_library(path: Path) -> Library:
     """
     try:
         with open_regular(path) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            file.seek(0)
             header = file.read(20)
+            file.seek(0)
+            # What is no library may be of any size.
+            digest = hashlib.file_digest(file, "sha256").hexdigest() if header[:4] == b"\x7fELF" else ""
     except OSError as error:
         raise UsageError(f"Cannot read the library {path}: {error.strerror}. Give the path of a .so file.") from error
     if header[:4] != b"\x7fELF" or len(header) < 20:
