@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 KERNELS := build/libkernels.so
 
-.PHONY: report published test test-slow vectors lint mutants bounds sweeps bench clean
+.PHONY: report published test test-slow vectors lint mutants bounds sweeps fuzz-files bench clean
 
 # Builds the bundled C kernels, validates them for every platform, and names the reports.
 report: $(VENV)/.installed
@@ -52,6 +52,10 @@ bounds: $(VENV)/.installed
 # Whole input spaces of the fp16 kernels, 2^32 points each: minutes.
 sweeps: $(VENV)/.installed
 	$(BIN)/python reports/published/sweep.py
+
+# Mutates every kind of file that golden reads, and reads it: SECONDS of it.
+fuzz-files: $(VENV)/.installed
+	$(BIN)/python -m tests.fuzz_files --seconds $(or $(SECONDS),120)
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/bench.py

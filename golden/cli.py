@@ -39,6 +39,7 @@ from golden.terminal import (
     set_aside,
     whole_or_not,
 )
+from golden.text import plain
 from runners.commands import complete_target, doctor, hunt, probe, sweep
 from runners.tools import build, export, list_, platforms, show
 
@@ -176,6 +177,7 @@ def generate(
 @platform_option("FT78NE, MT7004, host, or a profile's path.")
 @suite_option("smoke, core or full.")
 @vectors_option("A vector file, or a folder with a manifest, instead.")
+@click.option("--recheck", is_flag=True, help="Compute the golden values of all vectors again, not of a few.")
 @click.option("--xfail", type=click.Path(path_type=Path), help="Expected failures: lines 'SYMBOL CASE  # reason'.")
 @click.option("--strict", is_flag=True, help="Let the stress tier decide too.")
 @click.option(
@@ -403,14 +405,16 @@ def _validate(target: str, *, shown: bool, **options: Any) -> "Results":
         options = as_exported(target, export, sources(click.get_current_context()), options)
     vectors, suite, platform = (options.pop(name) for name in ("vectors", "suite", "platform"))
     profile = load_profile(platform)
-    files = open_vectors(suite, vectors)
+    files = open_vectors(suite, vectors, options.pop("recheck", False))
     if export:
         files = covered(target, export, files)
-    settings = Settings(profile, str(vectors) if vectors else suite, **options)
+    settings = Settings(profile, plain(str(vectors)) if vectors else suite, **options)
     session, library = open_target(target, settings.timeout, placing(settings.memory, profile))
     try:
         with progress_bar(shown) as show_step:
-            return judge(target, session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total))
+            return judge(
+                plain(target), session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total)
+            )
     finally:
         session.close()
 

@@ -10,7 +10,6 @@ The command line wins over the file, the file over the defaults. Paths in it are
 """
 
 import os
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 
 import click
 
+from golden import reading
 from golden.errors import UsageError, nearest
 from golden.options import long_name
 
@@ -129,13 +129,13 @@ def _tool(content: dict[str, Any]) -> dict[str, Any]:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return reading.read_bytes(path, reading.TOML)
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}. Go on without it with --no-config.") from error
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(_bytes(path).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{os.path.relpath(path)} is not valid TOML: {error}.") from error
+        return reading.toml_of(_bytes(path))
+    except ValueError as error:
+        raise UsageError(f"{os.path.relpath(path)} is not valid TOML: {str(error).rstrip('.')}.") from error

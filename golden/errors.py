@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+from golden.text import plain
+
 #: Names that an error lists in full where none is like the one that was given.
 _LISTED = 20
 
@@ -11,6 +13,10 @@ class GoldenError(Exception):
     """Base of all expected errors; ``str(error)`` is one complete sentence for the user."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the sentence, in which names and words of others can move no cursor."""
+        return plain(super().__str__(), lines=True)
 
 
 class UsageError(GoldenError):

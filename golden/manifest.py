@@ -1,16 +1,23 @@
 """The manifest of a suite: its files, their digests, and how many cases there must be."""
 
+import os
 from pathlib import Path
 
 import msgspec
 
+from golden import reading
 from golden.errors import UsageError, VectorError, unknown_name
 from golden.names import MANIFEST, suites
+from golden.reading import plain_name
 from golden.results import write_atomically
 from golden.vectorfile import VectorFile, read_vectors
 
 NAME = MANIFEST
 SCHEMA = "golden-manifest/1"
+#: Suites whose files ship with golden.
+SHIPPED = ("smoke", "core")
+#: Share of the cases of other files whose golden data are computed again when they are read.
+RECHECKED = 0.1
 
 
 class File(msgspec.Struct, frozen=True):
@@ -34,25 +41,74 @@ def write_manifest(folder: Path, suite: str, files: dict[str, tuple[str, int]]) 
     write_atomically(folder / NAME, msgspec.json.format(msgspec.json.encode(manifest), indent=1) + b"\n")
 
 
-def read_suite(folder: Path) -> list[VectorFile]:
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a suite's folder; raises what :func:`read_suite` raises."""
+    path = folder / NAME
+    if not os.path.lexists(path):
+        raise UsageError(f"{folder} has no {NAME}: name one .h5 file, or generate a suite with 'golden generate'.")
+    try:
+        manifest = reading.json_of(reading.read_bytes(path, reading.MANIFEST), Manifest)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise VectorError(f"{path} is damaged ({why}). Restore it or generate the suite again.") from error
+    if manifest.schema != SCHEMA or not manifest.files:
+        raise VectorError(f"{path} has schema {manifest.schema!r} or no files; generate the suite again.")
+    if strange := [name for name in manifest.files if not plain_name(name)]:
+        raise VectorError(f"{path} names {strange[0]!r}, which is no file in its folder; generate the suite again.")
+    return manifest
+
+
+def read_suite(folder: Path, recheck: float = RECHECKED) -> list[VectorFile]:
     """Read and verify every file of a suite's folder, as its manifest lists them.
+
+    ``recheck``: the share of cases whose golden data are computed again, except in files that ship.
 
     Raises :class:`UsageError` if the folder or its manifest is not there, :class:`VectorError` if a file is missing,
     damaged or another one than the manifest names.
     """
-    path = folder / NAME
-    if not path.is_file():
-        raise UsageError(f"{folder} has no {NAME}: name one .h5 file, or generate a suite with 'golden generate'.")
-    try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except msgspec.MsgspecError as error:
-        raise VectorError(f"{path} is damaged ({error}). Restore it or generate the suite again.") from error
-    if manifest.schema != SCHEMA or not manifest.files:
-        raise VectorError(f"{path} has schema {manifest.schema!r} or no files; generate the suite again.")
-    missing = [name for name in manifest.files if not (folder / name).is_file()]
+    manifest = read_manifest(folder)
+    missing = [name for name in manifest.files if not os.path.lexists(folder / name)]
     if missing:
         raise VectorError(f"{folder} lacks {', '.join(missing)}, which its manifest names. Generate the suite again.")
-    return [read_vectors(folder / name, file.digest) for name, file in manifest.files.items()]
+    ship = _shipped_digests()
+    found = []
+    for name, file in manifest.files.items():
+        share = recheck if file.digest not in ship or recheck == 1 else 0.0
+        found.append(read_vectors(folder / name, file.digest, share))
+        if len(found[-1].heads) != file.cases:
+            raise VectorError(
+                f"{folder / name} has {len(found[-1].heads)} cases, not the {file.cases} of its manifest."
+            )
+        if file.digest not in ship:
+            _compare(found[-1])
+    return found
+
+
+def _shipped_digests() -> frozenset[str]:
+    """Return the digests of the vector files that ship with golden: what they are needs no proof in every run."""
+    folders = suites()
+    manifests = [read_manifest(folders[suite]) for suite in SHIPPED if suite in folders]
+    return frozenset(file.digest for manifest in manifests for file in manifest.files.values())
+
+
+def _compare(file: VectorFile) -> None:
+    """Hold a file's cases against those that ship: an id says what a case is, so the same one cannot be another here.
+
+    A file of a suite that ships has no other cases than that. Raises :class:`VectorError` that names the case.
+    """
+    again = "Generate it again with 'golden generate'."
+    for suite, folder in suites().items():
+        name = f"{file.operator.name}-{file.dtype}.h5"
+        if suite not in SHIPPED or name not in read_manifest(folder).files:
+            continue
+        known = {head.id: head for head in read_vectors(folder / name, read_manifest(folder).files[name].digest).heads}
+        for head in file.heads:
+            if head.id in known and head != known[head.id]:
+                raise VectorError(
+                    f"{file.path}: case {head.id} has another tier, class or scalar than it must. {again}"
+                )
+            if head.id not in known and suite == file.suite:
+                raise VectorError(f"{file.path}: case {head.id} is none of the suite {suite}. {again}")
 
 
 def suite_folder(suite: str) -> Path:
@@ -67,11 +123,18 @@ def suite_folder(suite: str) -> Path:
     return present[suite]
 
 
-def open_vectors(suite: str, vectors: Path | None = None) -> list[VectorFile]:
+def open_vectors(suite: str, vectors: Path | None = None, recheck: bool = False) -> list[VectorFile]:
     """Read a suite by name, or instead of it a folder with a manifest, or a single vector file.
 
-    Raises what :func:`read_suite`, :func:`suite_folder` and :func:`golden.vectorfile.read_vectors` raise.
+    Golden data of files that do not ship are computed again for a random tenth of the cases, with ``recheck`` for all
+    cases of all files. Raises what :func:`read_suite`, :func:`suite_folder` and
+    :func:`golden.vectorfile.read_vectors` raise.
     """
-    if vectors is not None and not vectors.is_dir():
-        return [read_vectors(vectors)]
-    return read_suite(vectors or suite_folder(suite))
+    share = 1.0 if recheck else RECHECKED
+    if vectors is None or vectors.is_dir():
+        return read_suite(vectors or suite_folder(suite), share)
+    file = read_vectors(vectors, recheck=1.0 if recheck else 0.0)
+    if file.digest not in _shipped_digests():
+        file = file if recheck else read_vectors(vectors, file.digest, share)
+        _compare(file)
+    return [file]

@@ -193,6 +193,13 @@ class Operator(ABC):
         """
         raise NotImplementedError(f"{self.name} names no coordinate")
 
+    def outside(self, scalars: Scalars, operands: Operands) -> str:
+        """Return what lies outside the page's domain, such as "beta is -1.0", so that no call can be made of it; or "".
+
+        ``operands`` may be missing: then the scalars alone are asked for. Numbers of any value are inside.
+        """
+        return ""
+
     def untouched(self, scalars: Scalars) -> tuple[str, ...]:
         """Return the input operands that these scalars give no reason to touch."""
         return ()

@@ -1,7 +1,7 @@
 """Platform profiles: what a platform's builds must have and may do. TOML files, three of them shipped."""
 
 import hashlib
-import tomllib
+import os
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from golden import reading
 from golden.errors import UsageError, nearest, unknown_name
 from golden.formats import FORMATS
 from golden.names import platforms
@@ -83,20 +84,22 @@ def load_profile(name: str) -> Profile:
     known = {stem.lower(): path for stem, path in platforms().items()}
     own = name.lower() not in known
     path = known.get(name.lower(), Path(name))
-    if not path.is_file():
+    if not os.path.lexists(path):
         if path.suffix == ".toml":
             raise UsageError(f"There is no platform profile {name!r}; shipped are {', '.join(shipped())}.")
         raise UsageError(f"{unknown_name('platform', name, shipped())} A profile of your own is a path (.toml).")
     try:
-        text = path.read_bytes()
-        content = tomllib.loads(text.decode())
+        text = reading.read_bytes(path, reading.TOML)
+        content = reading.toml_of(text)
         if "origin" in content:
             raise ValueError("there is no key 'origin'")
         _check_keys(content, Profile)
         _check_dtypes(content)
         profile = msgspec.convert(content, Profile)
         _check_values(profile)
-    except (msgspec.MsgspecError, tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError) as error:
+    except OSError as error:
+        raise UsageError(f"Cannot read platform profile {path}: {error.strerror}.") from error
+    except (msgspec.MsgspecError, ValueError) as error:
         raise UsageError(f"Platform profile {path} is not valid: {str(error).rstrip('.')}.") from error
     if not own:
         return profile

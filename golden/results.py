@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from golden import reading
 from golden.errors import UsageError
 
 SCHEMA = "golden-results/1"
@@ -287,10 +288,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 def read_results(path: Path) -> Results:
     """Read a results file; raises :class:`UsageError` that names the file and the defect."""
     try:
-        results = msgspec.json.decode(path.read_bytes(), type=Results)
+        results = reading.json_of(reading.read_bytes(path, reading.RESULTS), Results)
     except OSError as error:
         raise UsageError(f"Cannot read results file {path}: {error.strerror}.") from error
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise UsageError(
             f"{path} is not a whole results file ({error}). It may come from an interrupted run: validate again."
         ) from error

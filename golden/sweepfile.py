@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from golden import __version__
+from golden import __version__, reading
 from golden.errors import UsageError
 from golden.results import Element, Library, Number, Results, Tally, read_results, write_atomically
 
@@ -53,10 +53,10 @@ def write_sweep(path: Path, result: SweepResult) -> None:
 def read_sweep(path: Path) -> SweepResult:
     """Read ``sweep.json``; raises :class:`UsageError` that names the file and the defect."""
     try:
-        result = msgspec.json.decode(path.read_bytes(), type=SweepResult)
+        result = reading.json_of(reading.read_bytes(path, reading.RESULTS), SweepResult)
     except OSError as error:
         raise UsageError(f"Cannot read sweep file {path}: {error.strerror}.") from error
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise UsageError(f"{path} is not a whole sweep file ({error}). Sweep again.") from error
     if result.schema != SCHEMA:
         raise UsageError(f"{path} has schema {result.schema!r}; this version reads {SCHEMA!r}. Sweep again.")
@@ -76,8 +76,9 @@ def read_results_and_sweeps(paths: Iterable[Path]) -> tuple[list[Results], list[
     runs, sweeps = [], []
     for path in paths:
         try:
-            swept = msgspec.json.decode(path.read_bytes(), type=_Head).schema.startswith("golden-sweep/")
-        except (OSError, msgspec.MsgspecError):
+            head = reading.json_of(reading.read_bytes(path, reading.RESULTS), _Head)
+            swept = head.schema.startswith("golden-sweep/")
+        except (OSError, ValueError):
             swept = False  # the reader of results files says what is wrong
         if swept:
             sweeps.append(read_sweep(path))

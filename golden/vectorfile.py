@@ -13,30 +13,43 @@ Up to :data:`HELD` bytes of arrays a file is compressed, verified and held in me
 same layout, uncompressed, under another schema: its digest covers the table alone, whose rows hold a digest of every
 case. So its cases are written as they are made, and read and verified one at a time; neither takes more memory
 than the largest case.
+
+Whoever wrote a file may have written anything: what it declares is held against its size before it is read, links and
+filters of other kinds than the writer's are refused, and every row must make sense (:func:`_check_rows`). Digests say
+that a file is whole, not that its golden values are right: those can be computed again (``recheck``).
 """
 
 import contextlib
 import hashlib
+import math
 import os
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, overload
+from typing import Any, cast, get_args, overload
 
 import h5py
 import numpy as np
 
-from golden import __version__
+from golden import __version__, reading
 from golden.case import Case, Head, Tier
 from golden.errors import UsageError, VectorError
+from golden.flags import FLAGS
 from golden.formats import FORMATS, Array
 from golden.growing import GrowingFile
-from golden.operator import Golden, Operator, operators
+from golden.operator import REDUCTION_ENUMS, Golden, Operator, operators
+from golden.storage import Stored
 
 SCHEMA, BULK_SCHEMA = "golden-vectors/1", "golden-vectors-bulk/1"
 #: Bytes of arrays that are held in memory, by writer and reader alike.
 HELD = 64 << 20
 _CHUNK = 1 << 16
+#: Bytes of a table, and of all arrays of a file that is held, that are read.
+_READ = HELD
+_INT_MAX = (1 << 31) - 1
+#: Draws the cases whose golden values are computed again: others in every run.
+_DRAWN = random.SystemRandom()
 _ID_BYTES, _CLASS_BYTES, _FLAGS_BYTES, _WORD_BYTES = 160, 48, 160, 16
 _AGAIN = "Restore it or generate it again with 'golden generate'."
 
@@ -153,17 +166,30 @@ def _compressed(file: h5py.File, name: str, values: Array) -> None:
     file.create_dataset(name, data=values, track_times=False, **options)
 
 
-def read_vectors(path: Path, expected_digest: str | None = None) -> VectorFile:
+def read_vectors(path: Path, expected_digest: str | None = None, recheck: float = 0.0) -> VectorFile:
     """Read and verify one vector file; of one that is too large to be held, the table (see :class:`VectorFile`).
+
+    ``recheck``: the share of cases, drawn at random and at least one, whose golden data are computed again.
 
     Raises :class:`UsageError` if there is no such file and :class:`VectorError` for any damage: not HDF5, truncated,
     another schema, a digest that does not match the content or the manifest (``expected_digest``), golden data
-    made for another description of the operator.
+    made for another description of the operator, a case that cannot be one, golden data that are not the operator's.
     """
-    if not path.is_file():
-        raise UsageError(f"There is no vector file {path}. List suites with 'golden list', or generate one.")
+    try:
+        with reading.open_regular(path) as found:
+            size = os.fstat(found.fileno()).st_size
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise _no_file(path) from error
+    except OSError as error:
+        if path.is_dir():
+            raise _no_file(path) from error
+        raise VectorError(f"Cannot read vector file {path}: {error.strerror}. {_AGAIN}") from error
     with _opened(path) as file:
-        return _read(path, file, expected_digest)
+        return _read(path, Stored(path, file, size, _AGAIN), expected_digest, recheck)
+
+
+def _no_file(path: Path) -> UsageError:
+    return UsageError(f"There is no vector file {path}. List suites with 'golden list', or generate one.")
 
 
 @contextlib.contextmanager
@@ -180,37 +206,109 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         ) from error
 
 
-def _read(path: Path, file: h5py.File, expected_digest: str | None) -> VectorFile:
-    def attribute(name: str) -> str:
-        value = file.attrs[name]
-        return value.decode() if isinstance(value, bytes) else str(value)
-
-    schema = attribute("schema") if "schema" in file.attrs else "no schema"
+def _read(path: Path, file: Stored, expected_digest: str | None, recheck: float) -> VectorFile:
+    schema = file.attribute("schema")
     if schema not in (SCHEMA, BULK_SCHEMA):
-        found = repr(schema) if "schema" in file.attrs else schema
+        found = repr(schema) if schema else "no schema"
         raise VectorError(f"{path} has {found}; this version reads {SCHEMA!r} and {BULK_SCHEMA!r}. {_AGAIN}")
     known = operators()
-    name, dtype = attribute("operator"), attribute("dtype")
-    if name not in known or dtype not in FORMATS:
+    name, dtype = file.attribute("operator"), file.attribute("dtype")
+    if name not in known or dtype not in known[name].dtypes:
         raise VectorError(f"{path} is for {name!r} in {dtype!r}, which this version does not know. {_AGAIN}")
     operator = known[name]
-    if attribute("spec_digest") != operator.spec_digest():
+    if file.attribute("spec_digest") != operator.spec_digest():
         raise VectorError(f"{path} is stale: it was made for another description of {name}. {_AGAIN}")
-    table, dtypes = file["cases"][...], _array_dtypes(operator, dtype)
-    if table.dtype != _table_dtype(operator) or any(file[n].dtype != d for n, d in dtypes.items()):
-        raise VectorError(f"{path} has columns or arrays of another type than its schema says. {_AGAIN}")
-    arrays = {n: file[n][...] for n in dtypes} if schema == SCHEMA else {}
+    dtypes, held, left = _array_dtypes(operator, dtype), schema == SCHEMA, _READ
+    table, arrays = file.whole("cases", _table_dtype(operator), _READ), {}
+    sizes = {n: file.dataset(n, d, filtered=held).shape[0] for n, d in dtypes.items()}
+    for n, d in dtypes.items() if held else ():
+        arrays[n] = file.whole(n, d, left)
+        left -= arrays[n].nbytes
     digest = _digest(schema, operator, dtype, table, arrays)
-    if digest != attribute("content_digest"):
+    if digest != file.attribute("content_digest"):
         raise VectorError(f"{path} is damaged: its content does not match its digest. {_AGAIN}")
     if expected_digest is not None and digest != expected_digest:
         raise VectorError(f"{path} is not the file that its manifest names (digest differs). {_AGAIN}")
-    heads = tuple(_head(operator, dtype, row) for row in table)
-    if schema == SCHEMA:
+    heads = _check_rows(path, operator, dtype, table, sizes)
+    chosen = np.zeros(len(heads), bool)
+    if recheck and len(heads):
+        chosen[_DRAWN.sample(range(len(heads)), math.ceil(recheck * len(heads)))] = True
+    if held:
         cases: Sequence[Case] = tuple(_case(head, row, arrays) for head, row in zip(heads, table, strict=True))
+        for case, again in zip(cases, chosen, strict=True):
+            _check_case(path, case, bool(again))
     else:
-        cases = _StoredCases(path, table, heads)
-    return VectorFile(path, attribute("suite"), operator, dtype, digest, heads, cases)
+        cases = _StoredCases(path, table, heads, chosen)
+    return VectorFile(path, file.attribute("suite"), operator, dtype, digest, heads, cases)
+
+
+def _check_rows(path: Path, operator: Operator, dtype: str, table: Array, sizes: dict[str, int]) -> tuple[Head, ...]:
+    """Return the heads of a table, each of which must be one of a case that this operator can have.
+
+    Arrays lie one after the other, without gaps, each as long as the case's shapes say. ``sizes``: of the flat arrays.
+    """
+    heads: dict[str, Head] = {}
+    places = dict.fromkeys(sizes, 0)
+    stated = {
+        array: list(zip(*(table[f"{_column(array)}_{of}"].tolist() for of in ("offset", "count")), strict=True))
+        for array in sizes
+    }
+    for number, row in enumerate(table):
+        name = f"row {number}"
+        try:
+            head = _head(operator, dtype, row)
+            name = f"case {head.id}" if head.id.isprintable() else name
+            if wrong := "there are two of them" if head.id in heads else _wrong_with(head):
+                raise ValueError(wrong)
+            shapes = operator.shapes(head.scalars)
+            for array in sizes:
+                owner = operator.output.name if array in ("golden", "residual") else array.removeprefix("operands/")
+                count = math.prod(shapes[owner])
+                if stated[array][number] != (places[array], count):
+                    raise ValueError(f"the place of {array} is not behind that of the case before, or of another size")
+                places[array] += count
+        except (ValueError, ArithmeticError) as error:
+            raise VectorError(f"{path}: {name} makes no sense: {error}. {_AGAIN}") from error
+        heads[head.id] = head
+    if places != sizes:
+        raise VectorError(f"{path}: its arrays are longer or shorter than its cases. {_AGAIN}")
+    return tuple(heads.values())
+
+
+def _wrong_with(head: Head) -> str:
+    """Return what cannot be so in the row of a case; "" if it is sound."""
+    if not all(text.isprintable() for text in (head.id, head.klass)) or not (head.id and head.klass):
+        return "its id or class is no readable text"
+    if head.tier not in get_args(Tier):
+        return f"its tier is {head.tier!r}"
+    if unknown := [flag for flag in head.flags if flag not in FLAGS]:
+        return f"there is no flag {unknown[0]!r}"
+    for scalar in head.operator.scalars:
+        value = head.scalars[scalar.name]
+        if scalar.kind == "reduction" and value not in REDUCTION_ENUMS["sum-mean-none"]:
+            return f"its {scalar.name} is {value!r}"
+        if scalar.kind == "int" and not 0 <= int(value) <= _INT_MAX:
+            return f"its {scalar.name} is {value}"
+        if scalar.kind == "real" and float(head.fmt.dtype.type(value)) != value:
+            return f"its {scalar.name} is {value}, which is no number of {head.dtype}"
+    return head.operator.outside(head.scalars, {})
+
+
+def _check_case(path: Path, case: Case, recheck: bool) -> None:
+    """Raise :class:`VectorError` for operands that cannot be called with; ``recheck``: and for wrong golden data."""
+    if wrong := case.operator.outside(case.scalars, case.operands):
+        raise VectorError(f"{path}: case {case.id} makes no sense: {wrong}. {_AGAIN}")
+    if recheck:
+        right = case.operator.oracle(case.fmt, case.scalars, case.operands)
+        if not all(_same(a, b) for a, b in zip(case.golden, right, strict=True)):
+            raise VectorError(f"{path}: the golden data of case {case.id} are not those of its operands. {_AGAIN}")
+
+
+def _same(one: Array, other: Array) -> bool:
+    """Tell whether two arrays have the same bits, NaN payloads apart."""
+    nan = np.isnan(one) & np.isnan(other)
+    bits = f"u{one.itemsize}"
+    return one.shape == other.shape and bool(np.all(nan | (one.view(bits) == other.view(bits))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,6 +318,7 @@ class _StoredCases(Sequence[Case]):
     path: Path
     table: Array
     heads: tuple[Head, ...]
+    chosen: Array  #: cases whose golden data are computed again
 
     def __len__(self) -> int:
         return len(self.heads)
@@ -230,12 +329,13 @@ class _StoredCases(Sequence[Case]):
     def __getitem__(self, index: slice) -> Sequence[Case]: ...
     def __getitem__(self, index: int | slice) -> Case | Sequence[Case]:
         if isinstance(index, slice):
-            return _StoredCases(self.path, self.table[index], self.heads[index])
+            return _StoredCases(self.path, self.table[index], self.heads[index], self.chosen[index])
         head, row = self.heads[index], self.table[index]
         with _opened(self.path) as file:
             case = _case(head, row, file)
         if case_digest(case) != row["digest"].decode():
             raise VectorError(f"{self.path} is damaged: case {head.id} does not match its digest. {_AGAIN}")
+        _check_case(self.path, case, bool(self.chosen[index]))
         return case
 
 
@@ -283,10 +383,15 @@ def _row(operator: Operator, case: Case, positions: dict[str, int]) -> Array:
         row[scalar.name] = value.encode() if isinstance(value, str) else value
     for name, values in _arrays_of(case).items():
         if name != "residual":  # as long as golden
-            column = name.removeprefix("operands/")
+            column = _column(name)
             row[f"{column}_offset"], row[f"{column}_count"] = positions[name], values.size
     row["digest"] = case_digest(case).encode()
     return row
+
+
+def _column(array: str) -> str:
+    """Return the prefix of the columns that say where a case's part of an array lies."""
+    return "golden" if array == "residual" else array.removeprefix("operands/")
 
 
 def _head(operator: Operator, dtype: str, row: Any) -> Head:

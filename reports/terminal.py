@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from golden.results import EntryPointResult, Results
+from golden.text import plain
 from reports.text import repro_command
 
 SCHEMA = "golden-summary/1"
@@ -22,7 +23,7 @@ _BULKY = ("groups", "stress", "classes", "failing")
 def print_summary(results: Results, folder: Path, console: Console) -> None:
     """Print options that were set, a table of the entry points, what fails and how to show it, and the verdict."""
     if results.option_sources:
-        console.print(f"options: {options(results)}", markup=False)
+        console.print(plain(f"options: {options(results)}"), markup=False)
     table = Table(box=None, pad_edge=False)
     table.add_column("entry point", no_wrap=True)
     for name in ("status", "grade"):
@@ -31,21 +32,22 @@ def print_summary(results: Results, folder: Path, console: Console) -> None:
         table.add_column(name, justify="right")
     for e in results.entry_points:
         status = Text(e.status, "green" if e.status == "pass" else "red")
-        row = (e.symbol, status, e.grade if e.cases else "-", str(e.cases), str(e.failures))
+        row = (Text(plain(e.symbol)), status, e.grade if e.cases else "-", str(e.cases), str(e.failures))
         table.add_row(*row, f"{e.max_ulp:.4g}" if e.cases else "-")
     console.print(table)
     for e in results.entry_points:
         if e.status not in ("pass", "missing"):
-            console.print(f"{e.symbol}: {e.detail}", markup=False)
+            console.print(plain(f"{e.symbol}: {e.detail}", lines=True), markup=False)
             if command := _command(e, folder):
-                console.print(f"  {command}", markup=False, soft_wrap=True)
+                console.print(plain(f"  {command}"), markup=False, soft_wrap=True)
     warnings = [f for f in results.findings if not f.kind.startswith("stress-")]
     for finding in warnings[:_FINDINGS_SHOWN]:
-        console.print(f"{finding.severity}: {finding.symbol or 'build'}: {finding.message}", markup=False)
+        shown = f"{finding.severity}: {finding.symbol or 'build'}: {finding.message}"
+        console.print(plain(shown, lines=True), markup=False)
     if len(warnings) > _FINDINGS_SHOWN:
         console.print(f"and {len(warnings) - _FINDINGS_SHOWN} more findings in the report", markup=False)
     style = "bold green" if results.verdict == "conforms" else "bold red"
-    console.print(Text(f"{results.verdict}: ", style).append(results.reason, "default not bold"))
+    console.print(Text(f"{results.verdict}: ", style).append(plain(results.reason, lines=True), "default not bold"))
 
 
 def options(results: Results) -> str:

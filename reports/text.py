@@ -3,12 +3,12 @@
 import math
 import re
 import shlex
-import unicodedata
 from collections.abc import Sequence
 
 from golden.judge import KINDS
 from golden.results import Element, Number, Results
 from golden.sweepfile import SweepResult
+from golden.text import plain
 from reports.messages import language, tr
 
 #: The definition printed wherever an error in ulp is printed.
@@ -74,10 +74,11 @@ DUMPED_ELSEWHERE = (
     "The kernels were executed elsewhere, and their outputs dumped: on which machine is not known here, and whoever "
     "made the run answers for it. The outputs were judged on {host} and held to the profile of {profile}."
 )
+#: Text of others, as every report shows it.
+visible = plain
 #: What stands where there is no number.
 NONE = "–"
 
-_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 STORAGES = {"shared": "shared", "private": "private"}
 SEVERITIES = {"failure": "failure", "warning": "warning", "info": "info"}
 #: What happened to an entry point or a case, as a predicate.
@@ -95,22 +96,6 @@ STATUS_LABELS = {"pass": "pass", "fail": "fail", "timeout": "timeout", "crash": 
 def maxima(runs: Sequence[Results], sweeps: Sequence[SweepResult]) -> str:
     """Say what the largest errors of a report are; where it has sampled and exhaustive ones, tables mark each."""
     return tr(UPPER_BOUND) if not runs and all(s.exhaustive for s in sweeps) else tr(LOWER_BOUND)
-
-
-def visible(text: str) -> str:
-    """Write control characters, bidirectional overrides and lone surrogates as escapes.
-
-    Names come from files and command lines of others; what a reader sees must be what is there.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_escaped(c) if unicodedata.category(c) in _INVISIBLE else c for c in text)
-
-
-def _escaped(character: str) -> str:
-    if character < "\x80":
-        return repr(character)[1:-1]
-    return character.encode("ascii", "backslashreplace").decode()
 
 
 def words(name: str) -> str:

@@ -12,7 +12,10 @@ from zlib import crc32
 
 import msgspec
 
+from golden import reading
 from golden.errors import TargetError, UsageError
+from golden.operator import REDUCTION_ENUMS, entry_points
+from golden.reading import plain_name
 from runners.frames import FrameReader, HarnessError, Hello, Message, Result, decode_hello, decode_result, encode_call
 from runners.placement import remainders
 from runners.protocol import Call
@@ -25,6 +28,16 @@ GUARD = 1024
 _BLOB = struct.Struct("<4sIII16s4sIIIIII")
 _RESULTS = struct.Struct("<4sII16sI")
 BLOB_HEADER, RESULTS_HEADER = _BLOB.size + 4, _RESULTS.size + 4
+#: What an export notes of how it was made, and the values that an option may have, where they are few.
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "suite": (),
+    "vectors": (),
+    "platform": (),
+    "reduction-enum": tuple(REDUCTION_ENUMS),
+    "memory": ("any", "documented"),
+}
+#: Bytes that a dump may have, whatever follows the results in it.
+_DUMP_LIMIT = 256 << 20
 _DUMP_AGAIN = "Run the blob and dump its results again."
 
 Endian = Literal["little", "big"]
@@ -105,18 +118,45 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        manifest = reading.json_of(reading.read_bytes(path, reading.MANIFEST), Manifest)
     except OSError as error:
         raise UsageError(
             f"Cannot read {path}: {error.strerror}; dump: names a folder that 'golden export' has made."
         ) from error
-    except msgspec.MsgspecError as error:
+    except ValueError as error:
         raise TargetError(f"{path} is damaged ({error}): restore it, or export again.") from error
     if manifest.schema != SCHEMA:
         raise TargetError(f"{path} has schema {manifest.schema!r}, and this golden reads {SCHEMA!r}; export again.")
     if export_id(manifest) != manifest.id:
         raise TargetError(f"{path} is not as it was written: restore it, or export again.")
+    if wrong := _nonsense(manifest):
+        raise TargetError(f"{path} makes no sense ({wrong}): restore it, or export again.")
     return manifest
+
+
+def _nonsense(manifest: Manifest) -> str:
+    """Return what cannot be so in a manifest, whose id anybody can compute; "" if it is sound."""
+    if not (manifest.blobs and manifest.vectors):
+        return "there are no calls"
+    for name, value in manifest.options.items():
+        known = _OPTIONS.get(name, ("nothing",)) or (value,)
+        if value not in known or not value.isprintable():
+            return f"the option {name!r} is {value!r}"
+    symbols, serial = entry_points(), 0
+    if manifest.address + manifest.limit > 1 << 64:
+        return "the region ends beyond 2^64"
+    for blob in manifest.blobs:
+        if not (plain_name(blob.file) and plain_name(blob.dump)):
+            return f"{blob.file!r} or {blob.dump!r} is no file in its folder"
+        if max(blob.results + blob.results_size, blob.arena + blob.arena_size) > manifest.limit:
+            return f"{blob.file} does not fit into the region"
+        if blob.serial != serial or not blob.pieces:
+            return f"{blob.file} begins with call {blob.serial}"
+        serial += len(blob.pieces)
+        for piece in blob.pieces:
+            if piece.symbol not in symbols or not piece.count or RESULTS_HEADER + piece.count > blob.results_size:
+                return f"{piece.count} calls of {piece.symbol!r}"
+    return ""
 
 
 def read_dump(folder: Path, manifest: Manifest, number: int) -> Dump:
@@ -128,7 +168,7 @@ def read_dump(folder: Path, manifest: Manifest, number: int) -> Dump:
     blob = manifest.blobs[number]
     path = folder / blob.dump
     try:
-        raw = path.read_bytes()
+        raw = reading.read_bytes(path, _DUMP_LIMIT)
     except OSError as error:
         raise TargetError(f"Cannot read {path}: {error.strerror}. {_DUMP_AGAIN}") from error
     messages = _messages(path, _used(path, raw, manifest, number))
@@ -166,7 +206,7 @@ def read_dump(folder: Path, manifest: Manifest, number: int) -> Dump:
     return dump
 
 
-def _used(path: Path, raw: bytes, manifest: Manifest, number: int) -> bytes:
+def _used(path: Path, raw: bytes, manifest: Manifest, number: int) -> memoryview:
     """Return the messages in a dump as bytes; raises :class:`TargetError` where it is not the one that it must be."""
     if len(raw) < RESULTS_HEADER:
         raise TargetError(f"{path} is truncated: {len(raw)} bytes. {_DUMP_AGAIN}")
@@ -192,14 +232,14 @@ def _used(path: Path, raw: bytes, manifest: Manifest, number: int) -> bytes:
         raise TargetError(
             f"{path} is truncated: {len(raw)} bytes, and {RESULTS_HEADER + used} belong to it. {_DUMP_AGAIN}"
         )
-    return raw[RESULTS_HEADER : RESULTS_HEADER + used]
+    return memoryview(raw)[RESULTS_HEADER : RESULTS_HEADER + used]
 
 
-def _messages(path: Path, used: bytes) -> Iterator[tuple[Message, bytes]]:
+def _messages(path: Path, used: memoryview) -> Iterator[tuple[Message, bytes]]:
     reader = FrameReader()
     reader.limit = len(used)
     try:
-        yield from reader.feed(used)
+        yield from reader.feed(used)  # type: ignore[arg-type]  # it is added to a bytearray
     except HarnessError as error:
         raise TargetError(f"{path} is corrupt: the target {error}. {_DUMP_AGAIN}") from error
     if reader.rest:

@@ -6,13 +6,14 @@ import platform
 import struct
 from pathlib import Path
 
-from elftools.elf.elffile import ELFFile
 from elftools.elf.enums import ENUM_E_MACHINE
 
 from golden.errors import TargetError, UsageError
+from golden.reading import open_regular
 from golden.results import Library
+from golden.text import plain
 
-_ET_DYN = 3
+_ET_DYN, _COMPRESSED = 3, 0x800
 _MACHINES = {number: name for name, number in ENUM_E_MACHINE.items() if name != "_default_"}
 _HOST_MACHINES = {"x86_64": "EM_X86_64", "aarch64": "EM_AARCH64", "riscv64": "EM_RISCV"}
 
@@ -24,10 +25,11 @@ def inspect_library(path: Path) -> Library:
     machine cannot load, whatever it contains.
     """
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            file.seek(0)
+        with open_regular(path) as file:
             header = file.read(20)
+            file.seek(0)
+            # What is no library may be of any size.
+            digest = hashlib.file_digest(file, "sha256").hexdigest() if header[:4] == b"\x7fELF" else ""
     except OSError as error:
         raise UsageError(f"Cannot read the library {path}: {error.strerror}. Give the path of a .so file.") from error
     if header[:4] != b"\x7fELF" or len(header) < 20:
@@ -46,15 +48,24 @@ def inspect_library(path: Path) -> Library:
         )
     if kind != _ET_DYN:
         raise TargetError(f"{path} is an ELF file but not a shared library (type {kind}). Link it with -shared.")
-    return Library(path=str(path), sha256=digest, compiler=_compiler(path), machine=machine)
+    return Library(path=plain(str(path)), sha256=digest, compiler=_compiler(path), machine=machine)
 
 
 def _compiler(path: Path) -> str:
-    """Return the distinct strings of the .comment section, if any can be read."""
-    # A damaged file can make the parser raise almost anything; this text is worth no error.
-    with contextlib.suppress(Exception), path.open("rb") as file:
-        section = ELFFile(file).get_section_by_name(".comment")
-        if section is not None:
-            parts = [t.decode("utf-8", "replace") for t in section.data().split(b"\0") if t]
-            return "; ".join(dict.fromkeys(parts))
+    """Return the distinct strings of the .comment section, if it can be read and is none that anybody forged."""
+    # A damaged file can state any place and size; this text is worth no error.
+    with contextlib.suppress(OSError, ValueError, OverflowError, struct.error), open_regular(path) as file:
+
+        def read(offset: int, size: int, limit: int = 1 << 20) -> bytes:
+            file.seek(offset)
+            return file.read(size) if size <= limit else b""
+
+        header = read(0, 64)
+        (table,), (each, count, names) = struct.unpack_from("<Q", header, 40), struct.unpack_from("<HHH", header, 58)
+        sections = list(struct.iter_unpack("<IIQQQQIIQQ", read(table, 64 * count, 64 << 16))) if each == 64 else []
+        words = read(*sections[names][4:6]) if names < len(sections) else b""
+        for name, _, flags, _, offset, size, *_ in sections:
+            if words[name:].startswith(b".comment\0") and not flags & _COMPRESSED:
+                parts = [t.decode("utf-8", "replace") for t in read(offset, size, 1 << 16).split(b"\0") if t]
+                return plain("; ".join(dict.fromkeys(parts)))
     return ""

@@ -4,6 +4,7 @@ Which call an answer belongs to is known by the call's content, not by when it i
 anything that was not exported is told so.
 """
 
+import os
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -77,7 +78,7 @@ class OfflineSession:
         self.folder = folder
         self._manifest = read_manifest(folder)
         blobs = self._manifest.blobs
-        if missing := [b.dump for b in blobs if not (folder / b.dump).is_file()]:
+        if missing := [b.dump for b in blobs if not os.path.lexists(folder / b.dump)]:
             more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
             raise TargetError(
                 f"{folder} lacks {', '.join(missing[:5])}{more}, of {len(blobs)} dumps: run those blobs too."
@@ -122,6 +123,11 @@ class OfflineSession:
             raise TargetError(
                 f"{self.folder} has no answer to a call of {call.symbol} that this run makes: export again with "
                 "this golden and the same options."
+            )
+        if sum(piece.count for _, _, piece in pieces) != len(call.invocations):
+            raise TargetError(
+                f"{self.folder} has answers to another number of invocations than the call of {call.symbol} that this "
+                "run makes: restore its manifest, or export again."
             )
         return [outcome for piece in pieces for outcome in self._outcomes(call, *piece)]
 

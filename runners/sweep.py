@@ -16,11 +16,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from golden import reading
 from golden.errors import TargetError, UsageError, unknown_name
 from golden.operator import REDUCTION_ENUMS
 from golden.results import Library, Number, write_atomically
 from golden.sweepfile import SweepResult
-from runners.blocks import BlockTally
+from runners.blocks import BINS, BlockTally
 from runners.evaluate import Evaluated, Evaluator, Pool, Work, identity
 from runners.library import LibrarySession
 from runners.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions
@@ -155,10 +156,12 @@ class _Sweep:
                 raise UsageError(f"There is nothing to resume: {path} does not exist. Sweep without --resume.")
             return
         try:
-            state = msgspec.json.decode(path.read_bytes(), type=State)
+            state = reading.json_of(reading.read_bytes(path, reading.STATE), State)
             tally = msgspec.convert({**state.tally, **{n: int(state.tally[n]) for n in ("total", "bias")}}, BlockTally)
             done = int(state.done, 16)
-        except (msgspec.MsgspecError, OSError, KeyError, ValueError) as error:
+            if len(tally.histogram) != BINS or min(tally.points, *tally.histogram) < 0:
+                raise ValueError("its tally makes no sense")
+        except (msgspec.MsgspecError, OSError, KeyError, TypeError, ValueError) as error:
             if resume:
                 raise UsageError(f"{path} is damaged ({error}). Sweep without --resume.") from error
             return

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
+from golden import reading
 from golden.errors import UsageError
 
 
@@ -44,9 +45,10 @@ def read_xfail(path: Path | None) -> Xfail:
     if path is None:
         return Xfail([])
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Cannot read expected failures from {path}: {error}.") from error
+        lines = reading.read_text(path).splitlines()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"Cannot read expected failures from {path}: {why}.") from error
     entries = []
     for number, line in enumerate(lines, 1):
         pattern, _, reason = line.partition("#")

@@ -190,12 +190,12 @@ def test_every_byte_flipped(original: Path, tmp_path: Path) -> None:
 
 
 def the_other_schema(file: h5py.File) -> None:
-    file.attrs["schema"] = BULK_SCHEMA if file.attrs["schema"] == SCHEMA.encode() else SCHEMA
+    file.attrs["schema"] = np.bytes_(BULK_SCHEMA if file.attrs["schema"] == SCHEMA.encode() else SCHEMA)
 
 
 def set_attribute(name: str, value: str) -> Callable[[h5py.File], None]:
     def edit(file: h5py.File) -> None:
-        file.attrs[name] = value
+        file.attrs[name] = np.bytes_(value)
 
     return edit
 
@@ -243,10 +243,10 @@ def shorten(name: str) -> Callable[[h5py.File], None]:
     ("edit", "message"),
     [
         (set_attribute("schema", "golden-vectors/2"), "has 'golden-vectors/2'; this version reads"),
-        (the_other_schema, "does not match its digest"),
+        (the_other_schema, "does not match its digest|golden does not write"),
         (without_attribute("schema"), "has no schema"),
         (set_attribute("content_digest", "0" * 64), "does not match its digest"),
-        (without_attribute("content_digest"), "damaged or not a vector file"),
+        (without_attribute("content_digest"), "does not match its digest"),
         (set_attribute("spec_digest", "0" * 64), "stale"),
         (set_attribute("operator", "nlllossgrad"), "stale"),
         (set_attribute("operator", "softmaxgrad"), "does not know"),
@@ -259,7 +259,7 @@ def shorten(name: str) -> Callable[[h5py.File], None]:
         (replace("golden", "<f4"), "another type"),
         (replace("residual", "<f8"), "another type"),
         (replace("operands/x1", "<i2"), "another type"),
-        (shorten("golden"), "does not match its digest"),
+        (shorten("golden"), "does not match its digest|longer or shorter"),
         (shorten("cases"), "does not match its digest"),
         (remove("operands/x2"), "damaged or not a vector file"),
         (remove("cases"), "damaged or not a vector file"),

@@ -83,6 +83,12 @@ class NLLLossGrad(Operator):
         """Cases are reported by reduction."""
         return f"reduction={scalars['reduction_type']}"
 
+    def outside(self, scalars: Scalars, operands: Operands) -> str:
+        """Labels are classes."""
+        labels, classes = operands.get("labels", np.zeros(0, np.int32)), int(scalars["class_num"])
+        wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+        return f"label {labels[wrong[0]]} is none of {classes} classes" if wrong.size else ""
+
     def untouched(self, scalars: Scalars) -> tuple[str, ...]:
         """``total_weight`` is used for mean only."""
         return () if scalars["reduction_type"] == "mean" else ("total_weight",)

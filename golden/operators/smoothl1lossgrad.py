@@ -128,6 +128,11 @@ class SmoothL1LossGrad(Operator):
             documented = np.where(saturated, 0.0, bounds.formula)
         return bounds._replace(formula=documented)
 
+    def outside(self, scalars: Scalars, operands: Operands) -> str:
+        """The page has beta > 0."""
+        beta = float(scalars["beta"])
+        return "" if 0 < beta < float("inf") else f"beta is {beta}"
+
     def coordinate(self, scalars: Scalars, operands: Operands, index: Array) -> Array:
         """Return (x1 - x2) / beta: the branches meet at -1 and 1, differences cancel towards 0."""
         with np.errstate(all="ignore"):

@@ -1,0 +1,117 @@
+"""Files that anybody may have made: read within bounds, or refused in one sentence."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from generators.stream import SEED
+from golden.errors import GoldenError, TargetError, VectorError
+from golden.manifest import open_vectors
+from golden.operator import operator
+from golden.results import read_results
+from golden.text import plain
+from golden.vectorfile import SCHEMA, _digest, read_vectors, write_vectors
+from runners.elf import inspect_library
+from runners.xfail import read_xfail
+from tests.fuzz_files import campaign, outcome
+from tests.small_files import small_cases
+
+SMOOTH = operator("smoothl1lossgrad")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    write_vectors(tmp_path / "v.h5", "mine", SMOOTH, "fp16", small_cases(), SEED)
+    return tmp_path / "v.h5"
+
+
+@pytest.mark.parametrize("read", [read_results, read_xfail, inspect_library, read_vectors])
+@pytest.mark.parametrize("kind", ["fifo", "zero", "folder"])
+def test_what_is_no_regular_file(read: Any, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "zero":
+        path.symlink_to("/dev/zero")
+    else:
+        path.mkdir()
+
+    def refused(found: Path) -> None:
+        with pytest.raises(GoldenError):
+            read(found)
+
+    assert outcome(path, refused) == ""
+
+
+def edited(path: Path, column: str, value: object) -> None:
+    """Edit a vector file as somebody would who can compute digests."""
+    with h5py.File(path, "r+") as file:
+        table = file["cases"][...]
+        arrays = {n: file[n][...] for n in (*(f"operands/{p.name}" for p in SMOOTH.inputs), "golden", "residual")}
+        if column:
+            table[column][1] = value
+        else:
+            arrays["golden"].view(np.uint16)[:] ^= 1
+        for name, values in {"cases": table, **arrays}.items():
+            file[name][...] = values
+        file.attrs["content_digest"] = np.bytes_(_digest(SCHEMA, SMOOTH, "fp16", table, arrays))
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("tier", b"optional", "its tier is"),
+        ("id", b"\x1b[2J", "row 1 makes no sense"),
+        ("flags", b"magic", "no flag 'magic'"),
+        ("golden_offset", -1, "the place of golden"),
+        ("golden_count", 1 << 40, "the place of golden"),
+        ("length", -5, "its length is -5"),
+        ("beta", -1.0, "beta is -1"),
+        ("beta", 0.1, "no number of fp16"),
+    ],
+)
+def test_rows_that_make_no_sense(column: str, value: object, words: str, small: Path) -> None:
+    edited(small, column, value)
+    with pytest.raises(VectorError, match=words):
+        read_vectors(small)
+
+
+def test_wrong_golden_data_are_found(small: Path) -> None:
+    open_vectors("smoke", small, recheck=True)
+    edited(small, "", None)
+    for recheck in (False, True):
+        with pytest.raises(VectorError, match="are not those of its operands"):
+            open_vectors("smoke", small, recheck)
+
+
+def test_cases_that_ship_cannot_be_others(small: Path) -> None:
+    made = [dataclasses.replace(c, tier="stress") for c in small_cases()]
+    write_vectors(small, "mine", SMOOTH, "fp16", made, SEED)
+    with pytest.raises(VectorError, match="another tier, class or scalar"):
+        open_vectors("smoke", small)
+
+
+def test_a_declared_size_that_is_not_there(small: Path) -> None:
+    with h5py.File(small, "r+") as file:
+        del file["golden"]
+        file.create_dataset("golden", (10 << 30,), "<f2", chunks=(1 << 16,), compression="gzip", shuffle=True)
+
+    def refused(found: Path) -> None:
+        with pytest.raises(VectorError):
+            read_vectors(found)
+
+    assert outcome(small, refused) == ""
+
+
+def test_text_of_others_moves_no_cursor() -> None:
+    for text in map(chr, (*range(32), 127, 0x9B, 0x202E, 0x2066, 0x2028, 0xD800)):
+        assert plain(text).isprintable() and str(TargetError(f"a{text}b")).replace("\n", "").isprintable()
+
+
+def test_a_short_campaign(tmp_path: Path) -> None:
+    assert campaign(30, 17, tmp_path, 40) == (40, [])
