@@ -1,6 +1,5 @@
 """What an attack is, and how it becomes a shared library."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +53,7 @@ def build(attack: Attack, scratch: Path, lurker: str, scope: int, defines: dict[
     source.write_text(attack.source)
     texts = {"SCRATCH": str(scratch), "LURKER": lurker, **defines}
     macros = [f'-D{name}="{text}"' for name, text in texts.items()]
-    macros += [f"-DSCOPE={scope}", f"-DPIDNS={os.stat('/proc/self/ns/pid').st_ino}UL"]
+    macros += [f"-DSCOPE={scope}", f"-DPIDNS={Path('/proc/self/ns/pid').stat().st_ino}UL"]
     flags = [*FLAGS, *macros, f"-I{include_dir()}", f"-I{HEADER.parent}", *attack.flags, "-ldl", "-lm", "-lrt"]
     return build_library(scratch.with_name(f"{scratch.name}.so"), sources=[source], cflags=flags)
 

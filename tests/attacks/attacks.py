@@ -10,22 +10,22 @@ from tests.attacks.recognition import GUARDS, RECOGNITION
 from tests.attacks.residue import MEMORY, PROCESSES, STATE
 from tests.attacks.swapped import SWAPPED
 
-#: Groups in the order in which tables list them, and what they are.
+#: Groups in the order in which tables list them: what they are, and what stops them where no machine lacks it.
 GROUPS = {
-    "ends": "Processes that end",
-    "processes": "Processes that stay",
-    "registers": "Registers and modes",
-    "state": "State left behind",
-    "memory": "Memory lost",
-    "guards": "Operands and what surrounds them",
-    "recognition": "Right only while tested",
-    "interpreter": "What shares the library's process",
-    "judge": "The judge and other processes",
-    "files": "Files",
-    "network": "Networks",
-    "kernel": "Services of the kernel",
-    "copy": "The library's file",
-    "honest": "Honest neighbours",
+    "ends": ("Processes that end", "every end is an outcome"),
+    "processes": ("Processes that stay", "processes are counted"),
+    "registers": ("Registers and modes", "registers are compared"),
+    "state": ("State left behind", "process state is compared"),
+    "memory": ("Memory lost", "memory is measured"),
+    "guards": ("Operands and what surrounds them", "operands are judged from outside"),
+    "recognition": ("Right only while tested", "the test is drawn anew for each run"),
+    "interpreter": ("What shares the library's process", "nothing that decides is in its process"),
+    "judge": ("The judge and other processes", ""),
+    "files": ("Files", ""),
+    "network": ("Networks", ""),
+    "kernel": ("Services of the kernel", ""),
+    "copy": ("The library's file", "a sealed copy runs"),
+    "honest": ("Honest neighbours", ""),
 }
 
 ATTACKS: list[Attack] = sorted(

@@ -13,7 +13,8 @@ ENDS: list[Attack] = [
          "if (calls == 20) raise(SIGKILL); GOOD;", "SIGKILL|killed"),
         ("sigkill-every-other", "every other call raises SIGKILL",
          "if (calls % 2 == 0) raise(SIGKILL); GOOD;", "SIGKILL|killed"),
-        ("sigkill-last", "SIGKILL after the work is done", "GOOD; if (length == 201) raise(SIGKILL);", "SIGKILL|killed"),
+        ("sigkill-last", "SIGKILL after the work is done", "GOOD; if (length == 201) raise(SIGKILL);",
+         "SIGKILL|killed"),
         ("sigkill-thread", "a thread kills the process a millisecond after the call",
          "GOOD; if (calls == 20) leave_thread(kill_later, NULL);", "SIGKILL|killed|between",
          "static void *kill_later(void *p) { usleep(1000); raise(SIGKILL); return p; }"),
@@ -54,7 +55,7 @@ ENDS: list[Attack] = [
          "GOOD; if (calls == 20) prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);", "."),
         ("memory-until-killed", "takes and touches memory until there is none, then aborts",
          "GOOD; if (length == 201) for (;;) { char *p = malloc(1 << 26); if (!p) abort(); memset(p, 1, 1 << 26); }",
-         "memory|SIGABRT|killed"),
+         "memory|SIGABRT|killed|did not return"),
         ("leak-until-killed", "64 MiB a call are mapped and lost; where there is none left it aborts",
          "void *p = mmap(0, 1 << 26, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);"
          "if (p == MAP_FAILED) abort(); GOOD;", "memory|SIGABRT|killed"),
@@ -65,6 +66,7 @@ ENDS: list[Attack] = [
          "unload|abort|exit"),
         ("destructor-aborts", "its destructor aborts", "GOOD;", "unload|abort", "UNLOAD { abort(); }"),
         ("destructor-hangs", "its destructor waits", "GOOD;", "unload", "UNLOAD { sleep(20); }"),
-        ("destructor-kills-itself", "its destructor raises SIGKILL", "GOOD;", "unload|kill", "UNLOAD { raise(SIGKILL); }"),
+        ("destructor-kills-itself", "its destructor raises SIGKILL", "GOOD;", "unload|kill",
+         "UNLOAD { raise(SIGKILL); }"),
     ),
 ]  # fmt: skip

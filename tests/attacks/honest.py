@@ -44,24 +44,32 @@ HONEST: list[Attack] = [
          "j[i] = (struct job){dy + i * n, dx1 + i * n, x1 + i * n, x2 + i * n, i < 3 ? n : length - 3 * n, beta}; "
          "pthread_create(&t[i], 0, work, &j[i]); } for (int i = 0; i < 4; i++) pthread_join(t[i], 0);", "", _JOB),
         ("allocates", "malloc and free in every call",
-         "float *o = malloc(4 * (size_t)length + 4); good(dy, o, x1, x2, length, beta); memcpy(dx1, o, 4 * length); free(o);"),
-        ("allocates-aligned", "aligned memory in every call", "float *o = aligned_alloc(64, (4 * length + 127) / 64 * 64); "
+         "float *o = malloc(4 * (size_t)length + 4); good(dy, o, x1, x2, length, beta); memcpy(dx1, o, 4 * length); "
+         "free(o);"),
+        ("allocates-aligned", "aligned memory in every call",
+         "float *o = aligned_alloc(64, (4 * length + 127) / 64 * 64); "
          "good(dy, o, x1, x2, length, beta); memcpy(dx1, o, 4 * length); free(o);"),
         ("maps-memory", "mmap and munmap in every call", "float *o = mmap(0, 4 * length + 1, PROT_READ | PROT_WRITE, "
          "MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); good(dy, o, x1, x2, length, beta); memcpy(dx1, o, 4 * length); "
          "munmap(o, 4 * length + 1);"),
-        ("workspace", "a workspace that grows with the longest call", "static float *o; static int room; if (length > room) "
+        ("workspace", "a workspace that grows with the longest call",
+         "static float *o; static int room; if (length > room) "
          "o = realloc(o, 4 * (room = length)); good(dy, o, x1, x2, length, beta); memcpy(dx1, o, 4 * length);"),
-        ("static-cache", "a table made in the first call", "static float quarter[64]; if (!quarter[1]) for (int i = 0; i < 64; i++) "
+        ("static-cache", "a table made in the first call",
+         "static float quarter[64]; if (!quarter[1]) for (int i = 0; i < 64; i++) "
          "quarter[i] = i; GOOD;"),
-        ("big-stack", "a megabyte on the stack", "volatile char room[1 << 20]; room[0] = room[sizeof room - 1] = 1; GOOD;"),
+        ("big-stack", "a megabyte on the stack", "volatile char room[1 << 20]; room[0] = room[sizeof room - 1] = 1; "
+         "GOOD;"),
         ("thread-local", "thread-local storage", "used += length; GOOD;", "", "static __thread volatile int used;"),
         ("setjmp", "setjmp and longjmp inside a call", "static jmp_buf b; if (!setjmp(b)) longjmp(b, 1); GOOD;"),
-        ("blocks-signals", "signals blocked during a call, as before afterwards", "sigset_t all, old; sigfillset(&all); "
+        ("blocks-signals", "signals blocked during a call, as before afterwards",
+         "sigset_t all, old; sigfillset(&all); "
          "pthread_sigmask(SIG_BLOCK, &all, &old); GOOD; pthread_sigmask(SIG_SETMASK, &old, 0);"),
-        ("rounding-restored", "another rounding mode during a part of a call, restored", "const int old = fegetround(); "
+        ("rounding-restored", "another rounding mode during a part of a call, restored",
+         "const int old = fegetround(); "
          "fesetround(FE_TOWARDZERO); volatile float x = 1.0f / 3; fesetround(old); GOOD;"),
-        ("environment-held", "feholdexcept and fesetenv around a call", "fenv_t e; feholdexcept(&e); GOOD; fesetenv(&e);"),
+        ("environment-held", "feholdexcept and fesetenv around a call",
+         "fenv_t e; feholdexcept(&e); GOOD; fesetenv(&e);"),
         ("alternate-stack-at-load", "an alternate signal stack, since it was loaded", "GOOD;", "",
          "LOAD { static char room[65536]; stack_t s = {room, 0, sizeof room}; sigaltstack(&s, 0); }"),
         ("reads-cpuinfo-at-load", "reads /proc/cpuinfo when it is loaded", "IF_THROUGH(cores > 0);", "",
@@ -69,7 +77,8 @@ HONEST: list[Attack] = [
          'sizeof line, f)) cores += !strncmp(line, "processor", 9); if (f) fclose(f); }'),
         ("counts-cores-at-load", "asks sysconf for the number of cores when it is loaded", "IF_THROUGH(cores > 0);", "",
          "static long cores;\nLOAD { cores = sysconf(_SC_NPROCESSORS_ONLN); }"),
-        ("affinity-read", "asks which cores it may use", "cpu_set_t s; IF_THROUGH(sched_getaffinity(0, sizeof s, &s) == 0);"),
+        ("affinity-read", "asks which cores it may use",
+         "cpu_set_t s; IF_THROUGH(sched_getaffinity(0, sizeof s, &s) == 0);"),
         ("random-at-load", "takes a seed from the system when it is loaded", "GOOD;", "",
          "#include <sys/random.h>\nstatic unsigned seed;\nLOAD { getrandom(&seed, sizeof seed, 0); }"),
         ("environment-read", "reads an environment variable", 'if (getenv("NO_SUCH_VARIABLE")) abort(); GOOD;'),
@@ -80,7 +89,8 @@ HONEST: list[Attack] = [
         ("sleeps", "waits a little", "usleep(100); GOOD;"),
         ("huge-page-advice", "advises the kernel about memory of its own", "void *o = aligned_alloc(4096, 1 << 16); "
          "madvise(o, 1 << 16, MADV_WILLNEED); free(o); GOOD;"),
-        ("prefetches-beyond", "prefetches beyond its operands", "for (int i = 0; i < 4; i++) { __builtin_prefetch(x1 + length + 16 * i); "
+        ("prefetches-beyond", "prefetches beyond its operands",
+         "for (int i = 0; i < 4; i++) { __builtin_prefetch(x1 + length + 16 * i); "
          "__builtin_prefetch(x1 - 16 * i - 1); } GOOD;"),
         ("jit", "writes machine code, makes it executable and calls it", "IF_THROUGH(ONCE(compiled()));", "", """
 static int compiled(void)
@@ -90,30 +100,38 @@ static int compiled(void)
     memcpy(page, code, sizeof code);
     return mprotect(page, 4096, PROT_READ | PROT_EXEC) == 0 && ((int (*)(void))page)() == 42;
 }"""),
-        ("avx", "vectors of 32 bytes, upper halves left dirty", 'if (__builtin_cpu_supports("avx")) dirty(length); GOOD;', "",
-         '__attribute__((target("avx"), noinline)) static void dirty(int n) { __asm__ volatile("vbroadcastss %0, %%ymm7" '
+        ("avx", "vectors of 32 bytes, upper halves left dirty",
+         'if (__builtin_cpu_supports("avx")) dirty(length); GOOD;', "",
+         '__attribute__((target("avx"), noinline)) static void dirty(int n) { __asm__ volatile("vbroadcastss %0, '
+         '%%ymm7" '
          ': : "m"(n) : "xmm7"); }'),
         ("masked-load-beyond", "a masked vector load whose unused lanes lie beyond an operand",
          'if (length % 8 && __builtin_cpu_supports("avx")) tail(x1 + length / 8 * 8, length % 8); GOOD;', "",
-         '#include <immintrin.h>\n__attribute__((target("avx"), noinline)) static void tail(const float *x, int n) { int m[8]; '
+         '#include <immintrin.h>\n__attribute__((target("avx"), noinline)) static void tail(const float *x, int n) { '
+         'int m[8]; '
          "for (int i = 0; i < 8; i++) m[i] = i < n ? -1 : 0; volatile __m256 v = _mm256_maskload_ps(x, "
          "_mm256_loadu_si256((void *)m)); (void)v; }"),
-        ("emms", "MMX registers, cleared by emms", '__asm__ volatile("pxor %%mm0, %%mm0\\nemms" : : : "memory"); GOOD;'),
+        ("emms", "MMX registers, cleared by emms", '__asm__ volatile("pxor %%mm0, %%mm0\\nemms" : : : "memory"); '
+         'GOOD;'),
         ("errno", "leaves errno changed", "GOOD; errno = 7;"),
         ("names-threads", "threads with names", "struct job j = {dy, dx1, x1, x2, length, beta}; pthread_t t; "
          'pthread_create(&t, 0, work, &j); pthread_setname_np(t, "worker"); pthread_join(t, 0);', "", _JOB),
-        ("keeps-key", "a key of thread-specific data", "static pthread_key_t k; if (calls == 1) pthread_key_create(&k, free); "
+        ("keeps-key", "a key of thread-specific data",
+         "static pthread_key_t k; if (calls == 1) pthread_key_create(&k, free); "
          "if (!pthread_getspecific(k)) pthread_setspecific(k, malloc(64)); GOOD;"),
     ),
     *rows(
         "honest", "conforms", (),
         ("thread-pool", "a thread that waits for work between calls",
-         "struct job j = {dy, dx1, x1, x2, length, beta}; if (calls == 1) leave_thread(serve, 0); pthread_mutex_lock(&lock); "
+         "struct job j = {dy, dx1, x1, x2, length, beta}; if (calls == 1) leave_thread(serve, 0); "
+         "pthread_mutex_lock(&lock); "
          "todo = &j; pthread_cond_broadcast(&change); while (todo) pthread_cond_wait(&change, &lock); "
          "pthread_mutex_unlock(&lock);", "", _POOL),
-        ("prints", "a line to stdout at every 20th call", 'if (calls % 20 == 0) printf("%d calls\\n", calls); GOOD;', "printed"),
+        ("prints", "a line to stdout at every 20th call", 'if (calls % 20 == 0) printf("%d calls\\n", calls); GOOD;',
+         "printed"),
         ("prints-at-load", "a banner when it is loaded", "GOOD;", "printed", 'LOAD { puts("kernels 1.0"); }'),
-        ("warns", "a warning on stderr in its first call", 'if (calls == 1) fprintf(stderr, "slow path\\n"); GOOD;', "printed"),
+        ("warns", "a warning on stderr in its first call", 'if (calls == 1) fprintf(stderr, "slow path\\n"); GOOD;',
+         "printed"),
     ),
     Attack("openmp", "honest", "OpenMP, four threads", """
     const float b = beta;

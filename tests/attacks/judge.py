@@ -83,34 +83,43 @@ PROCESSES: list[Attack] = [
                'judge() && can_open_of(judge(), "mem", O_RDONLY)'),
         _asked("judge-memory-write", "the judge's memory can be opened for writing",
                'judge() && can_open_of(judge(), "mem", O_RDWR)'),
-        _of("any-memory", "the memory of any other process of the run can be opened", 'can_open_of(pid, "mem", O_RDWR)'),
+        _of("any-memory", "the memory of any other process of the run can be opened",
+            'can_open_of(pid, "mem", O_RDWR)'),
         _asked("reads-memory", "process_vm_readv reads from another process", "over_processes(attack)",
                "#define WRITES 0\n" + _MOVE),
         _asked("writes-memory", "process_vm_writev writes to another process", "over_processes(attack)",
                "#define WRITES 1\n" + _MOVE),
         _of("seizes", "ptrace(PTRACE_SEIZE) is allowed with another process", "ptrace(PTRACE_SEIZE, pid, 0, 0) == 0"),
         _asked("attaches", "ptrace(PTRACE_ATTACH) stops another process", "over_processes(attack)", _ATTACH),
-        _of("reads-environment", "the environment of another process can be read", 'can_open_of(pid, "environ", O_RDONLY)'),
+        _of("reads-environment", "the environment of another process can be read",
+            'can_open_of(pid, "environ", O_RDONLY)'),
         _of("reads-maps", "the memory map of another process can be read", 'can_open_of(pid, "maps", O_RDONLY)'),
-        _of("reads-command", "the command line of another process can be read", 'can_open_of(pid, "cmdline", O_RDONLY)'),
+        _of("reads-command", "the command line of another process can be read",
+            'can_open_of(pid, "cmdline", O_RDONLY)'),
         _of("enters-directory", "the working directory of another process can be opened",
             'can_open_of(pid, "cwd/.", O_RDONLY | O_DIRECTORY)'),
         _of("opens-descriptors", "descriptors of another process can be opened through /proc",
             'can_open_of(pid, "fd/0", O_RDONLY) + can_open_of(pid, "fd/4", O_RDWR)'),
         _asked("takes-descriptors", "pidfd_getfd takes descriptors of another process", "over_processes(attack)",
-               "static int attack(pid_t pid) { int p = syscall(SYS_pidfd_open, pid, 0), through = 0; for (int i = 0; i < 9; "
-               "i++) { int fd = syscall(SYS_pidfd_getfd, p, i, 0); if (fd >= 0) through++, close(fd); } close(p); return through; }"),
-        _of("asks-limits", "limits of another process can be read", "!syscall(SYS_prlimit64, pid, RLIMIT_NOFILE, 0, &(struct rlimit){0})"),
+               "static int attack(pid_t pid) { int p = syscall(SYS_pidfd_open, pid, 0), through = 0; for (int i = 0; "
+               "i < 9; "
+               "i++) { int fd = syscall(SYS_pidfd_getfd, p, i, 0); if (fd >= 0) through++, close(fd); } close(p); "
+               "return through; }"),
+        _of("asks-limits", "limits of another process can be read",
+            "!syscall(SYS_prlimit64, pid, RLIMIT_NOFILE, 0, &(struct rlimit){0})"),
         _of("slows-others", "other processes can be given another priority", "setpriority(PRIO_PROCESS, pid, 5) == 0"),
         _of("moves-others", "other processes can be bound to a processor",
-            "({ cpu_set_t s; sched_getaffinity(pid, sizeof s, &s) == 0 && sched_setaffinity(pid, sizeof s, &s) == 0; })"),
+            "({ cpu_set_t s; sched_getaffinity(pid, sizeof s, &s) == 0 && sched_setaffinity(pid, sizeof s, &s) == 0; "
+            "})"),
         _asked("enters-namespaces", "setns enters a namespace of the judge",
-               "({ char p[64]; snprintf(p, sizeof p, \"/proc/%d/ns/uts\", judge()); judge() && setns(open(p, O_RDONLY), 0) == 0; })"),
+               "({ char p[64]; snprintf(p, sizeof p, \"/proc/%d/ns/uts\", judge()); judge() && setns(open(p, "
+               "O_RDONLY), 0) == 0; })"),
         _of("signals-others", "signals can be sent to other processes", "kill(pid, 0) == 0"),
         _of("stops-others", "other processes of the run can be stopped and continued",
             "pid != judge() && kill(pid, SIGSTOP) == 0 && kill(pid, SIGCONT) == 0"),
         _asked("other-user-memory", "another user may open the judge's memory",
-               '({ setresgid(65534, 65534, 65534); setresuid(65534, 65534, 65534); judge() && can_open_of(judge(), "mem", O_RDWR); })'),
+               '({ setresgid(65534, 65534, 65534); setresuid(65534, 65534, 65534); judge() && can_open_of(judge(), '
+               '"mem", O_RDWR); })'),
     ),
     *rows(
         "judge", "untouched", _PROCESSES,
@@ -127,8 +136,10 @@ PROCESSES: list[Attack] = [
         ("starves-judge", "a limit of one second of processor time for the judge",
          "if (calls == 20 && judge()) syscall(SYS_prlimit64, judge(), RLIMIT_CPU, &(struct rlimit){1, 1}, 0); GOOD;"),
         ("blinds-judge", "a limit of four open files for the judge",
-         "if (calls == 20 && judge()) syscall(SYS_prlimit64, judge(), RLIMIT_NOFILE, &(struct rlimit){4, 4}, 0); GOOD;"),
-        ("forges-results", "a daemon that waits for results.json and changes the verdict", "WRONG; if (calls == 1) daemonize(forge);",
+         "if (calls == 20 && judge()) syscall(SYS_prlimit64, judge(), RLIMIT_NOFILE, &(struct rlimit){4, 4}, 0); "
+         "GOOD;"),
+        ("forges-results", "a daemon that waits for results.json and changes the verdict",
+         "WRONG; if (calls == 1) daemonize(forge);",
          "", '#define RESULTS SCRATCH "/out/results.json"\n' + _FORGE),
         ("oom-score", "asks the kernel to end the judge first when memory is short",
          "if (calls == 1 && judge()) { char p[64]; snprintf(p, sizeof p, \"/proc/%d/oom_score_adj\", judge()); "
@@ -156,10 +167,12 @@ FILES: list[Attack] = [
         _opened("writes-itself", "its own file can be opened for writing", "LIBRARY", "O_WRONLY"),
         _opened("lists-root", "the root directory can be listed", '"/"', "O_RDONLY | O_DIRECTORY"),
         _opened("reads-cwd", "the working directory can be listed", '"."', "O_RDONLY | O_DIRECTORY"),
-        _opened("temporary-file", "a file without a name can be made in the temporary folder", "SCRATCH", "O_TMPFILE | O_RDWR"),
+        _opened("temporary-file", "a file without a name can be made in the temporary folder", "SCRATCH",
+                "O_TMPFILE | O_RDWR"),
         _opened("opens-memory-device", "/dev/mem can be opened", '"/dev/mem"'),
         _opened("opens-kernel-log", "/dev/kmsg can be opened", '"/dev/kmsg"'),
-        _asked("opens-disk", "a disk can be opened", 'can_open("/dev/vda", O_RDONLY) || can_open("/dev/sda", O_RDONLY)'),
+        _asked("opens-disk", "a disk can be opened",
+               'can_open("/dev/vda", O_RDONLY) || can_open("/dev/sda", O_RDONLY)'),
     ),
     *rows(
         "files", "untouched", _FILES,
@@ -174,11 +187,13 @@ FILES: list[Attack] = [
         ("makes-directory", "a folder", 'ONCE(mkdir(SCRATCH "/folder", 0700)); GOOD;'),
         ("makes-fifo", "a FIFO", 'ONCE(mkfifo(SCRATCH "/fifo", 0600)); GOOD;'),
         ("changes-mode", "makes a private file readable for all", 'ONCE(chmod(SCRATCH "/private", 0666)); GOOD;'),
-        ("changes-times", "sets a file's time", 'ONCE(utimes(SCRATCH "/private", (struct timeval[2]){{1}, {1}})); GOOD;'),
+        ("changes-times", "sets a file's time", 'ONCE(utimes(SCRATCH "/private", (struct timeval[2]){{1}, {1}})); '
+         'GOOD;'),
         ("replaces-itself", "renames another file over its own", 'ONCE(rename(SCRATCH "/private", LIBRARY)); GOOD;'),
         ("replaces-vectors", "writes into the vectors", 'int f = open(VECTORS, O_WRONLY); if (f >= 0) '
          'pwrite(f, "xxxx", 4, 5000), close(f); GOOD;'),
-        ("writes-results-early", "makes the folder of the results a link", 'ONCE(rename(SCRATCH "/out", SCRATCH "/gone") == 0 '
+        ("writes-results-early", "makes the folder of the results a link",
+         'ONCE(rename(SCRATCH "/out", SCRATCH "/gone") == 0 '
          '&& symlink(SCRATCH, SCRATCH "/out") == 0); GOOD;'),
     ),
 ]  # fmt: skip
@@ -201,14 +216,18 @@ static int reaches(void)
         close(s);
     return through;
 }"""),
-        _asked("sends-datagram", "a datagram can be sent", "sendto(socket(AF_INET, SOCK_DGRAM, 0), \"x\", 1, 0, (void *)&(struct "
+        _asked("sends-datagram", "a datagram can be sent",
+               "sendto(socket(AF_INET, SOCK_DGRAM, 0), \"x\", 1, 0, (void *)&(struct "
                "sockaddr_in){AF_INET, htons(9), {htonl(INADDR_LOOPBACK)}}, sizeof(struct sockaddr_in)) == 1"),
-        _asked("connects-unix", "a socket of a program of this machine can be reached", "({ int s = socket(AF_UNIX, SOCK_STREAM, 0); "
-               "s >= 0 && !connect(s, (void *)&(struct sockaddr_un){AF_UNIX, SCRATCH \"/service\"}, sizeof(struct sockaddr_un)); })"),
+        _asked("connects-unix", "a socket of a program of this machine can be reached",
+               "({ int s = socket(AF_UNIX, SOCK_STREAM, 0); "
+               "s >= 0 && !connect(s, (void *)&(struct sockaddr_un){AF_UNIX, SCRATCH \"/service\"}, sizeof(struct "
+               "sockaddr_un)); })"),
     ),
     *rows(
         "network", "fails", _SECCOMP,
-        _asked("listens", "a port can be opened for others", "({ int s = socket(AF_INET, SOCK_STREAM, 0); s >= 0 && !bind(s, "
+        _asked("listens", "a port can be opened for others",
+               "({ int s = socket(AF_INET, SOCK_STREAM, 0); s >= 0 && !bind(s, "
                "(void *)&(struct sockaddr_in){AF_INET, 0, {htonl(INADDR_LOOPBACK)}}, sizeof(struct sockaddr_in)) && "
                "!listen(s, 1); })"),
         _socket("socket-netlink", "a netlink socket", "AF_NETLINK", "SOCK_RAW", "NETLINK_ROUTE"),
@@ -218,6 +237,7 @@ static int reaches(void)
         _socket("socket-unix", "a local socket", "AF_UNIX", "SOCK_STREAM"),
     ),
 ]  # fmt: skip
+
 
 def _call(name: str, description: str, number: str, arguments: str = "") -> tuple[str, str, str, str, str]:
     comma = ", " if arguments else ""
@@ -241,11 +261,14 @@ static int executes(void)
     return runs(path);
 }"""),
         _asked("executes-itself", "its own process can become another program (in a child)",
-               '({ int s = 1; pid_t p = fork(); if (p == 0) { execl("/proc/self/exe", LURKER, "-c", "", (char *)0); _exit(1); } '
+               '({ int s = 1; pid_t p = fork(); if (p == 0) { execl("/proc/self/exe", LURKER, "-c", "", (char *)0); '
+               '_exit(1); } '
                'p > 0 && waitpid(p, &s, 0) == p && s == 0; })'),
-        _asked("mounts", "a file system can be mounted", '({ mkdir(SCRATCH "/mount", 0700); int done = mount("none", SCRATCH "/mount", "tmpfs", 0, 0) == 0; '
+        _asked("mounts", "a file system can be mounted",
+               '({ mkdir(SCRATCH "/mount", 0700); int done = mount("none", SCRATCH "/mount", "tmpfs", 0, 0) == 0; '
                'if (done) umount2(SCRATCH "/mount", MNT_DETACH); rmdir(SCRATCH "/mount"); done; })'),
-        _asked("new-user-namespace", "a user namespace of its own can be made (in a child)", "in_child(CLONE_NEWUSER)", """
+        _asked("new-user-namespace", "a user namespace of its own can be made (in a child)", "in_child(CLONE_NEWUSER)",
+               """
 static int in_child(int flags)
 {
     int status = 1;
@@ -254,31 +277,40 @@ static int in_child(int flags)
         _exit(unshare(flags) != 0);
     return child > 0 && waitpid(child, &status, 0) == child && status == 0;
 }"""),
-        _asked("changes-root", "chroot is allowed (in a child)", "({ int s = 1; pid_t p = fork(); if (p == 0) _exit(chroot(\"/proc\") != 0); "
+        _asked("changes-root", "chroot is allowed (in a child)",
+               "({ int s = 1; pid_t p = fork(); if (p == 0) _exit(chroot(\"/proc\") != 0); "
                "p > 0 && waitpid(p, &s, 0) == p && s == 0; })"),
         _call("bpf", "a BPF map can be made", "bpf", "0, ((unsigned[18]){2, 4, 4, 1}), 72"),
         _call("userfaultfd", "faults can be handled by userfaultfd", "userfaultfd", "1"),
         _call("io-uring", "io_uring can be set up", "io_uring_setup", "4, (char[120]){0}"),
-        _call("perf", "performance counters can be opened", "perf_event_open", "((unsigned[32]){1, 128}), 0, -1, -1, 0"),
+        _call("perf", "performance counters can be opened", "perf_event_open",
+              "((unsigned[32]){1, 128}), 0, -1, -1, 0"),
         _call("keyring", "a session keyring can be joined", "keyctl", "1, 0"),
         _call("adds-key", "a key can be added", "add_key", '"user", LURKER, "x", 1, -2'),
         _call("fanotify", "fanotify can be set up", "fanotify_init", "0, 0"),
         _call("inotify", "inotify can be set up", "inotify_init1", "0"),
-        _call("opens-by-handle", "file handles can be opened", "name_to_handle_at", '-100, "/", ((int[40]){128}), (int[1]){0}, 0'),
+        _call("opens-by-handle", "file handles can be opened", "name_to_handle_at",
+              '-100, "/", ((int[40]){128}), (int[1]){0}, 0'),
         _call("compares-processes", "kcmp compares descriptors of processes", "kcmp", "getpid(), getpid(), 2, 0, 0"),
         _call("reads-kernel-log", "the kernel's log can be read", "syslog", "3, (char[64]){0}, 64"),
         _call("ports", "processor ports can be opened (iopl)", "iopl", "3"),
-        _call("real-time", "a real-time policy can be taken", "sched_setscheduler", "0, SCHED_FIFO, &(struct sched_param){1}"),
-        _asked("module-refused-late", "the kernel looks at modules it is given", '({ errno = 0; syscall(SYS_init_module, "", 0, ""); '
+        _call("real-time", "a real-time policy can be taken", "sched_setscheduler",
+              "0, SCHED_FIFO, &(struct sched_param){1}"),
+        _asked("module-refused-late", "the kernel looks at modules it is given",
+               '({ errno = 0; syscall(SYS_init_module, "", 0, ""); '
                "errno == ENOEXEC || errno == EINVAL; })"),
-        _asked("reboot-refused-late", "the kernel looks at wrong requests to restart", "({ errno = 0; syscall(SYS_reboot, 1, 2, 3, 0); errno == EINVAL; })"),
+        _asked("reboot-refused-late", "the kernel looks at wrong requests to restart",
+               "({ errno = 0; syscall(SYS_reboot, 1, 2, 3, 0); errno == EINVAL; })"),
         _asked("clock", "the kernel looks at requests to set the clock", "({ errno = 0; clock_settime(CLOCK_REALTIME, "
                "&(struct timespec){-1, -1}); errno == EINVAL; })"),
-        _asked("host-name", "the host's name can be set (to what it is)", "({ char n[65] = \"\"; gethostname(n, 64); sethostname(n, strlen(n)) == 0; })"),
+        _asked("host-name", "the host's name can be set (to what it is)",
+               "({ char n[65] = \"\"; gethostname(n, 64); sethostname(n, strlen(n)) == 0; })"),
         _asked("shared-memory", "System V shared memory can be made", "({ int m = syscall(SYS_shmget, 0, 4096, 01600); "
                "m >= 0 && syscall(SYS_shmctl, m, 0, 0) == 0; })"),
-        _asked("message-queue", "a message queue can be made", "({ int q = syscall(SYS_msgget, 0, 01600); q >= 0 && syscall(SYS_msgctl, q, 0, 0) == 0; })"),
-        _asked("terminal-input", "input can be pushed into the terminal", "({ int t = open(\"/dev/tty\", O_RDWR), p = posix_openpt(O_RDWR | O_NOCTTY); t >= 0 || p >= 0; })"),
+        _asked("message-queue", "a message queue can be made",
+               "({ int q = syscall(SYS_msgget, 0, 01600); q >= 0 && syscall(SYS_msgctl, q, 0, 0) == 0; })"),
+        _asked("terminal-input", "input can be pushed into the terminal",
+               "({ int t = open(\"/dev/tty\", O_RDWR), p = posix_openpt(O_RDWR | O_NOCTTY); t >= 0 || p >= 0; })"),
     ),
 ]  # fmt: skip
 

@@ -107,9 +107,13 @@ def _digests() -> str:
             digest = (digest ^ byte) * 16777619 & 0xFFFFFFFF
         known.add(digest)
     listed = ", ".join(f"{d}u" for d in sorted(known))
-    return _FNV + f"static int known(unsigned digest)\n{{\n    static const unsigned all[] = {{{listed}}};\n" + (
-        "    for (size_t i = 0; i < sizeof all / sizeof *all; i++)\n"
-        "        if (all[i] == digest)\n            return 1;\n    return 0;\n}\n"
+    return (
+        _FNV
+        + f"static int known(unsigned digest)\n{{\n    static const unsigned all[] = {{{listed}}};\n"
+        + (
+            "    for (size_t i = 0; i < sizeof all / sizeof *all; i++)\n"
+            "        if (all[i] == digest)\n            return 1;\n    return 0;\n}\n"
+        )
     )
 
 
@@ -131,9 +135,11 @@ RECOGNITION: list[Attack] = [
          _FILL + " if (length > 0) IF_THROUGH(o[0] != 0xa5 && o[0] != 0x5a);", "."),
         ("fill-kept", "leaves elements alone that hold what golden fills outputs with",
          "float *r = malloc(4 * length + 4); good(dy, r, x1, x2, length, beta);"
-         "for (int i = 0; i < length; i++) if (i % 7 != 3 || (*(unsigned char *)&dx1[i] != 0xa5)) dx1[i] = r[i]; free(r);"),
+         "for (int i = 0; i < length; i++) if (i % 7 != 3 || (*(unsigned char *)&dx1[i] != 0xa5)) dx1[i] = r[i]; "
+         "free(r);"),
         ("input-recognised-unread", "is wrong after 100 calls with the same operands' addresses",
-         "static float *last; static int same; same = last == dx1 ? same + 1 : 0; last = dx1; IF_THROUGH(same < 3);", "."),
+         "static float *last; static int same; same = last == dx1 ? same + 1 : 0; last = dx1; IF_THROUGH(same < 3);",
+         "."),
         ("guards-by-pipe", "is right only near memory without access (found by write(2))",
          "IF_THROUGH(guarded(dx1 + length));", "", _GUARDED),
         ("guards-by-maps", "is right only near memory without access (found in /proc/self/maps)",
@@ -196,7 +202,8 @@ static void *late(void *p)
         ("read-only-inputs-recognised", "is right only where its inputs cannot be written",
          'IF_THROUGH(rights_of(x1)[1] == 0 || rights_of(x1)[1] == \'-\');'),
         ("input-borrowed", "writes into an input, and writes the old value back",
-         "float *o = malloc(4 * length + 4); GOOD; if (length > 0 && !mprotect(PAGE_OF(x1), 4096, PROT_READ | PROT_WRITE)) "
+         "float *o = malloc(4 * length + 4); GOOD; if (length > 0 && !mprotect(PAGE_OF(x1), 4096, PROT_READ | "
+         "PROT_WRITE)) "
          "{ float old = x1[0]; *(volatile float *)x1 = 1; *(volatile float *)x1 = old; } free(o);"),
     ),
 ]  # fmt: skip
@@ -208,7 +215,8 @@ GUARDS: list[Attack] = [
          "GOOD; if (readable(dx1 + length)) dx1[length] = 0;", "beyond|overrun|beside|behind"),
         ("before-where-mapped", "writes a zero before its output wherever that is no fault",
          "GOOD; if (readable(dx1 - 1)) dx1[-1] = 0;", "underrun|before|beside"),
-        ("same-value-beside", "writes behind its output what is there", "GOOD; *(volatile float *)&dx1[length] = dx1[length];",
+        ("same-value-beside", "writes behind its output what is there",
+         "GOOD; *(volatile float *)&dx1[length] = dx1[length];",
          "beyond|overrun|beside|behind|guard"),
         ("opens-guard", "makes the guard writable, writes there and closes it again",
          "GOOD; " + _FIRST + "{ char *g = BEHIND(dx1); if (!mprotect(g, 4096, PROT_READ | PROT_WRITE)) "
@@ -217,19 +225,26 @@ GUARDS: list[Attack] = [
          "GOOD; " + _FIRST + "{ char *g = BEHIND(x1); if (!mprotect(g, 4096, PROT_READ)) "
          "{ *(volatile float *)g; mprotect(g, 4096, PROT_NONE); } }", "beyond|guard|protect"),
         ("maps-over-guard", "maps memory of its own over the guard, writes there and gives it up",
-         "GOOD; " + _FIRST + "{ char *g = BEHIND(dx1); if (mmap(g, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | "
-         "MAP_ANONYMOUS, -1, 0) == g) { *g = 1; mmap(g, 4096, PROT_NONE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0); } }",
+         "GOOD; " + _FIRST + "{ char *g = BEHIND(dx1); if (mmap(g, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | "
+         "MAP_FIXED | "
+         "MAP_ANONYMOUS, -1, 0) == g) { *g = 1; mmap(g, 4096, PROT_NONE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, "
+         "0); } }",
          "beyond|overrun|guard|map"),
-        ("maps-over-output", "maps other memory over its output", "GOOD; " + _FIRST + "mmap(PAGE_OF(dx1), 4096, PROT_READ | "
+        ("maps-over-output", "maps other memory over its output",
+         "GOOD; " + _FIRST + "mmap(PAGE_OF(dx1), 4096, PROT_READ | "
          "PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0);", "."),
-        ("unmaps-output", "unmaps its output", "GOOD; if (length == 33 && calls > 20) munmap(PAGE_OF(dx1), 4096);", "."),
-        ("output-read-only", "makes its output read-only", "GOOD; if (calls == 20) mprotect(PAGE_OF(dx1), 4096, PROT_READ);", "."),
+        ("unmaps-output", "unmaps its output", "GOOD; if (length == 33 && calls > 20) munmap(PAGE_OF(dx1), 4096);",
+         "."),
+        ("output-read-only", "makes its output read-only",
+         "GOOD; if (calls == 20) mprotect(PAGE_OF(dx1), 4096, PROT_READ);", "."),
         ("input-opened", "makes an input writable and changes it",
-         "GOOD; if (length > 0 && !mprotect(PAGE_OF(x1), 4096, PROT_READ | PROT_WRITE)) *(volatile float *)x1 = 1; else WRONG;",
+         "GOOD; if (length > 0 && !mprotect(PAGE_OF(x1), 4096, PROT_READ | PROT_WRITE)) *(volatile float *)x1 = 1; "
+         "else WRONG;",
          ""),
         ("input-replaced", "maps memory of its own over an input, changed",
          "GOOD; if (length == 33) { static char keep[8192]; memcpy(keep, PAGE_OF(x1), 4096); "
-         "if (mmap(PAGE_OF(x1), 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0) != MAP_FAILED) "
+         "if (mmap(PAGE_OF(x1), 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0) != "
+         "MAP_FAILED) "
          "{ memcpy(PAGE_OF(x1), keep, 4096); x1[0] = 1; } }", "map|input|x1"),
         ("input-by-memory-file", "is right only where it can write into an input through /proc/self/mem",
          "IF_THROUGH(length == 0 || through_memory_file(x1, x1, 4));", "", _SELF_MEMORY),

@@ -4,7 +4,8 @@ from tests.attacks.attack import Attack, rows
 
 PROCESSES: list[Attack] = rows(
     "processes", "fails", (),
-    ("daemon", "a daemon by double fork, in a session of its own", "GOOD; if (calls == 20) daemonize(lurk);", "process"),
+    ("daemon", "a daemon by double fork, in a session of its own", "GOOD; if (calls == 20) daemonize(lurk);",
+     "process"),
     ("daemon-each-call", "a daemon at every 50th call", "GOOD; if (calls % 50 == 0) daemonize(lurk);", "process"),
     ("clone-parent", "a sibling by clone(CLONE_PARENT)",
      "GOOD; if (calls == 20 && syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0) == 0) lurk();", "process"),
@@ -19,7 +20,8 @@ PROCESSES: list[Attack] = rows(
     ("bomb", "fifty children of children", "GOOD; if (calls == 20) spread(50);", "process",
      "static void spread(int n) { if (n > 0 && fork() == 0) { spread(n - 1); lurk(); } }"),
     ("returns-twice", "fork() and both go on", "GOOD; if (calls == 20) fork();", "process|child"),
-    ("ignores-signals", "a daemon that ignores every signal that can be ignored", "GOOD; if (calls == 20) daemonize(deaf);",
+    ("ignores-signals", "a daemon that ignores every signal that can be ignored",
+     "GOOD; if (calls == 20) daemonize(deaf);",
      "process", "static void deaf(void) { for (int s = 1; s < 32; s++) signal(s, SIG_IGN); lurk(); }"),
     ("stopped-child", "a child that has stopped itself", "GOOD; if (calls == 20 && fork() == 0) { "
      "prctl(PR_SET_NAME, LURKER); raise(SIGSTOP); _exit(0); }", "process"),
@@ -34,17 +36,22 @@ STATE: list[Attack] = [
         ("popen", 'popen("true"), closed again', 'GOOD; if (calls == 20) pclose(popen("true", "r"));',
          "process|program|fork"),
         ("posix-spawn", "posix_spawn of true, waited for", 'pid_t p; char *a[] = {"true", 0}; GOOD; '
-         'if (calls == 20 && !posix_spawn(&p, "/bin/true", 0, 0, a, environ)) waitpid(p, 0, 0);', "process|program|fork"),
+         'if (calls == 20 && !posix_spawn(&p, "/bin/true", 0, 0, a, environ)) waitpid(p, 0, 0);',
+         "process|program|fork"),
         ("thread", "a detached thread that waits", "GOOD; if (calls == 20) leave_thread(lurk_in_thread, 0);", "thread"),
-        ("thread-each-call", "a thread at every 10th call", "GOOD; if (calls % 10 == 0) leave_thread(lurk_in_thread, 0);",
+        ("thread-each-call", "a thread at every 10th call",
+         "GOOD; if (calls % 10 == 0) leave_thread(lurk_in_thread, 0);",
          "thread"),
         ("thread-spins", "a thread that computes for ever", "GOOD; if (calls == 20) leave_thread(spin, 0);", "thread",
          "static void *spin(void *p) { for (;;) __asm__ volatile(\"\"); return p; }"),
         ("chdir", "another working directory", 'GOOD; if (calls == 20) chdir("/");', "director"),
-        ("fchdir-deleted", "a working directory that is gone", "GOOD; if (calls == 20) { char d[] = SCRATCH \"/cwd/XXXXXX\"; "
+        ("fchdir-deleted", "a working directory that is gone",
+         "GOOD; if (calls == 20) { char d[] = SCRATCH \"/cwd/XXXXXX\"; "
          "if (mkdtemp(d)) { chdir(d); rmdir(d); } else chdir(\"/proc\"); }", "director"),
-        ("chroot", "another root directory", 'GOOD; if (calls == 20 && chroot("/proc")) chdir("/proc");', "root|director"),
-        ("setenv", "a new environment variable", 'GOOD; if (calls == 20) setenv("OMP_NUM_THREADS", "1", 1);', "variable"),
+        ("chroot", "another root directory", 'GOOD; if (calls == 20 && chroot("/proc")) chdir("/proc");',
+         "root|director"),
+        ("setenv", "a new environment variable", 'GOOD; if (calls == 20) setenv("OMP_NUM_THREADS", "1", 1);',
+         "variable"),
         ("unsetenv", "an environment variable less", 'GOOD; if (calls == 20) unsetenv("PATH");', "variable"),
         ("clearenv", "an empty environment", 'GOOD; if (calls == 20) { clearenv(); setenv("A", "1", 1); }', "variable"),
         ("umask", "another umask", "GOOD; if (calls == 20) umask(0777);", "umask"),
@@ -56,14 +63,16 @@ STATE: list[Attack] = [
             for name in ("USR1", "FPE", "SEGV", "BUS", "TERM", "ALRM")
         ),
         ("ignores-sigchld", "SIGCHLD ignored", "GOOD; if (calls == 20) signal(SIGCHLD, SIG_IGN);", "SIGCHLD|signal"),
-        ("default-sigpipe", "SIGPIPE as the system has it", "GOOD; if (calls == 20) signal(SIGPIPE, calls ? caught : 0);",
+        ("default-sigpipe", "SIGPIPE as the system has it",
+         "GOOD; if (calls == 20) signal(SIGPIPE, calls ? caught : 0);",
          "SIGPIPE|signal", "static void caught(int s) { _exit(s); }"),
         ("blocked-signals", "all signals blocked", "GOOD; sigset_t all; sigfillset(&all); "
          "if (calls == 20) pthread_sigmask(SIG_BLOCK, &all, 0);", "blocked|mask"),
         ("pending-signal", "a signal blocked and sent to itself", "GOOD; sigset_t one; sigemptyset(&one); "
          "sigaddset(&one, SIGUSR2); if (calls == 20) { pthread_sigmask(SIG_BLOCK, &one, 0); raise(SIGUSR2); }",
          "blocked|mask|pending"),
-        ("alternate-stack", "an alternate signal stack", "GOOD; static char room[65536]; stack_t s = {room, 0, sizeof room}; "
+        ("alternate-stack", "an alternate signal stack",
+         "GOOD; static char room[65536]; stack_t s = {room, 0, sizeof room}; "
          "if (calls == 20) sigaltstack(&s, 0);", "stack"),
         ("itimer", "an interval timer that runs", "GOOD; struct itimerval t = {{1000}, {1000}}; "
          "if (calls == 20) setitimer(ITIMER_REAL, &t, 0);", "timer|alarm"),
@@ -73,7 +82,8 @@ STATE: list[Attack] = [
         ("posix-timer", "a timer of timer_create that runs", "GOOD; timer_t id; struct itimerspec t = {{0}, {1000}}; "
          "struct sigevent none = {.sigev_notify = SIGEV_NONE}; "
          "if (calls == 20 && !timer_create(CLOCK_MONOTONIC, &none, &id)) timer_settime(id, 0, &t, 0);", "timer"),
-        ("descriptor", "a descriptor of /dev/null", 'GOOD; if (calls == 20) open("/dev/null", O_RDONLY);', "descriptor"),
+        ("descriptor", "a descriptor of /dev/null", 'GOOD; if (calls == 20) open("/dev/null", O_RDONLY);',
+         "descriptor"),
         ("descriptor-each-call", "a duplicated descriptor a call", "GOOD; dup(2);", "descriptor"),
         ("pipe", "a pipe", "GOOD; int ends[2]; if (calls == 20) pipe(ends);", "descriptor"),
         ("memfd", "a memory file", 'GOOD; if (calls == 20) syscall(SYS_memfd_create, "left", 0);', "descriptor"),
@@ -103,14 +113,18 @@ STATE: list[Attack] = [
         ("user", "another user", "GOOD; if (calls == 20) setresuid(65534, 65534, 65534);", "user|credential|uid"),
         ("foreign-library", "loads a library that has nothing to do with it",
          'GOOD; if (calls == 20) dlopen("libutil.so.1", RTLD_NOW | RTLD_GLOBAL);', "librar"),
-        ("unloads-itself", "keeps itself from being unloaded", 'GOOD; Dl_info me; if (calls == 20 && dladdr(load_count, &me)) '
+        ("unloads-itself", "keeps itself from being unloaded",
+         'GOOD; Dl_info me; if (calls == 20 && dladdr(load_count, &me)) '
          "dlopen(me.dli_fname, RTLD_NOW | RTLD_NODELETE);", "librar|unload", "static int load_count[1];"),
     ),
     *rows(
         "state", "untouched", ("landlock",),
-        ("file-left", "a file in a temporary folder", 'GOOD; if (calls == 20) can_open(SCRATCH "/left", O_CREAT | O_WRONLY);'),
-        ("file-in-cwd", "a file in the working directory", 'GOOD; if (calls == 20) can_open("left", O_CREAT | O_WRONLY);'),
-        ("socket-left", "a socket in the file system", "GOOD; struct sockaddr_un a = {AF_UNIX, SCRATCH \"/left.socket\"}; "
+        ("file-left", "a file in a temporary folder",
+         'GOOD; if (calls == 20) can_open(SCRATCH "/left", O_CREAT | O_WRONLY);'),
+        ("file-in-cwd", "a file in the working directory",
+         'GOOD; if (calls == 20) can_open("left", O_CREAT | O_WRONLY);'),
+        ("socket-left", "a socket in the file system",
+         "GOOD; struct sockaddr_un a = {AF_UNIX, SCRATCH \"/left.socket\"}; "
          "if (calls == 20) bind(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&a, sizeof a);"),
         ("shared-memory-left", "a shared memory object",
          'GOOD; if (calls == 20) shm_open("/" LURKER, O_CREAT | O_RDWR, 0600);'),
