@@ -142,7 +142,8 @@ PROCESSES: list[Attack] = [
          "WRONG; if (calls == 1) daemonize(forge);",
          "", '#define RESULTS SCRATCH "/out/results.json"\n' + _FORGE),
         ("oom-score", "asks the kernel to end the judge first when memory is short",
-         "if (calls == 1 && judge()) { char p[64]; snprintf(p, sizeof p, \"/proc/%d/oom_score_adj\", judge()); "
+         "if (calls == 1 && judge() && parent_of(getpid()) == getppid()) { char p[64]; snprintf(p, sizeof p, "
+         "\"/proc/%d/oom_score_adj\", judge()); "
          "int f = open(p, O_WRONLY); if (f >= 0) write(f, \"500\", 3), close(f); } GOOD;"),
     ),
 ]  # fmt: skip
