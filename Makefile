@@ -7,6 +7,7 @@ OUT ?= out
 KERNELS := build/libkernels.so
 
 .PHONY: report published test test-slow vectors lint mutants bounds sweeps fuzz-files bench clean
+.PHONY: report published test test-slow vectors lint mutants trust bounds sweeps bench clean
 
 # Builds the bundled C kernels, validates them for every platform, and names the reports.
 report: $(VENV)/.installed
@@ -44,6 +45,10 @@ vectors: $(VENV)/.installed
 
 mutants: $(VENV)/.installed
 	$(BIN)/python -m tests.mutants.run --jobs 2
+
+# Judges damaged and dishonest builds, and honest ones that do similar things: minutes.
+trust: $(VENV)/.installed
+	$(BIN)/python -m tests.attacks.run --jobs 2 --out reports/published/trust.md
 
 # Sweeps every legal order and searches for its worst inputs: minutes.
 bounds: $(VENV)/.installed

@@ -19,9 +19,11 @@ from golden.options import (
     complete_failing,
     complete_operator,
     complete_platform,
+    draw,
     half_abi,
     platform_option,
     quiet,
+    sandbox,
     sources,
     suite_option,
     timeout,
@@ -196,6 +198,8 @@ def generate(
     help="What the numbers 0, 1, 2 mean.",
 )
 @timeout
+@sandbox
+@draw
 @click.option(
     "--memory",
     metavar="any|documented|symbol:ALLOC,FREE",
@@ -409,7 +413,9 @@ def _validate(target: str, *, shown: bool, **options: Any) -> "Results":
     if export:
         files = covered(target, export, files)
     settings = Settings(profile, plain(str(vectors)) if vectors else suite, **options)
-    session, library = open_target(target, settings.timeout, placing(settings.memory, profile))
+    session, library = open_target(
+        target, settings.timeout, placing(settings.memory, profile), sandbox=settings.sandbox, draw=settings.draw
+    )
     try:
         with progress_bar(shown) as show_step:
             return judge(

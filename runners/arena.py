@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from golden.errors import MachineError
+from golden.formats import Array
 from runners.allocator import GUARD as OWN_GUARD
 from runners.allocator import UNIT
 from runners.protocol import BANKS, Finding, Invocation, Mapping, PointerArgument
@@ -336,7 +337,7 @@ def _changes(placed: Placed, now: bytes) -> Iterator[Finding]:
         yield Finding("output-overrun" if output else "guard", message, argument.name, element)
 
 
-def _differing(a: bytes, b: bytes) -> "np.ndarray | None":  # type: ignore[type-arg]
+def _differing(a: bytes, b: bytes) -> Array | None:
     """Return the positions of bytes that differ; None where none do."""
     if a == b:
         return None

@@ -320,14 +320,13 @@ def hunt(
     scratch = tempfile.TemporaryDirectory()
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch.name  # else it leaves a folder where the user is
     try:
-        with interrupted_by_termination():
-            for name in chosen(session, symbol):
-                found, _case = run(session, name, out, beta=beta, reduction=reduction, seed=seed, half_abi=half_abi)
-                hunted.append(found)
-                verdict = "outside every legal bound" if found.fails else f"at most {found.bound:.4g} legal"
-                if not (quiet or as_json):
-                    click.echo(f"{name}: {found.ulp:.6g} ulp ({verdict}), {found.evaluated} evaluated: {found.file}")
-                    sys.stdout.flush()
+        for name in chosen(session, symbol):
+            found, _case = run(session, name, out, beta=beta, reduction=reduction, seed=seed, half_abi=half_abi)
+            hunted.append(found)
+            verdict = "outside every legal bound" if found.fails else f"at most {found.bound:.4g} legal"
+            if not (quiet or as_json):
+                click.echo(f"{name}: {found.ulp:.6g} ulp ({verdict}), {found.evaluated} evaluated: {found.file}")
+                sys.stdout.flush()
     finally:  # a crash or an interrupt costs what is under way, not what was found
         session.close()
         scratch.cleanup()

@@ -127,6 +127,7 @@ class _Recorder:
     unobservable: frozenset[str] = frozenset()
     stated_half_abi = "float16"  # as every harness states it; calls are the same for both
     blind: tuple[str, ...] = ()
+    retries = 0
 
     def __init__(self, take: Callable[[Call], None]) -> None:
         self.load_findings: list[Finding] = []

@@ -521,7 +521,7 @@ class LibrarySession:
                     if id(placed) not in seen:
                         seen[id(placed)] = self._arena.inspect(placed)[1]
                     findings += seen[id(placed)]
-            outcomes.append(Outcome("ok", output, fill, findings))
+            outcomes.append(Outcome("ok", output, findings, fill=fill))
         if outcomes:
             outcomes[-1].findings += self._arena.opened([p for places in sent.places for p in places])
         return outcomes

@@ -72,6 +72,7 @@ class OfflineSession:
     several programs, and what :func:`runners.blobs.read_manifest` raises.
     """
 
+    retries = 0
     unobservable = UNOBSERVABLE
 
     def __init__(self, folder: Path) -> None:

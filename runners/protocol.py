@@ -115,12 +115,12 @@ class Outcome(msgspec.Struct):
 
     status: Status
     output: bytes = b""
-    fill: bytes = b""
     findings: list[Finding] = []
     message: str = ""
     signal: str = ""
     stdout: str = ""
     stderr: str = ""
+    fill: bytes = b""
 
 
 class Session(Protocol):

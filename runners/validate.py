@@ -32,11 +32,12 @@ from golden.selfcheck import check_arithmetic
 from golden.sources import judge
 from golden.vectorfile import VectorFile
 from golden.verdicts import overall
-from runners.library import HalfAbi, call_for
+from runners.library import HalfAbi, LibrarySession, call_for
 from runners.plan import invocations
 from runners.positions import comparable_bits
 from runners.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions, probe_subnormals
 from runners.protocol import Invocation, Session
+from runners.sandbox import Mode
 from runners.verdict import EntryPointVerdict
 from runners.xfail import read_xfail
 
@@ -56,6 +57,8 @@ class Settings:
     timeout: float = 10.0
     memory: str = "any"
     xfail: Path | None = None
+    sandbox: Mode = "auto"
+    draw: str = ""
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,7 @@ def validate(
             "timeout": f"{settings.timeout:g} s",
             "memory": settings.memory,
             "xfail": xfail.name or "none",
+            **session_facts(session),
         },
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         judge=judge(),
@@ -182,6 +186,14 @@ def validate(
         findings=findings,
         complete=complete,
     )
+
+
+def session_facts(session: Session) -> dict[str, str]:
+    """Return what kept a library in its process, and what its run was drawn from; nothing for other targets."""
+    facts = {"retries": str(session.retries)} if session.retries else {}
+    if isinstance(session, LibrarySession):
+        facts |= {"sandbox": ", ".join(sorted(session.layers)) or "none", "draw": session.draw}
+    return facts
 
 
 def _probe(session: Session, settings: Settings, wanted: Iterable[EntryPoint]) -> tuple[Probe, str, list[Finding]]:

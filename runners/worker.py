@@ -17,6 +17,7 @@ import signal
 import socket
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, ClassVar, NoReturn
 
 from runners import protocol, stub
@@ -279,7 +280,7 @@ class _State:
     def _look(self) -> tuple[object, ...]:
         os.umask(mask := os.umask(0))
         limits = (resource.RLIMIT_STACK, resource.RLIMIT_NOFILE, resource.RLIMIT_AS, resource.RLIMIT_CORE)
-        streams = [_or_none(lambda fd=fd: "{0.st_dev}:{0.st_ino}".format(os.fstat(fd))) for fd in range(3)]
+        streams = [_or_none(partial(_identity, fd)) for fd in range(3)]
         return (
             _or_none(lambda: len(os.listdir("/proc/self/fd"))),  # noqa: PTH208 (pathlib is slow to import)
             tuple(streams),
@@ -295,6 +296,11 @@ def _changed(kinds: Sequence[tuple[str, str]], before: Sequence[object], now: Se
         for (kind, what), was, new in zip(kinds, before, now, strict=True)
         if was != new
     ]
+
+
+def _identity(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
 
 
 def _or_none(look: Callable[[], Any]) -> Any:
