@@ -10,6 +10,7 @@ The command line wins over the file, the file over the defaults. Paths in it are
 """
 
 import os
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,17 +46,33 @@ def find_config(start: Path) -> Path | None:
 
     A folder with ``.git`` is the last one looked at, else the root of the file system. In one folder
     ``golden.toml`` comes before a ``pyproject.toml``, which counts only if it has the table ``[tool.golden]``.
+
+    Raises :class:`UsageError` for one that somebody else has put there, or could change: it may say what is executed.
     """
     for folder in (start, *start.parents):
         own, shared = folder / NAME, folder / _SHARED
         with suppress(PermissionError):  # nothing can lie for us in a folder that may not be looked into
             if own.is_file():
-                return own
+                return _trusted(own)
             if shared.is_file() and b"golden" in _bytes(shared) and "golden" in _tool(_read(shared)):
-                return shared
+                return _trusted(shared)
             if (folder / ".git").exists():
                 return None
     return None
+
+
+def _trusted(path: Path) -> Path:
+    """Return a file that was found; raises :class:`UsageError` if another user owns it or may write to it."""
+    file, folder = path.stat(), path.parent.stat()
+    mine = file.st_uid in (os.getuid(), 0)
+    others = file.st_mode & stat.S_IWOTH or (file.st_mode & stat.S_IWGRP and file.st_gid not in (os.getgid(), 0))
+    replaceable = folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX
+    if mine and not others and not replaceable:
+        return path
+    why = "another user may write to it" if mine else "it belongs to another user"
+    raise UsageError(
+        f"{path} would set options, and {why}. Name it with --config if you trust it, or go on with --no-config."
+    )
 
 
 def read_config(path: Path, commands: Mapping[str, click.Command]) -> Config:

@@ -18,7 +18,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
-from runners.system import die_with_parent, libc, prctl
+from runners.system import PR_SET_DUMPABLE, die_with_parent, libc, prctl
 
 Mode = Literal["require", "auto", "off"]
 
@@ -30,7 +30,7 @@ LAYERS = {
 }
 
 _CLONE = {"user": 0x10000000, "pid": 0x20000000, "net": 0x40000000, "ipc": 0x08000000, "mount": 0x00020000}
-_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
+_PR_SET_NO_NEW_PRIVS = 38
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 1, 2, 4, 8, 0x4000, 0x40000
 _SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}
 _SYS_MOUNT_SETATTR, _SYS_LANDLOCK = 442, 444
@@ -75,13 +75,13 @@ def isolate(mode: Mode, hidden: Iterable[str]) -> frozenset[str]:
     if not trial:
         os._exit(0 if _unshare() else 1)
     if os.waitpid(trial, 0)[1] or not _unshare():
-        prctl(_PR_SET_DUMPABLE, 0)
+        prctl(PR_SET_DUMPABLE, 0)
         return frozenset()
     child = os.fork()
     if child:
         _stand_by(child)
     die_with_parent(0)
-    prctl(_PR_SET_DUMPABLE, 0)
+    prctl(PR_SET_DUMPABLE, 0)
     with contextlib.suppress(OSError):
         _mounts(hidden)
     return frozenset({"namespaces"})

@@ -12,6 +12,7 @@ from runners.placement import Allocator, Regions
 from runners.protocol import Session
 from runners.reference import ReferenceSession
 from runners.sandbox import Mode
+from runners.system import PR_SET_DUMPABLE, prctl
 
 
 def open_target(
@@ -43,6 +44,7 @@ def open_target(
         adapter = CallableSession(rest, timeout=timeout, regions=regions)
         return adapter, adapter.library
     allocator = memory if isinstance(memory, Allocator) else None
+    prctl(PR_SET_DUMPABLE, 0)  # no other process may look into the judge, nor trace it
     session = LibrarySession(
         Path(target), timeout=timeout, regions=regions, allocator=allocator, mode=sandbox, draw=draw
     )

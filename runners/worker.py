@@ -24,7 +24,16 @@ from runners import protocol, stub
 from runners.allocator import LibraryMemory
 from runners.protocol import Batch, Fault, Finding, Load, Mapping, ScalarArgument
 from runners.sandbox import ARENA
-from runners.system import MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_NORESERVE, PROT_NONE, die_with_parent, libc, map_pages
+from runners.system import (
+    MAP_FIXED,
+    MAP_FIXED_NOREPLACE,
+    MAP_NORESERVE,
+    PR_SET_DUMPABLE,
+    PROT_NONE,
+    die_with_parent,
+    libc,
+    map_pages,
+)
 
 _SA_SIGINFO = 4
 _SA_RESETHAND = 0x80000000
@@ -33,7 +42,6 @@ _IOLBF = 1
 _STDOUT_BUFFER = ctypes.create_string_buffer(1 << 16)
 #: Access to pages of the guards' file, the inputs' and the outputs'.
 _ACCESS = (PROT_NONE, mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE)
-_PR_SET_DUMPABLE = 4
 
 
 # Floating-point environment
@@ -490,8 +498,9 @@ class Worker:
                     self.send(Fault(number, None, "sent"))
                 else:
                     access, known = _fault_access(context)
-                    address = _peek(info + 16, "<Q") if known else None
-                    self.send(Fault(number, address, access, *((known and self.locate(address)) or ())))
+                    address: int | None = _peek(info + 16, "<Q") if known else None
+                    near = None if address is None else self.locate(address)
+                    self.send(Fault(number, address, access, *(near or ())))
         # Blocked until this handler returns, so the message is out first. Returning alone would repeat the
         # access, but not a signal that was sent by kill().
         os.kill(os.getpid(), number)
@@ -502,7 +511,7 @@ def run_worker(
 ) -> NoReturn:
     """Become a worker in a process that the nursery has just forked."""
     os.setsid()
-    libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # the nursery may look at it, which it may not at the nursery
+    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)  # the nursery may look at it, which it may not at the nursery
     control.set_inheritable(False)
     die_with_parent(nursery)
     gc.disable()  # nothing here makes cycles, and a collection would visit the whole heap

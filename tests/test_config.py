@@ -1,11 +1,13 @@
 """Options from golden.toml or pyproject.toml: found, checked, overruled by the command line, told with their origin."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from golden.config import find_config
+from golden.config import NAME, find_config
+from golden.errors import UsageError
 from golden.results import read_results
 from tests.test_cli import ROOT, golden, one_sentence
 
@@ -160,3 +162,24 @@ def test_a_mistake_leaves_help_and_completion_alone(tmp_path: Path) -> None:
     assert golden("completion", "zsh", cwd=folder).returncode == 0
     environment = {"COMP_WORDS": "golden\nva", "COMP_CWORD": "1", "_GOLDEN_COMPLETE": "bash_complete"}
     assert golden(cwd=folder, env=environment).stdout == "plain,validate\n"
+
+
+@pytest.mark.parametrize("mode", [0o602, 0o666])
+def test_a_file_that_others_may_write_to_is_refused_unless_named(tmp_path: Path, mode: int) -> None:
+    (config := tmp_path / NAME).write_text('[build]\ncc = "anything"\n')
+    config.chmod(mode)
+    with pytest.raises(UsageError, match=r"another user may write to it\. Name it with --config"):
+        find_config(tmp_path)
+    config.chmod(0o644)
+    assert find_config(tmp_path) == config
+    tmp_path.chmod(0o777)
+    with pytest.raises(UsageError, match="another user may write"):
+        find_config(tmp_path)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to another user")
+def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    (config := tmp_path / NAME).write_text("[validate]\n")
+    os.chown(config, 12345, 12345)
+    with pytest.raises(UsageError, match="belongs to another user"):
+        find_config(tmp_path)
