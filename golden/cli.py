@@ -229,8 +229,10 @@ def validate(
     on a board), python:MODULE:OBJECT for something that Python can call, dump:DIR for what a target has left of the
     calls that 'golden export' wrote, or reference:MODEL for a simulated build (see 'golden list models').
     """
+    from golden.profile import load_profile
     from reports.terminal import print_summary, summary_document
 
+    load_profile(options["platform"])  # a slip of the pen leaves the results of another run where they are
     set_aside(out, REPORTS, told=not quiet)
     results = _validate(target, vectors=vectors, shown=not quiet, **options)
     hidden = (*_OUTPUT, "suite") if vectors else _OUTPUT

@@ -14,8 +14,6 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 #: Bytes that a file of each kind may have: many times what golden writes, or people do.
 RESULTS, STATE, MANIFEST, TOML, TEXT = 256 << 20, 64 << 20, 64 << 20, 1 << 20, 16 << 20
 #: No count that golden writes comes near it; and a float holds it.
@@ -89,6 +87,8 @@ def plain_name(name: str) -> bool:
 
 def json_of(content: bytes, schema: type[T]) -> T:
     """Decode JSON of a schema, whose counts make sense (:func:`check_counts`); raises :class:`ValueError`."""
+    import msgspec  # noqa: PLC0415 - what completing a word in a shell need not pay
+
     try:
         document = msgspec.json.decode(content, type=schema)
         check_counts(document)
@@ -115,8 +115,8 @@ def check_counts(document: object, where: str = "") -> None:
 
     A histogram's keys are numbers too: the edges of its bins.
     """
-    if isinstance(document, msgspec.Struct):
-        document = {name: getattr(document, name) for name in document.__struct_fields__}
+    if fields := getattr(document, "__struct_fields__", ()):
+        document = {name: getattr(document, name) for name in fields}
     if isinstance(document, dict):
         for name, value in document.items():
             if name == "histogram" and isinstance(value, dict):

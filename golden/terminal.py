@@ -28,7 +28,7 @@ EXIT_CODES = {
     2: "wrong usage: an option, a path, a name",
     3: "the target cannot be loaded, or lacks everything",
     4: "vectors are damaged or stale",
-    5: "this machine cannot be trusted to judge, or lacks what it takes",
+    5: "this machine cannot judge, or lacks what it takes",
     130: "interrupted",
 }
 INTERNAL_ERROR = 70

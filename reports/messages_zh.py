@@ -316,6 +316,9 @@ ZH: dict[str, str] = {
         "舍入模式、清零标志与异常陷阱在调用后保持原样"
     ),
     "no process is started or left behind": "不启动也不遗留进程",
+    "registers, direction flag and x87 stack are as the calling convention says": (
+        "寄存器、方向标志与 x87 寄存器栈符合调用约定"
+    ),
     "every output element is written (held against two different fillings)": (
         "写出每个输出元素（以两种不同的预填值对照）"
     ),

@@ -42,7 +42,7 @@ CONTRACT_MEANINGS = {
     "untouched-operands": "operands that the reduction has no use for are not touched (they are inaccessible)",
     "fp-environment": "rounding mode, flush bits and traps are as they were before the call",
     "registers": "registers, direction flag and x87 stack are as the calling convention says",
-    "processes": "no process is started, left behind or reached for",
+    "processes": "no process is started or left behind",
     "output-written": "every output element is written (held against two different fillings)",
     "small-sizes": "outputs of no element and of one element",
     "core-mask": "same bits with every core mask",

@@ -59,15 +59,17 @@ class Patterns:
         generator = np.random.Generator(np.random.Philox(self.random.getrandbits(128)))
         self._beside = generator.integers(1, 256, _BLOCK, np.uint8).tobytes()
         self._fills = {size: _numbers(generator, size) for size in (2, 4)}
+        self._starts: dict[int, int] = {}
 
     def beside(self, size: int) -> bytes:
         """Return what lies beside an operand, without zeros: zero is what most overruns write."""
         return _repeated(self._beside, self.random.randrange(_BLOCK), size)
 
     def fill(self, itemsize: int, size: int, number: int) -> bytes:
-        """Return one of the two fills of an output, beginning at a drawn element."""
+        """Return one of the two fills of an output: the same for the same size, so that calls can be repeated."""
         blocks = self._fills.get(itemsize) or self._fills[4]
-        return _repeated(blocks[number], self.random.randrange(_BLOCK // itemsize) * itemsize, size)
+        start = self._starts.setdefault(size, self.random.randrange(_BLOCK // itemsize) * itemsize)
+        return _repeated(blocks[number], start, size)
 
 
 def _numbers(generator: np.random.Generator, itemsize: int) -> tuple[bytes, bytes]:

@@ -320,7 +320,10 @@ class BulkLibrary:
         self._nursery.close()
 
     def _send(self, message: object) -> None:
-        self._nursery.send(message)
+        try:
+            self._nursery.send(message)
+        except (OSError, ValueError) as error:  # another thread has closed it
+            raise BulkError("was ended") from error
 
     def _receive(self, timeout: float) -> Any:
         deadline = time.monotonic() + timeout

@@ -19,6 +19,7 @@ from golden.options import (
     half_abi,
     platform_option,
     quiet,
+    sandbox,
     suite_option,
     timeout,
 )
@@ -150,6 +151,7 @@ def _points(context: click.Context, parameter: click.Parameter, text: str) -> in
     help="What the numbers 0, 1, 2 mean.",
 )
 @timeout
+@sandbox
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Processes that judge [default: one a core].")
 @click.option("--scheduler", metavar="ADDRESS", help="Run on a Dask cluster instead, such as tcp://HOST:8786.")
 @click.option("--resume", is_flag=True, help="Go on with the interrupted sweep in --out.")
@@ -177,6 +179,7 @@ def sweep(
     half_abi: str,
     reduction_enum: str,
     timeout: float,
+    sandbox: str,
     jobs: int,
     scheduler: str | None,
     resume: bool,
@@ -215,6 +218,7 @@ def sweep(
         reduction_enum=reduction_enum,
         flush=profile.may_flush,
         timeout=timeout,
+        sandbox=sandbox,  # type: ignore[arg-type]
     )
     pool = _cluster(scheduler) if scheduler else Processes(jobs)
     with progress_bar(not quiet) as step:

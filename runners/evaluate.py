@@ -25,6 +25,7 @@ from runners.library import HalfAbi, scalar_argument
 from runners.native import NativeJudge, load
 from runners.protocol import ScalarArgument
 from runners.reference import MODELS
+from runners.sandbox import Mode
 from runners.spaces import CallPlan, Space
 
 #: What a shared entry point is called with; results do not depend on it, which `validate` checks.
@@ -48,6 +49,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float = 10.0
     judge: Literal["auto", "numpy"] = "auto"
     notes: tuple[str, ...] = ()
+    sandbox: Mode = "auto"
 
 
 class Evaluated(msgspec.Struct):
@@ -210,7 +212,7 @@ class Evaluator:
         mask = _CORE_MASK if entry.has_core_mask else None
         image = self._image()
         try:
-            library = BulkLibrary(image, entry.symbol, arguments, mask, helper(), self.work.timeout)
+            library = BulkLibrary(image, entry.symbol, arguments, mask, helper(), self.work.timeout, self.work.sandbox)
         except BulkError as error:
             raise TargetError(f"{self.work.path} {error}.") from error
         finally:

@@ -34,9 +34,7 @@ _BEFORE_CALL = struct.Struct("<Q16q8Q104x")
 _EMPTY = 0xFFFF
 _PRESERVED = ("rbx", "rbp", "r12", "r13", "r14", "r15")
 _DIRECTION = 1 << 10
-_INVALID, _SUBNORMAL, _ZERO_DIVIDE, _OVERFLOW, _UNDERFLOW, _INEXACT = (1 << bit for bit in range(6))
-_TOLD = _INVALID | _ZERO_DIVIDE | _OVERFLOW | _UNDERFLOW
-_FLAGS = {_INVALID: "invalid", _ZERO_DIVIDE: "divide by zero", _OVERFLOW: "overflow", _UNDERFLOW: "underflow"}
+_ZERO_DIVIDE = 1 << 2
 
 #: Whether registers are looked at on this machine.
 NATIVE = platform.machine() == "x86_64"
@@ -61,7 +59,7 @@ class Left(NamedTuple):
     returned: bool
     environment: bytes | None
     broken: tuple[str, ...]  #: what the calling convention says a call preserves, and this one has not
-    raised: tuple[str, ...]  #: exception flags, inexact aside: nearly every call raises that
+    raised: bool  #: the exception flag of a division by zero, which no operand here calls for; others are arithmetic
 
 
 def write_header(batch: memoryview, environment: bytes, preserved: Sequence[int]) -> None:
@@ -96,11 +94,11 @@ def read_frame(batch: memoryview, number: int, preserved: tuple[int, ...], kept:
     at = HEADER + number * FRAME
     returned, flags, *rest = _AFTER_CALL.unpack_from(batch, at + _RETURNED)
     if not NATIVE:
-        return Left(returned != 0, bytes(batch[at + _FENV : at + FRAME]), (), ())
+        return Left(returned != 0, bytes(batch[at + _FENV : at + FRAME]), (), False)
     registers, moved, word, tags, sticky = tuple(rest[:6]), *rest[6:]
     same = (word, sticky & ~0x3F) == kept
     environment = None if same else bytes(batch[at + _FENV : at + FRAME])
-    raised = tuple(name for bit, name in _FLAGS.items() if sticky & bit) if sticky & _TOLD else ()
+    raised = bool(sticky & _ZERO_DIVIDE)
     if registers == preserved and not moved and not flags & _DIRECTION and tags == _EMPTY:
         return Left(returned != 0, environment, (), raised)
     broken = [name for name, was, now in zip(_PRESERVED, preserved, registers, strict=True) if was != now]

@@ -26,6 +26,7 @@ from runners.evaluate import Evaluated, Evaluator, Pool, Work, identity
 from runners.library import LibrarySession
 from runners.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions
 from runners.reference import MODELS
+from runners.sandbox import Mode
 from runners.spaces import Space
 
 STATE_SCHEMA = "golden-sweep-state/2"
@@ -68,6 +69,7 @@ def open_work(
     flush: bool = False,
     timeout: float = 10.0,
     judge: str = "auto",
+    sandbox: Mode = "auto",
 ) -> tuple[Work, Library]:
     """Turn what a user names as TARGET into work: a shared library's path, or ``reference:MODEL``.
 
@@ -75,7 +77,7 @@ def open_work(
     that means nothing or a build with other reduction numbers, and :class:`TargetError` for a library that cannot be
     loaded or lacks the entry point.
     """
-    work = Work(space=space, flush=flush, timeout=timeout, judge=judge)  # type: ignore[arg-type]
+    work = Work(space=space, flush=flush, timeout=timeout, judge=judge, sandbox=sandbox)  # type: ignore[arg-type]
     kind, separator, name = target.partition(":")
     if separator and kind == "reference":
         if name not in MODELS:
@@ -84,7 +86,7 @@ def open_work(
     if separator and kind in ("exec", "python") and not Path(target).exists():
         raise UsageError(f"A sweep needs a library or reference:MODEL: {kind}: is too slow for whole input spaces.")
     path, entry = Path(target), space.entry
-    with LibrarySession(path, timeout=timeout) as session:
+    with LibrarySession(path, timeout=timeout, mode=sandbox) as session:
         if entry.symbol not in session.symbols:
             raise TargetError(
                 f"{target} has no {entry.symbol}; it has {', '.join(sorted(session.symbols)) or 'nothing'}."

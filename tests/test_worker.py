@@ -388,7 +388,7 @@ def test_changed_flush_bits_are_found(shared: LibrarySession) -> None:
 def test_status_flags_are_told_and_no_change(shared: LibrarySession) -> None:
     found = run_one(shared, "raises_flags").findings
     assert [(f.kind, f.message) for f in found] == [
-        ("exception-flags", "Calls raise the exception flag divide by zero.")
+        ("exception-flags", "Calls raise the exception flag of a division by zero.")
     ] * stub.NATIVE
 
 
