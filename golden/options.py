@@ -138,7 +138,7 @@ sandbox = click.option(
 )
 draw = click.option(
     "--draw",
-    metavar="HEX",
+    metavar="TEXT",
     default="",
     help="Repeat a run's fills, guards and order: results have it [default: drawn].",
 )
