@@ -66,7 +66,7 @@ _REFUSED = {
     "handle the signal of a bad access itself": "guard",
 }
 #: Calls after which memory that still grows is said to be lost, and bytes a call that are told.
-_CALLS_UNTIL_LOST, _LOST_BYTES = 64, 16
+_CALLS_UNTIL_LOST, _LOST_BYTES = 12, 16
 
 
 def call_for(
