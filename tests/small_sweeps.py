@@ -70,7 +70,11 @@ class Interrupt:
 
 def orphans() -> list[Path]:
     numbered = [pid for pid in Path("/proc").iterdir() if pid.name.isdigit()]
-    return [pid for pid in numbered if b"runners.nursery" in (words := _command(pid)) and b"bulk" in words and _parent(pid) == 1]
+    return [pid for pid in numbered if _is_bulk(_command(pid)) and _parent(pid) == 1]
+
+
+def _is_bulk(command: bytes) -> bool:
+    return b"runners.nursery" in command and b"bulk" in command
 
 
 def _command(pid: Path) -> bytes:
