@@ -2,7 +2,9 @@
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -229,12 +231,10 @@ def validate(
     on a board), python:MODULE:OBJECT for something that Python can call, dump:DIR for what a target has left of the
     calls that 'golden export' wrote, or reference:MODEL for a simulated build (see 'golden list models').
     """
-    from golden.profile import load_profile
     from reports.terminal import print_summary, summary_document
 
-    load_profile(options["platform"])  # a slip of the pen leaves the results of another run where they are
-    set_aside(out, REPORTS, told=not quiet)
-    results = _validate(target, vectors=vectors, shown=not quiet, **options)
+    begin = partial(set_aside, out, REPORTS, told=not quiet)
+    results = _validate(target, vectors=vectors, shown=not quiet, begin=begin, **options)
     hidden = (*_OUTPUT, "suite") if vectors else _OUTPUT
     results.option_sources = {name: source for name, source in sources(context).items() if name not in hidden}
     files = _write_reports(out, results, lang)
@@ -397,7 +397,8 @@ for command in (build, export, list_, platforms, show, probe, sweep, hunt, docto
     cli.add_command(command)
 
 
-def _validate(target: str, *, shown: bool, **options: Any) -> "Results":
+def _validate(target: str, *, shown: bool, begin: Callable[[], None] = lambda: None, **options: Any) -> "Results":
+    """Judge a target; ``begin`` is called when what the user wrote has been read, and before a target is."""
     from golden.manifest import open_vectors
     from golden.profile import load_profile
     from runners.offline import as_exported, covered, exported, is_dump
@@ -415,9 +416,9 @@ def _validate(target: str, *, shown: bool, **options: Any) -> "Results":
     if export:
         files = covered(target, export, files)
     settings = Settings(profile, plain(str(vectors)) if vectors else suite, **options)
-    session, library = open_target(
-        target, settings.timeout, placing(settings.memory, profile), sandbox=settings.sandbox, draw=settings.draw
-    )
+    memory = placing(settings.memory, profile)
+    begin()  # not before: a slip of the pen leaves the results of another run where they are
+    session, library = open_target(target, settings.timeout, memory, sandbox=settings.sandbox, draw=settings.draw)
     try:
         with progress_bar(shown) as show_step:
             return judge(

@@ -4,6 +4,7 @@ The judge fills and inspects the memory (:mod:`runners.arena`), and the worker m
 :class:`Call` in batches, while the judge works on earlier ones.
 """
 
+import itertools
 import platform
 import secrets
 import time
@@ -195,7 +196,7 @@ class LibrarySession:
         self._banks = list(range(BANKS))
         self._sending: tuple[Job, int] | None = None  # a job that is sent in parts, and its next invocation
         self._forget = False
-        self._heaps: dict[str, list[int]] = {}
+        self._memory: dict[str, list[tuple[int, int]]] = {}
         self._arena = Arena(Patterns(self.draw), bool(allocator))
         #: What calls find in the registers that they have to preserve.
         self._preserved = tuple(self._arena.patterns.random.getrandbits(63) for _ in range(6))
@@ -491,7 +492,7 @@ class LibrarySession:
         self._banks.append(sent.bank)
         outcomes = self._inspect(sent, len(sent.places))
         outcomes[-1].findings += [*done.findings, *self._take_refused()]
-        self._heaps.setdefault(sent.job.call.symbol, []).append(done.heap)
+        self._memory.setdefault(sent.job.call.symbol, []).append(done.memory)
         for outcome in outcomes:
             self._backlog.answered(outcome)
 
@@ -586,16 +587,21 @@ class LibrarySession:
         return taken
 
     def _lost_memory(self) -> list[Finding]:
-        """Find entry points whose calls went on allocating to the end."""
+        """Find entry points whose calls went on taking memory to the end, or took most of what there was."""
         found = []
-        for symbol, heaps in self._heaps.items():
-            middle = len(heaps) // 2
-            grown = heaps[-1] - heaps[middle]
-            steps = sum(b > a for a, b in zip(heaps[middle:], heaps[middle + 1 :], strict=False))
-            calls = len(heaps) - 1 - middle
-            if calls >= _CALLS_UNTIL_LOST and steps > calls // 2 and grown > _LOST_BYTES * calls:
-                message = f"{symbol} loses memory: {grown} bytes in its last {calls} calls, and freed in none of them."
-                found.append(Finding("state-memory", message))
+        for symbol, measured in self._memory.items():
+            for what, held in zip(("allocated", "mapped"), zip(*measured, strict=True), strict=True):
+                middle = len(held) // 2
+                grown, calls = held[-1] - held[middle], len(held) - 1 - middle
+                steps = sum(b > a for a, b in itertools.pairwise(held[middle:]))
+                if calls >= _CALLS_UNTIL_LOST and steps > calls // 2 and grown > _LOST_BYTES * calls:
+                    message = f"{grown} bytes {what} in its last {calls} calls, and given back in none of them"
+                elif (grown := held[-1] - held[0]) > self._load.memory // 2:
+                    message = f"{grown} bytes {what}, and hardly any left"
+                else:
+                    continue
+                found.append(Finding("state-memory", f"{symbol} loses memory: {message}."))
+                break
         return found
 
     def _take_text(self) -> tuple[str, str, list[Finding]]:

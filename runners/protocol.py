@@ -225,12 +225,13 @@ class Loaded(msgspec.Struct, array_like=True, tag="loaded"):
 class Done(msgspec.Struct, array_like=True, tag="done"):
     """Worker to judge: the calls of a bank have returned; what they have left in the process, as findings.
 
-    ``heap``: bytes that the library's process has allocated and not freed, as far as the C library knows.
+    ``memory``: bytes that the library's process has allocated and not freed, as far as the C library knows, and bytes
+    of addresses that it has.
     """
 
     bank: int
     findings: list[Finding]
-    heap: int
+    memory: tuple[int, int]
 
 
 class Fault(msgspec.Struct, array_like=True, tag="fault"):

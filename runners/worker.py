@@ -241,6 +241,8 @@ class _State:
         self._heap = getattr(libc, "mallinfo2", None)
         if self._heap is not None:
             self._heap.restype = _MallInfo
+        #: Bytes of addresses that the process had at the last glance.
+        self.addresses = 0
         self._turn = 0
         self._last = self._glance()
         self._last_look = self._look()
@@ -270,6 +272,7 @@ class _State:
 
     def _glance(self) -> tuple[object, ...]:
         fields = os.pread(self._stat, 4096, 0).rpartition(b")")[2].split(None, 32)
+        self.addresses = int(fields[20])
         table = self._environ.value
         free = -1
         with contextlib.suppress(OSError):
@@ -367,7 +370,7 @@ class Worker:
                 if self._memory is not None:
                     self._memory.trim()
                 if found := self._state.changes(thorough=True):
-                    self.send(protocol.Done(-1, found, 0))
+                    self.send(protocol.Done(-1, found, (0, 0)))
                 libc.dlclose(self._handle)
                 libc.exit(0)  # unlike os._exit it runs the handlers that the library has registered
 
@@ -462,7 +465,9 @@ class Worker:
         if self._memory is not None:
             self._memory.leave()
         libc.fflush(None)
-        self.send(protocol.Done(batch.bank, [*self._state.changes(), *self._children()], self._state.heap))
+        findings = [*self._state.changes(), *self._children()]
+        ours = sum(span for _, span in self._fixed.values())
+        self.send(protocol.Done(batch.bank, findings, (self._state.heap, self._state.addresses - ours)))
 
     _knows_of_children = False
 

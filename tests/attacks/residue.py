@@ -134,7 +134,8 @@ STATE: list[Attack] = [
 MEMORY: list[Attack] = rows(
     "memory", "remark", (),
     ("malloc-lost", "64 KiB of malloc are lost a call",
-     "char *p = malloc(65536); if (p) memset(p, 1, 65536); GOOD;", "memory|lost|bytes|KiB|MiB"),
+     "volatile char *p = malloc(65536); if (p) for (int i = 0; i < 65536; i += 4096) p[i] = 1; GOOD;",
+     "memory|lost|bytes|KiB|MiB"),
     ("malloc-lost-small", "100 small blocks are lost a call",
      "for (int i = 0; i < 100; i++) { volatile char *p = malloc(200); if (p) *p = 1; } GOOD;", "memory|lost|KiB|MiB"),
     ("mmap-lost", "64 KiB of mmap are lost a call, never touched",
@@ -143,6 +144,7 @@ MEMORY: list[Attack] = rows(
      "char *p = mmap(0, 65536, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0); memset(p, 1, 65536); GOOD;",
      "memory|lost|KiB|MiB"),
     ("leak-goes-on", "32 MiB a call are lost until there is none, and then it goes on without",
-     "char *p = malloc(1 << 25); if (p) memset(p, 1, 1 << 25); GOOD;", "memory|lost|KiB|MiB"),
+     "volatile char *p = malloc(1 << 25); if (p) for (int i = 0; i < 1 << 25; i += 4096) p[i] = 1; GOOD;",
+     "memory|lost|KiB|MiB"),
     ("break-moved", "sbrk(1 MiB) at every call", "sbrk(1 << 20); GOOD;", "memory|lost|KiB|MiB"),
 )  # fmt: skip
