@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -209,17 +209,17 @@ class Operator(ABC):
         """The one output operand."""
         return next(p for p in self.pointers if p.role is Role.OUTPUT)
 
-    @property
+    @cached_property
     def pointers(self) -> tuple[Pointer, ...]:
         """Pointer parameters in C order."""
         return tuple(p for p in self.parameters if isinstance(p, Pointer))
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[Pointer, ...]:
         """Input operands in C order: what a vector file stores."""
         return tuple(p for p in self.pointers if p.role is Role.INPUT)
 
-    @property
+    @cached_property
     def scalars(self) -> tuple[Scalar, ...]:
         """Scalar parameters in C order, ``core_mask`` not included."""
         return tuple(p for p in self.parameters if isinstance(p, Scalar))

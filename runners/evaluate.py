@@ -17,11 +17,11 @@ from golden.judge import KINDS, element, number, readable_inputs
 from golden.judge import judge as judge_case
 from golden.operator import Operands, Pointer
 from golden.results import Element
+from runners.arguments import HalfAbi, scalar_argument
 from runners.blocks import BlockTally, full, numpy_tally, parts
 from runners.bulk import SLOTS, BulkError, BulkLibrary, Run
 from runners.compiled import helper
 from runners.image import Image
-from runners.library import HalfAbi, scalar_argument
 from runners.native import NativeJudge, load
 from runners.protocol import ScalarArgument
 from runners.reference import MODELS

@@ -294,7 +294,7 @@ class ExecSession:
         elif kind is Message.RESULT:
             result = decode_result(payload)
             job = self._asked(result.serial, result.index)
-            self._backlog.answered(self._outcome(job, result))
+            self._backlog.answered([self._outcome(job, result)])
         else:
             raise HarnessError(f"sent a {kind.name.lower()} frame in the middle of its work")
         if job.done:

@@ -15,8 +15,8 @@ from golden.case import Case
 from golden.errors import TargetError, unknown_name
 from golden.operator import entry_points
 from golden.vectorfile import write_vectors
+from runners.arguments import HalfAbi, call_for
 from runners.dense import DENSE, dense
-from runners.library import HalfAbi, call_for
 from runners.points import CORE_MASK, Points
 from runners.probe import probe_half_abi
 from runners.protocol import Invocation, Session

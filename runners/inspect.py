@@ -9,7 +9,7 @@ from golden.case import Case, Head
 from golden.formats import Array
 from golden.operator import EntryPoint, entry_points
 from golden.vectorfile import VectorFile
-from runners.library import HalfAbi, call_for
+from runners.arguments import HalfAbi, call_for
 from runners.positions import Positions
 from runners.probe import OrderShares, probe_half_abi, probe_reductions, probe_subnormals
 from runners.protocol import Call, Invocation, Session

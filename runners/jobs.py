@@ -1,6 +1,7 @@
 """Calls on their way to a process that may die at any time: queued, sent ahead, answered in order."""
 
 from collections import Counter, deque
+from collections.abc import Sequence
 
 import msgspec
 
@@ -48,6 +49,7 @@ class Backlog:
         self.sent: deque[Job] = deque()  # with the process; the first one runs
         self._jobs: deque[Job] = deque()  # not collected yet
         self._unsent: deque[Job] = deque()
+        self._pending = 0
         self._crashes: Counter[str] = Counter()
         self._timeouts: Counter[str] = Counter()
 
@@ -59,9 +61,19 @@ class Backlog:
         """Tell whether there are calls that were not sent."""
         return bool(self._unsent)
 
+    @property
+    def pending(self) -> int:
+        """How many invocations wait for being sent, or a few more where a call was interrupted."""
+        return self._pending
+
+    def next_symbol(self) -> str:
+        """Return the entry point of the next job to send, "" where there is none."""
+        return self._unsent[0].call.symbol if self._unsent else ""
+
     def add(self, call: Call) -> None:
         """Queue a call."""
         job = Job(call)
+        self._pending += len(call.invocations)
         self._jobs.append(job)
         self._unsent.append(job)
 
@@ -79,6 +91,7 @@ class Backlog:
         """Return the next job to send, if one more may be ahead; calls of hopeless symbols are answered on the way."""
         while self._unsent and len(self.sent) < self._ahead:
             job = self._unsent.popleft()
+            self._pending -= len(job.call.invocations)
             symbol = job.call.symbol
             if self._timeouts[symbol] >= MAX_TIMEOUTS:
                 job.skip(f"{symbol} was not called again after {MAX_TIMEOUTS} time-outs.")
@@ -94,22 +107,29 @@ class Backlog:
         for job in self._unsent:
             job.skip(message)
         self._unsent.clear()
+        self._pending = 0
 
-    def answered(self, outcome: Outcome) -> None:
-        """Take the outcome of the running invocation in."""
-        self.sent[0].outcomes.append(outcome)
-        if self.sent[0].done:
-            self.sent.popleft()
+    def answered(self, outcomes: Sequence[Outcome]) -> None:
+        """Take the outcomes of the invocations that come next in."""
+        at = 0
+        while at < len(outcomes):
+            job = self.sent[0]
+            missing = len(job.call.invocations) - len(job.outcomes)
+            job.outcomes += outcomes[at : at + missing]
+            at += missing
+            if job.done:
+                self.sent.popleft()
 
     def failed(self, outcome: Outcome) -> None:
         """Take the outcome of a running invocation in that did not end well, but left its process working."""
         self._crashes[self.sent[0].call.symbol] += 1
-        self.answered(outcome)
+        self.answered([outcome])
 
     def lost(self) -> Job | None:
         """Put everything that was sent back, because the process is gone; returns the job that was running."""
         running = self.sent[0] if self.sent else None
         self._unsent.extendleft(reversed(self.sent))
+        self._pending += sum(len(job.call.invocations) for job in self.sent)
         self.sent.clear()
         return running
 

@@ -11,26 +11,27 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import msgspec
-import numpy as np
 
 from golden.errors import MachineError, TargetError
-from golden.operator import REDUCTION_ENUMS, EntryPoint, Operands, Pointer, Scalar, Scalars, entry_points
+from golden.operator import EntryPoint, Operands, Scalars, entry_points
 from runners import protocol, sandbox, stub
-from runners.allocator import GUARD, UNIT
-from runners.arena import Arena, Patterns, Placed
+from runners.allocator import GUARD
+from runners.arena import Arena, Placed
+from runners.arguments import HalfAbi, call_for
+from runners.batches import BYTES, Batch, Registers
 from runners.endings import Ending, describe_end, memory_kills
 from runners.image import Image
 from runners.jobs import SHORT_TIMEOUT, Backlog, Job
+from runners.layout import Layouts
 from runners.nursery import News, Nursery, Setting
+from runners.patterns import Patterns
 from runners.placement import Allocator, Regions
 from runners.protocol import (
     BANKS,
-    Batch,
     Call,
-    Copied,
     Done,
     Ended,
     Fault,
@@ -41,19 +42,15 @@ from runners.protocol import (
     PointerArgument,
     Ready,
     Refused,
-    ScalarArgument,
     Started,
     Trouble,
 )
 from runners.worker import FloatingPoint
 
-HalfAbi = Literal["float16", "uint16"]
-
 #: Seconds for starting a process, which waits for nothing but the machine.
 PATIENCE = 30.0
-#: A batch ends when its operands have this many bytes; while larger ones are under way, few are.
-_BATCH_BYTES = 1 << 20
-_FEW = 2
+#: While batches of more than this many bytes in all are under way, few are.
+_MANY_BYTES, _FEW = 16 * BYTES, 2
 #: Bytes of a call's operands that the range of addresses has room for, with all that lies between them.
 _LARGEST = sandbox.ARENA // 4
 #: How a refused system call, by what it was for, is found; what is not here is a remark.
@@ -68,61 +65,6 @@ _REFUSED = {
 }
 #: Calls after which memory that still grows is said to be lost, and bytes a call that are told.
 _CALLS_UNTIL_LOST, _LOST_BYTES = 12, 16
-
-
-def call_for(
-    entry_point: EntryPoint,
-    scalars: Scalars,
-    operands: Operands,
-    invocations: Sequence[Invocation],
-    *,
-    half_abi: HalfAbi = "float16",
-    reduction_enum: str = "sum-mean-none",
-) -> Call:
-    """Build the call of an entry point with a case's scalars and input operands.
-
-    Raises KeyError for a missing operand. ``core_mask`` of the invocations is dropped where there is none.
-    """
-    fmt = entry_point.fmt
-    shapes = entry_point.operator.shapes(scalars)
-    arguments: list[PointerArgument | ScalarArgument] = []
-    for p in entry_point.operator.parameters:
-        if isinstance(p, Pointer):
-            dtype = p.dtype(fmt)
-            given = np.ascontiguousarray(operands[p.name] if p.role.value == "input" else [], dtype)
-            data = given.reshape(-1).view(np.uint8).data
-            count = given.size or int(np.prod(shapes[p.name], dtype=np.int64))
-            arguments.append(PointerArgument(p.name, p.role.value, dtype.itemsize, count, data))
-        else:
-            arguments.append(scalar_argument(p, scalars[p.name], entry_point, half_abi, reduction_enum))
-    if not entry_point.has_core_mask:
-        invocations = [msgspec.structs.replace(i, core_mask=None) for i in invocations]
-    return Call(entry_point.symbol, tuple(arguments), tuple(invocations))
-
-
-def scalar_argument(
-    parameter: Scalar,
-    value: int | float | str,
-    entry_point: EntryPoint,
-    half_abi: HalfAbi,
-    reduction_enum: str,
-) -> ScalarArgument:
-    """Return a scalar with the bits and the C type that the entry point takes it in."""
-    if parameter.kind == "real":
-        fmt = entry_point.fmt
-        bits = int(fmt.bits(np.array([value], fmt.dtype))[0])
-        return ScalarArgument(parameter.name, half_abi if fmt.itemsize == 2 else "float32", bits)
-    number = REDUCTION_ENUMS[reduction_enum][str(value)] if parameter.kind == "reduction" else int(value)
-    return ScalarArgument(parameter.name, "int32", number)
-
-
-class _Sent:
-    """A batch on its way: invocations ``first`` to ``first + len(places)`` of a job, in a bank."""
-
-    def __init__(self, job: Job, first: int, bank: int) -> None:
-        self.job, self.first, self.bank = job, first, bank
-        self.places: list[list[Placed]] = []
-        self.size = 0
 
 
 class LibrarySession:
@@ -185,21 +127,25 @@ class LibrarySession:
                 "reads of operands that a call has no reason to touch",
                 f"writes that miss an operand by more than {GUARD} bytes",
             )
-        self._backlog = Backlog(crash_limit, BANKS)
+        self._backlog = Backlog(crash_limit, BANKS * stub.BATCH)
         self._alive = False  # there is a worker
         self._loaded: Loaded | None = None  # its answer to Load
         self._words: Fault | Trouble | None = None  # its last words
         self._end = Ended(0, 0, 0, 0)  # the end of the last one
         self._stray: list[Finding] = []  # concerning no call
         self._closed = False
-        self._sent: deque[_Sent] = deque()
+        self._sent: deque[Batch] = deque()
         self._banks = list(range(BANKS))
         self._sending: tuple[Job, int] | None = None  # a job that is sent in parts, and its next invocation
         self._forget = False
         self._memory: dict[str, list[tuple[int, int]]] = {}
-        self._arena = Arena(Patterns(self.draw), bool(allocator))
+        #: Entry points with something to remark on: their calls are looked at one by one from then on.
+        self._suspect: set[str] = set()
+        patterns = Patterns(self.draw)
+        self._arena = Arena(patterns)
+        self._layouts = Layouts(patterns, bool(allocator))
         #: What calls find in the registers that they have to preserve.
-        self._preserved = tuple(self._arena.patterns.random.getrandbits(63) for _ in range(6))
+        self._preserved = tuple(patterns.random.getrandbits(63) for _ in range(6))
         self._load = protocol.Load(self._image.address, wanted, memory, self._arena.base, functions)
         self._setting = Setting("calls", mode, self._arena.base, self._image.readable, sandbox.hidden_folders())
         try:
@@ -330,7 +276,8 @@ class LibrarySession:
         self._memory_kills = memory_kills()
         self._arena.clear()
         self._forget = False
-        self._nursery.hand_over(self._load, self._arena.files)
+        mappings, self._arena.new = self._arena.new, []
+        self._nursery.hand_over(msgspec.structs.replace(self._load, mappings=mappings), self._arena.files)
 
     def _first_load(self) -> Loaded:
         path = self.library.path
@@ -356,45 +303,65 @@ class LibrarySession:
         """Keep the worker supplied, and answer calls of hopeless symbols without it."""
         if self._alive and not self._sent:
             self._follow(self._nursery.wait(0.0))  # it may have died of what an earlier call left behind
-        if len(self._sent) > BANKS // 2:
-            return  # waking the worker takes longer than a small call: some at a time
-        batches: list[Batch] = []
-        while self._banks and self._next_batch(batches):
-            pass
+        batches: list[protocol.Batch] = []
+        while self._banks and (batch := self._next_batch()) is not None:
+            batches.append(batch)
         if batches:
             self._nursery.send(*batches)
 
-    def _next_batch(self, batches: list[Batch]) -> bool:
-        """Add the next batch to those that are to be sent; returns whether there may be another."""
-        if not self._alive and self._sending is None and not self._backlog.waiting:
-            return False
+    def _next_batch(self) -> protocol.Batch | None:
+        """Lay out the next batch; returns what tells the worker of it, None where there is nothing to send now."""
         if self._sent and (self._arena.crowded or not self._room()):
-            return False
+            return None
+        batch: Batch | None = None
+        while (batch is None or not batch.full) and (following := self._following(batch)) is not None:
+            if batch is None:
+                if not self._alive:
+                    self._start()
+                if self._loaded is None and not self._wait_for_load():  # where its functions lie is not known yet
+                    return None
+                batch = self._open(following[0].call.symbol)
+            job, first = following
+            done = batch.add(job.call, first)
+            self._sending = (job, done) if done < len(job.call.invocations) else None
+        return self._dispatch(batch) if batch is not None else None
+
+    def _following(self, batch: Batch | None) -> tuple[Job, int] | None:
+        """Return the job whose invocations come next, and the first of them; None where a batch should end."""
         if self._sending is None:
+            symbol = self._backlog.next_symbol()
+            if batch is not None and symbol in self._suspect:
+                return None
             job = self._backlog.to_send()
             if job is None:
-                return False
+                return None
             size = sum(a.size for a in job.call.arguments if isinstance(a, PointerArgument))
             if size > _LARGEST:
                 self._backlog.sent.remove(job)
                 job.skip(f"The operands are {size} bytes; libraries are called with {_LARGEST} at most.")
-                return True
+                return self._following(batch)
             self._sending = job, len(job.outcomes)
-        if not self._alive:
-            self._start()
-        if self._loaded is None:  # where its functions lie is not known yet
-            return self._wait_for_load()
+        if batch is not None and self._sending[0].call.symbol != batch.symbol:
+            return None
+        return self._sending
+
+    def _room(self) -> bool:
+        """Tell whether another batch should be under way beside those that are."""
+        if self._places or self._layouts.copied:
+            return False
+        if self._backlog.pending < stub.BATCH and self._sending is None:
+            return False  # waking the worker takes longer than a small call: many at a time
+        return len(self._sent) < _FEW or sum(sent.size for sent in self._sent) < _MANY_BYTES
+
+    def _open(self, symbol: str) -> Batch:
+        """Begin a batch."""
+        assert self._loaded is not None
         if self._arena.crowded:
             self._arena.clear()
             self._forget = True
-        batches.append(self._dispatch(*self._sending))
-        return True
-
-    def _room(self) -> bool:
-        """Tell whether another batch may be under way beside those that are."""
-        if self._places:
-            return False
-        return len(self._sent) < _FEW or sum(sent.size for sent in self._sent) < 16 * _BATCH_BYTES
+        starts = self._places.get(symbol, ())
+        function = self._loaded.symbols[symbol]
+        return Batch(self._arena, self._layouts, self._banks.pop(), symbol, function, starts)
 
     def _wait_for_load(self) -> bool:
         """Wait for the worker's answer to Load; returns whether it is there."""
@@ -404,51 +371,22 @@ class LibrarySession:
                 self._give_up(job, self.timeout)
         return self._alive
 
-    def _dispatch(self, job: Job, first: int) -> Batch:
-        """Lay out and fill the next invocations of a job; returns what tells the worker of them."""
+    def _dispatch(self, batch: Batch) -> protocol.Batch:
+        """Return what tells the worker of a batch."""
         assert self._loaded is not None
-        call, arena, bank = job.call, self._arena, self._banks.pop()
-        sent = _Sent(job, first, bank)
-        pointers = [(slot, a) for slot, a in enumerate(call.arguments) if isinstance(a, PointerArgument)]
-        size = sum(a.size for _, a in pointers)
-        most = 1 if arena.copied or self._places else stub.BATCH
-        starts = self._places.get(call.symbol, ())
-        frames, copied = [], list[Copied]()
-        function = self._loaded.symbols[call.symbol]
-        integers, floats, at = _registers(call)
-        for invocation in call.invocations[first : first + most]:
-            placed = arena.place(bank, len(sent.places), pointers, invocation, starts)
-            sent.places.append(placed)
-            for i, p in zip(at, placed, strict=True):
-                integers[i] = p.region.address + p.start
-            if invocation.core_mask is not None:
-                integers[-2] = invocation.core_mask
-            frames.append(stub.pack_frame(function, integers, floats))
-            if arena.copied:
-                unit = max(UNIT, invocation.align)
-                copied = [
-                    Copied(i, p.region.address, len(p.image), unit, p.start) for i, p in zip(at, placed, strict=True)
-                ]
-            sent.size += size
-            if sent.size >= _BATCH_BYTES:
-                break
-        memory = arena.banks[bank]
-        stub.write_header(memory, self._loaded.environment, self._preserved)
-        content = b"".join(frames)
-        memory[stub.HEADER : stub.HEADER + len(content)] = content
-        done = first + len(sent.places)
-        self._sending = (job, done) if done < len(call.invocations) else None
-        self._sent.append(sent)
-        mappings, arena.new = arena.new, []
+        batch.write(self._loaded.environment, self._preserved)
+        self._sent.append(batch)
+        mappings, self._arena.new = self._arena.new, []
         ranges = [(m.address, m.size) for m in mappings]
         if self._forget:
-            ranges.append((arena.base, sandbox.ARENA))
+            ranges.append((self._arena.base, sandbox.ARENA))
         if ranges or not self._announced:
             self._nursery.allow(ranges)
             self._announced = True
-        batch = Batch(bank, len(sent.places), mappings, self._forget, copied)
+        copied = [item.copied(region.address) for item, region in batch.copied()]
+        sent = protocol.Batch(batch.bank, len(batch), mappings, self._forget, copied)
         self._forget = False
-        return batch
+        return sent
 
     _announced = False
 
@@ -465,7 +403,7 @@ class LibrarySession:
     def _progress(self) -> int:
         """Return how many calls of the oldest batch have begun: what the library's memory says, within sense."""
         sent = self._sent[0]
-        return min(stub.progress(self._arena.banks[sent.bank]), len(sent.places))
+        return min(stub.progress(self._arena.banks[sent.bank]), len(sent))
 
     def _follow(self, news: Sequence[News]) -> bool:
         """Take the worker's news in; return whether there were any."""
@@ -480,6 +418,7 @@ class LibrarySession:
             elif isinstance(event, Loaded):
                 if self._loaded is None and len(event.environment) in (0, stub.ENVIRONMENT):
                     self._loaded = event
+                    self._registers = Registers(self._preserved, event.environment)
             elif isinstance(event, Refused):
                 self._refused.append(_refusal(event))
             elif not isinstance(event, Started | Ready):
@@ -488,45 +427,17 @@ class LibrarySession:
 
     def _done(self, done: Done) -> None:
         """Take the outcomes of a batch in."""
-        sent = self._sent.popleft()
-        self._banks.append(sent.bank)
-        outcomes = self._inspect(sent, len(sent.places))
-        outcomes[-1].findings += [*done.findings, *self._take_refused()]
-        self._memory.setdefault(sent.job.call.symbol, []).append(done.memory)
-        for outcome in outcomes:
-            self._backlog.answered(outcome)
-
-    def _inspect(self, sent: _Sent, returned: int) -> list[Outcome]:
-        """Return the outcomes of the first calls of a batch."""
-        outcomes = []
-        assert self._loaded is not None
-        memory = self._arena.banks[sent.bank]
-        environment = self._loaded.environment
-        kept = stub.control(environment)
-        seen: dict[int, list[Finding]] = {}  # of operands that invocations share
-        for number, places in enumerate(sent.places[:returned]):
-            left = stub.read_frame(memory, number, self._preserved, kept)
-            findings = []
-            if left.environment is not None:
-                changes = FloatingPoint.differences(environment, left.environment)
-                findings += [Finding("fp-environment", f"The call changed {c}.") for c in changes]
-            findings += [Finding("registers", f"The call did not preserve {name}.") for name in left.broken]
-            if left.raised:
-                findings.append(Finding("exception-flags", "Calls raise the exception flag of a division by zero."))
-            output = fill = b""
-            for placed in places:
-                if placed.argument.role == "output":
-                    output, found = self._arena.inspect(placed)
-                    fill = placed.image[placed.start : placed.stop]
-                    findings += found
-                elif placed.image:
-                    if id(placed) not in seen:
-                        seen[id(placed)] = self._arena.inspect(placed)[1]
-                    findings += seen[id(placed)]
-            outcomes.append(Outcome("ok", output, findings, fill=fill))
-        if outcomes:
-            outcomes[-1].findings += self._arena.opened([p for places in sent.places for p in places])
-        return outcomes
+        batch = self._sent.popleft()
+        self._banks.append(batch.bank)
+        outcomes = batch.inspect(len(batch), self._registers)
+        if left := [*done.findings, *self._take_refused()]:
+            self._suspect.add(batch.symbol)
+            if batch.calls > 1:
+                others = f"(this call, or one of the {batch.calls - 1} before it)"
+                left = [Finding(f.kind, f"{f.message.removesuffix('.')} {others}.") for f in left]
+            outcomes[-1].findings += left
+        self._memory.setdefault(batch.symbol, []).append(done.memory)
+        self._backlog.answered(outcomes)
 
     def _give_up(self, job: Job, seconds: float) -> None:
         """Kill the worker because an invocation takes longer than that."""
@@ -545,11 +456,11 @@ class LibrarySession:
         """
         self._alive, self._end = False, end
         self._announced = False
-        sent = self._sent.popleft() if self._sent else None
-        if sent is not None:
-            begun = max(stub.progress(self._arena.banks[sent.bank]), 1)
-            for outcome in self._inspect(sent, min(begun, len(sent.places)) - 1) if self._loaded else []:
-                self._backlog.answered(outcome)
+        batch = self._sent.popleft() if self._sent else None
+        begun = 0
+        if batch is not None and self._loaded is not None:
+            begun = min(max(stub.progress(self._arena.banks[batch.bank]), 1), len(batch))
+            self._backlog.answered(batch.inspect(begun - 1, self._registers))
         self._sent.clear()
         self._banks = list(range(BANKS))
         self._sending = None
@@ -564,7 +475,7 @@ class LibrarySession:
         if hung is not None:
             self._backlog.hung(job, hung).findings = findings
             return
-        places = sent.places[len(job.outcomes) - sent.first] if sent is not None and sent.job is job else []
+        places = batch.places(begun - 1) if batch is not None and begun else []
         ending = self._ending(job.call, job.call.invocations[len(job.outcomes)], places)
         says = ending.predicate
         message = f"{job.call.symbol} {says}." if self._loaded else f"The library {says} while it was loaded again."
@@ -610,32 +521,6 @@ class LibrarySession:
         err, complained = self._nursery.stderr.take()
         counts = [("stdout", printed), ("stderr", complained)]
         return out, err, [Finding("printed", f"{n} bytes were printed on {name}.") for name, n in counts if n]
-
-
-def _registers(call: Call) -> tuple[list[int], list[int], list[int]]:
-    """Return a call's arguments: integers, with room for pointers and mask; floating-point numbers; where pointers go.
-
-    ctypes has no fp16. A ``_Float16`` travels in the low 16 bits of a floating-point register (System V x86-64 psABI,
-    AAPCS64); what is above them is zero here, as compilers leave it when they load from memory. Bits are copied, never
-    converted: signalling NaNs arrive as they are. Surplus arguments load NaN where the other half convention would look
-    for the value: without them a wrong guess may go unnoticed, since that register can still hold the value.
-    """
-    integers: list[int] = []
-    floats: list[int] = []
-    pointers = []
-    kinds = set()
-    for argument in call.arguments:
-        if isinstance(argument, PointerArgument):
-            pointers.append(len(integers))
-            integers.append(0)
-        else:
-            kinds.add(argument.ctype)
-            (integers if argument.ctype in ("int32", "uint16") else floats).append(argument.bits)
-    masked = bool(call.invocations) and call.invocations[0].core_mask is not None
-    integers += [0] if masked else []
-    integers.append(0x7E00 if "float16" in kinds else 0)
-    floats += [0x7FC07E00] if "uint16" in kinds else []
-    return integers, floats, pointers
 
 
 def _refusal(event: Refused) -> Finding:

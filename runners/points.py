@@ -11,8 +11,8 @@ from golden.judge import Kind
 from golden.judge import judge as judge_case
 from golden.operator import EntryPoint, Operands, Operator
 from golden.vectorfile import case_digest
+from runners.arguments import HalfAbi, call_for
 from runners.dense import dense
-from runners.library import HalfAbi, call_for
 from runners.protocol import Invocation, Session
 
 CORE_MASK = 1

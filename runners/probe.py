@@ -6,7 +6,7 @@ from golden.case import Case
 from golden.errors import UsageError
 from golden.formats import FORMATS, Array, Format
 from golden.operator import REDUCTION_ENUMS, EntryPoint, Operands, Scalars, Storage, operators
-from runners.library import HalfAbi, call_for
+from runners.arguments import HalfAbi, call_for
 from runners.protocol import Invocation, Session
 from runners.reference import MODELS
 

@@ -24,7 +24,7 @@ POISONS = (0xA5, 0x5A)
 
 
 #: Batches of calls that can be under way at once, each in memory of its own.
-BANKS = 8
+BANKS = 4
 
 
 class Invocation(msgspec.Struct, frozen=True, array_like=True):
@@ -158,21 +158,6 @@ class Session(Protocol):
 # What judge and worker tell each other on the control socket
 
 
-class Load(msgspec.Struct, array_like=True, tag="load"):
-    """Judge to worker, first: load a library and look for symbols. ``memory``: bytes it may map.
-
-    ``descriptor``: the library's sealed copy, and ``path`` what to load it by; ``arena``: where its memory goes; the
-    files of :mod:`runners.arena` come with this message. ``allocator``: names of the library's functions that allocate
-    and free operands, or none.
-    """
-
-    path: str
-    symbols: list[str]
-    memory: int
-    arena: int = 0
-    allocator: tuple[str, ...] = ()
-
-
 class Mapping(msgspec.Struct, frozen=True, array_like=True):
     """Pages of a file at an address; ``lower``: where guards around them have to be mapped as well, up to ``upper``."""
 
@@ -182,6 +167,22 @@ class Mapping(msgspec.Struct, frozen=True, array_like=True):
     address: int
     lower: int
     upper: int
+
+
+class Load(msgspec.Struct, array_like=True, tag="load"):
+    """Judge to worker, first: load a library and look for symbols. ``memory``: bytes it may map.
+
+    ``descriptor``: the library's sealed copy, and ``path`` what to load it by; ``arena``: where its memory goes; the
+    files of :mod:`runners.arena` come with this message. ``allocator``: names of the library's functions that allocate
+    and free operands, or none. ``mappings``: pages that small calls find there.
+    """
+
+    path: str
+    symbols: list[str]
+    memory: int
+    arena: int = 0
+    allocator: tuple[str, ...] = ()
+    mappings: list[Mapping] = []
 
 
 class Copied(msgspec.Struct, frozen=True, array_like=True):

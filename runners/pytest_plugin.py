@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from golden.profile import Profile
     from golden.results import EntryPointResult, Failure
     from golden.vectorfile import VectorFile
-    from runners.library import HalfAbi, LibrarySession
+    from runners.arguments import HalfAbi
+    from runners.library import LibrarySession
     from runners.xfail import Xfail
 
 
@@ -215,7 +216,7 @@ class CaseItem(_Item):
 
     def runtest(self) -> None:
         """Run and judge the case; one of the stress tier that fails is an expected failure unless strict."""
-        from runners.library import call_for
+        from runners.arguments import call_for
         from runners.plan import invocations
         from runners.verdict import EntryPointVerdict
 

@@ -27,10 +27,13 @@ BATCH = 32
 #: Bytes of ``fenv_t``, as glibc stores it, with room to spare.
 ENVIRONMENT = 32
 
-_PROGRESS, _RETURNED, _FENV = 8, 200, 272
+#: Where in a frame begins what a call has left.
+LEFT = 200
+
+_PROGRESS, _FENV = 8, 272
 #: From there: returned, flags, six registers, the stack pointer's move; of fenv_t the x87 control word and tags, MXCSR.
 _AFTER_CALL = struct.Struct("<2Q6QQH6xH18xI")
-_BEFORE_CALL = struct.Struct("<Q16q8Q104x")
+_NOTHING = [0] * ((FRAME - LEFT) // 8)
 _EMPTY = 0xFFFF
 _PRESERVED = ("rbx", "rbp", "r12", "r13", "r14", "r15")
 _DIRECTION = 1 << 10
@@ -68,10 +71,10 @@ def write_header(batch: memoryview, environment: bytes, preserved: Sequence[int]
     batch[:HEADER] = struct.pack("<I", word) + environment[:4] + bytes(8) + struct.pack("<6Q", *preserved)
 
 
-def pack_frame(function: int, integers: Sequence[int], floats: Sequence[int]) -> bytes:
-    """Return a frame; integers with sign, floating-point numbers as their bits."""
-    rest = (0,) * (INTEGERS - len(integers)), (0,) * (FLOATS - len(floats))
-    return _BEFORE_CALL.pack(function, *integers, *rest[0], *floats, *rest[1])
+def frame_words(function: int, integers: Sequence[int], floats: Sequence[int]) -> list[int]:
+    """Return a frame as words of eight bytes, with sign; floating-point numbers are given as their bits."""
+    rest = [0] * (INTEGERS - len(integers)), [0] * (FLOATS - len(floats))
+    return [function, *integers, *rest[0], *floats, *rest[1], *_NOTHING]
 
 
 def progress(batch: memoryview) -> int:
@@ -86,18 +89,18 @@ def control(environment: bytes) -> tuple[int, int]:
     return struct.unpack_from("<H", environment)[0], struct.unpack_from("<I", environment, 28)[0] & ~0x3F
 
 
-def read_frame(batch: memoryview, number: int, preserved: tuple[int, ...], kept: tuple[int, int]) -> Left:
-    """Return what a call has left; the frame's bytes may be anything.
+def read_left(left: bytes, preserved: tuple[int, ...], kept: tuple[int, int]) -> Left:
+    """Return what a call has left, from :data:`LEFT` of its frame on; the bytes may be anything.
 
     ``preserved``: what :func:`write_header` put into registers; ``kept``: of the environment before the call.
     """
-    at = HEADER + number * FRAME
-    returned, flags, *rest = _AFTER_CALL.unpack_from(batch, at + _RETURNED)
+    returned, flags, *rest = _AFTER_CALL.unpack(left)
+    fenv = left[_FENV - LEFT :]
     if not NATIVE:
-        return Left(returned != 0, bytes(batch[at + _FENV : at + FRAME]), (), False)
+        return Left(returned != 0, fenv, (), False)
     registers, moved, word, tags, sticky = tuple(rest[:6]), *rest[6:]
     same = (word, sticky & ~0x3F) == kept
-    environment = None if same else bytes(batch[at + _FENV : at + FRAME])
+    environment = None if same else fenv
     raised = bool(sticky & _ZERO_DIVIDE)
     if registers == preserved and not moved and not flags & _DIRECTION and tags == _EMPTY:
         return Left(returned != 0, environment, (), raised)
@@ -137,5 +140,5 @@ def _by_ctypes(header: int, count: int, get: Callable[[int], object], put: Calla
         put(ctypes.addressof(kept))
         signature(ctypes.c_void_p.from_address(frame).value or 0)(*integers, *floats)
         get(frame + _FENV)
-        ctypes.c_uint64.from_address(frame + _RETURNED).value = 1
+        ctypes.c_uint64.from_address(frame + LEFT).value = 1
     put(ctypes.addressof(kept))

@@ -32,7 +32,8 @@ from golden.selfcheck import check_arithmetic
 from golden.sources import judge
 from golden.vectorfile import VectorFile
 from golden.verdicts import overall
-from runners.library import HalfAbi, LibrarySession, call_for
+from runners.arguments import HalfAbi, call_for
+from runners.library import LibrarySession
 from runners.plan import invocations
 from runners.positions import comparable_bits
 from runners.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions, probe_subnormals

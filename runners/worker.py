@@ -348,6 +348,8 @@ class Worker:
         self._base = request.arena
         try:
             self._map_arena()
+            for mapping in request.mappings:
+                self._map(mapping)
         except MemoryError as error:
             self.send(protocol.Loaded({}, str(error), [], machine=True))
             os._exit(0)

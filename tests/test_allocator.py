@@ -12,8 +12,9 @@ from golden.errors import TargetError, UsageError
 from golden.operator import entry_points
 from golden.profile import load_profile
 from golden.results import read_results
+from runners.arguments import call_for
 from runners.build import build_library, kernel_sources
-from runners.library import LibrarySession, call_for
+from runners.library import LibrarySession
 from runners.placement import Allocator, Regions, placing
 from runners.protocol import Invocation, Outcome
 from runners.targets import open_target

@@ -10,8 +10,8 @@ import pytest
 from golden.errors import TargetError, UsageError
 from golden.operator import entry_points
 from golden.results import read_results
+from runners.arguments import call_for
 from runners.callable import CallableSession
-from runners.library import call_for
 from runners.placement import Regions
 from runners.protocol import Invocation, Outcome
 

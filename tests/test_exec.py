@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from golden.operator import entry_points
+from runners.arguments import call_for
 from runners.build import build_harness, build_library
 from runners.execute import ExecSession
 from runners.frames import FrameReader, Message, encode_call, frame
-from runners.library import LibrarySession, call_for
+from runners.library import LibrarySession
 from runners.placement import Regions, remainders
 from runners.protocol import POISONS, Invocation, Outcome, Session
 

@@ -12,8 +12,8 @@ import pytest
 from golden.errors import MachineError, TargetError, UsageError
 from golden.operator import entry_points
 from runners import execute
+from runners.arguments import call_for
 from runners.execute import ExecSession
-from runners.library import call_for
 from runners.protocol import Call, Invocation
 from tests.fake_harness import SYMBOL
 

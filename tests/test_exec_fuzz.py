@@ -18,9 +18,9 @@ from golden.errors import GoldenError
 from golden.formats import FP32
 from golden.operator import entry_points
 from runners import execute
+from runners.arguments import call_for
 from runners.execute import ExecSession
 from runners.frames import FrameReader, HarnessError, Message
-from runners.library import call_for
 from runners.protocol import Invocation
 from tests import fake_harness
 from tests.fake_harness import SYMBOL

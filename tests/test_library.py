@@ -17,7 +17,8 @@ import pytest
 
 from golden.errors import TargetError, UsageError
 from golden.operator import REDUCTION_ENUMS, entry_points
-from runners.library import LibrarySession, call_for
+from runners.arguments import call_for
+from runners.library import LibrarySession
 from runners.protocol import Finding, Invocation, PointerArgument, ScalarArgument
 from tests.broken_kernels import (
     COMPILER,

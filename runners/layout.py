@@ -1,0 +1,198 @@
+"""Where the operands of a call's invocations lie in regions of whole pages, and what lies there beside them.
+
+A plan depends on the sizes of operands and on the invocations, not on data: calls alike share one. Inputs cannot be
+changed by a call, so that invocations which want them at the same places share them.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from runners.allocator import GUARD as OWN_GUARD
+from runners.allocator import UNIT
+from runners.arena import GUARDS, INPUTS, OUTPUTS, PAGE
+from runners.patterns import Patterns
+from runners.protocol import Call, Copied, Invocation, PointerArgument
+
+#: 1.0 by element size, for operands that must not matter.
+_ONES = {2: b"\x00\x3c", 4: b"\x00\x00\x80\x3f", 8: b"\x00\x00\x00\x00\x00\x00\xf0\x3f"}
+#: Sizes of regions are few up to this one, so that there are few regions.
+_LARGE = 1 << 20
+#: Plans that are kept.
+_PLANS = 256
+#: C types of scalars that travel as integers.
+INTEGERS = ("int32", "uint16")
+
+
+class Item(NamedTuple):
+    """An operand's place: bytes ``start`` to ``stop`` of a region of ``size`` bytes in a file.
+
+    ``pointer``: its number among the call's operands, ``word``: among its integers. ``fill``: what it holds before a
+    call: one of two fills, "ones" or "nan", or "data" of the call's. ``before`` and ``after``: what lies beside it.
+    ``content``: that, if it is small and not data. ``unit``: of a copied operand, what its address is a multiple of.
+    ``kind``: the file and the size.
+    """
+
+    pointer: int
+    word: int
+    fill: int | str
+    content: bytes | None
+    kind: tuple[int, int]
+    file: int
+    size: int
+    start: int
+    stop: int
+    before: bytes
+    after: bytes
+    unit: int
+
+    @property
+    def output(self) -> bool:
+        """Tell whether a call has to write it."""
+        return isinstance(self.fill, int)
+
+    def copied(self, address: int) -> Copied:
+        """Say how it goes to memory of the library's own and back."""
+        return Copied(self.word, address, self.size, self.unit, self.start)
+
+
+class Step(NamedTuple):
+    """An invocation: inputs that others share, by the number of their group, and what the library may write to."""
+
+    group: int
+    open: tuple[Item, ...]
+    mask: int | None
+
+
+class Plan(NamedTuple):
+    """All invocations of a call."""
+
+    groups: list[tuple[Item, ...]]
+    steps: list[Step]
+
+
+class Layouts:
+    """Makes plans. ``copied``: operands are copied to the library's memory, so that it can write to all of them."""
+
+    def __init__(self, patterns: Patterns, copied: bool) -> None:
+        self.copied = copied
+        self._patterns = patterns
+        self._plans: dict[object, Plan] = {}
+
+    def plan(self, call: Call, pointers: Sequence[PointerArgument]) -> Plan:
+        """Return the plan of a call with these operands."""
+        key = (call.invocations, *[(a.name, a.role, a.itemsize, a.count) for a in pointers])
+        plan = self._plans.get(key)
+        if plan is None:
+            if len(self._plans) >= _PLANS:
+                self._plans.clear()
+            self._plans[key] = plan = self._make(call)
+        return plan
+
+    def content(self, item: Item, argument: PointerArgument) -> bytes | memoryview:
+        """Return what an operand holds before a call."""
+        if item.content is not None:
+            return item.content
+        return argument.data if item.fill == "data" else self._content(item.fill, argument)
+
+    def _content(self, fill: int | str, argument: PointerArgument) -> bytes:
+        if isinstance(fill, int):
+            return self._patterns.fill(argument.itemsize, argument.size, fill)
+        return _ONES[argument.itemsize] * argument.count if fill == "ones" else b"\xff" * argument.size
+
+    def _make(self, call: Call) -> Plan:
+        groups: list[tuple[Item, ...]] = []
+        numbers: dict[object, int] = {}
+        steps = []
+        for i in call.invocations:
+            geometry = (i.placement, i.offset, i.skew, i.align, i.unread, i.unreadable)
+            number = numbers.setdefault(geometry, len(groups))
+            if number == len(groups):
+                groups.append(() if self.copied else tuple(self._items(call, i, outputs=False)))
+            steps.append(Step(number, tuple(self._items(call, i, outputs=True)), i.core_mask))
+        return Plan(groups, steps)
+
+    def _items(self, call: Call, invocation: Invocation, outputs: bool) -> Iterator[Item]:
+        """Yield what only the judge can write to, or all else."""
+        pointer = word = 0
+        for slot, argument in enumerate(call.arguments):
+            if isinstance(argument, PointerArgument):
+                if (argument.role == "output" or self.copied) == outputs:
+                    yield self._item(pointer, word, slot, argument, invocation)
+                pointer += 1
+            elif argument.ctype not in INTEGERS:
+                continue
+            word += 1
+
+    def _item(self, pointer: int, word: int, slot: int, argument: PointerArgument, invocation: Invocation) -> Item:
+        fill: int | str = invocation.poison if argument.role == "output" else "data"
+        file = GUARDS if argument.name in invocation.unreadable else INPUTS
+        if argument.role == "output" or self.copied:
+            file = OUTPUTS
+        if argument.role == "unread":
+            fill = invocation.unread
+        size, start = (_copied if self.copied else _placed)(slot, argument, invocation)
+        stop = start + argument.size
+        beside = partial(self._patterns.beside, slot)
+        unit = max(UNIT, invocation.align)
+        content = self._content(fill, argument) if fill != "data" and argument.size <= PAGE else None
+        around = beside(0, start), beside(stop, size)
+        return Item(pointer, word, fill, content, (file, size), file, size, start, stop, *around, unit)
+
+
+def registers(call: Call) -> tuple[list[int], list[int]]:
+    """Return a call's scalars as a frame takes them: integers, with room for pointers and mask, and floating-point.
+
+    ctypes has no fp16. A ``_Float16`` travels in the low 16 bits of a floating-point register (System V x86-64 psABI,
+    AAPCS64); what is above them is zero here, as compilers leave it when they load from memory. Bits are copied, never
+    converted: signalling NaNs arrive as they are. Surplus arguments load NaN where the other half convention would look
+    for the value: without them a wrong guess may go unnoticed, since that register can still hold the value.
+    """
+    integers: list[int] = []
+    floats: list[int] = []
+    kinds = set()
+    for argument in call.arguments:
+        if isinstance(argument, PointerArgument):
+            integers.append(0)
+        else:
+            kinds.add(argument.ctype)
+            (integers if argument.ctype in INTEGERS else floats).append(argument.bits)
+    if call.invocations and call.invocations[0].core_mask is not None:
+        integers.append(0)
+    integers.append(0x7E00 if "float16" in kinds else 0)
+    if "uint16" in kinds:
+        floats.append(0x7FC07E00)
+    return integers, floats
+
+
+def _copied(slot: int, argument: PointerArgument, invocation: Invocation) -> tuple[int, int]:
+    """Return size of the copy and start of the operand in it, as :mod:`runners.allocator` lays it out."""
+    unit = max(UNIT, invocation.align)
+    shift = (invocation.offset + slot * invocation.skew) % 16 * argument.itemsize
+    room = -(-(argument.size + shift) // unit) * unit
+    start = OWN_GUARD + shift
+    if invocation.placement == "end":
+        start = room - shift - argument.size
+        start += OWN_GUARD - start % invocation.align
+    return room + 2 * OWN_GUARD, start
+
+
+def _placed(slot: int, argument: PointerArgument, invocation: Invocation) -> tuple[int, int]:
+    """Return bytes of the region that an operand needs, and where in it the operand begins."""
+    shift = (invocation.offset + slot * invocation.skew) % 16 * argument.itemsize
+    # Room for every shift: one region for all placements of an operand.
+    size = _rounded(argument.size + 15 * argument.itemsize + invocation.align - 1)
+    start = shift
+    if invocation.placement == "end":
+        start = size - shift - argument.size
+        start -= start % invocation.align
+    return size, start
+
+
+def _rounded(size: int) -> int:
+    """Return a number of bytes in whole pages, at least that many; 1, 2, 3, 4, 6, 8, 12 and so on, if they are few."""
+    pages = max(1, -(-size // PAGE))
+    if pages * PAGE < _LARGE and pages > 4:
+        unit = 1 << (pages - 1).bit_length() - 2
+        pages = -(-pages // unit) * unit
+    return pages * PAGE
