@@ -12,7 +12,7 @@ import fcntl
 import mmap
 import os
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from golden.errors import MachineError
 from runners.patterns import Patterns
@@ -53,7 +53,7 @@ class Region:
     def __init__(self, file: int, start: int, size: int, address: int, lower: int, upper: int) -> None:
         self.file, self.start, self.size = file, start, size
         self.address, self.lower, self.upper = address, lower, upper
-        self.holds: object = None
+        self.holds: Any = None
 
 
 class Placed(NamedTuple):

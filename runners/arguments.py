@@ -61,7 +61,7 @@ def scalar_argument(
     """Return a scalar with the bits and the C type that the entry point takes it in."""
     if parameter.kind == "real":
         fmt = entry_point.fmt
-        bits = int(fmt.bits(np.array([value], fmt.dtype))[0])
+        bits = int.from_bytes(fmt.dtype.type(value).tobytes(), "little")
         return ScalarArgument(parameter.name, half_abi if fmt.itemsize == 2 else "float32", bits)
     number = REDUCTION_ENUMS[reduction_enum][str(value)] if parameter.kind == "reduction" else int(value)
     return ScalarArgument(parameter.name, "int32", number)

@@ -1,6 +1,5 @@
 """A batch of calls of one entry point: laid out and filled before, inspected after; all of it on the judge's side."""
 
-from array import array
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -9,7 +8,7 @@ import numpy as np
 from golden.formats import Array
 from runners import stub
 from runners.arena import AREA, GUARDS, OUTPUTS, Arena, Placed, Region
-from runners.layout import Item, Layouts, Step, registers
+from runners.layout import Item, Layouts, geometry, registers
 from runners.protocol import Call, Finding, Outcome, PointerArgument
 from runners.worker import FloatingPoint
 
@@ -48,28 +47,34 @@ class Registers:
 
 
 class _Group(NamedTuple):
-    """Operands that invocations of a call share, their regions, and the words of a frame with their addresses."""
+    """Operands that invocations of a call share, their regions, and a frame with their addresses."""
 
     items: tuple[Item, ...]
     regions: list[Region]
-    words: list[int]
+    frame: bytearray
 
 
 class Batch:
-    """Invocations in a bank. ``starts``: addresses of documented regions, where operands have to lie there."""
+    """Invocations in a bank, of an entry point at an address in the library's process.
+
+    ``starts``: addresses of documented regions, where operands have to lie there.
+    """
 
     def __init__(
-        self, arena: Arena, layouts: Layouts, bank: int, symbol: str, function: int, starts: Sequence[int] = ()
-    ) -> None:
+        self, arena: Arena, layouts: Layouts, registers: Registers, bank: int,
+        symbol: str, function: int, starts: Sequence[int] = (),
+    ) -> None:  # fmt: skip
         self.bank, self.symbol = bank, symbol
         self.size = 0  #: bytes of operands
         self.calls = 0  #: that have invocations in it
-        self._arena, self._layouts = arena, layouts
+        self._arena, self._layouts, self._registers = arena, layouts, registers
         self._function, self._starts = function, starts
         self._take = arena.taking(bank)
-        #: An invocation's operands, its step, what it shares, and the regions of what it does not.
-        self._made: list[tuple[list[PointerArgument], Step, _Group, list[Region]]] = []
-        self._words: list[int] = []
+        #: An invocation's operands, those that it may write to, those that it shares, and the regions of the former.
+        self._made: list[tuple[list[PointerArgument], tuple[Item, ...], _Group, list[Region]]] = []
+        self._memory = arena.banks[bank]
+        self._most = 1 if starts or layouts.copied else stub.BATCH
+        self._frames = bytearray(stub.pack_header(registers.environment, registers.preserved))
 
     def __len__(self) -> int:
         return len(self._made)
@@ -77,75 +82,79 @@ class Batch:
     @property
     def full(self) -> bool:
         """Tell whether there is no room for another invocation."""
-        alone = self._layouts.copied or self._starts
-        return len(self._made) >= (1 if alone else stub.BATCH) or self.size >= BYTES
+        return len(self._made) >= self._most or self.size >= BYTES
 
-    def add(self, call: Call, first: int) -> int:
-        """Lay out and fill a call's invocations from one on; return the number of the first one that is left."""
+    def add(self, call: Call, size: int, first: int) -> int:
+        """Lay out and fill a call's invocations from one on; return the number of the first one that is left.
+
+        ``size``: bytes of the call's operands.
+        """
         pointers = [a for a in call.arguments if isinstance(a, PointerArgument)]
-        plan = self._layouts.plan(call, pointers)
-        size = sum([a.itemsize * a.count for a in pointers])
+        layouts = self._layouts.of(call, pointers)
         integers, floats = registers(call)
-        template = stub.frame_words(self._function, integers, floats)
-        mask = len(integers) - 1  # of the frame's words: the function stands before the integers
-        most = 1 if self._starts or self._layouts.copied else stub.BATCH
-        room = min(most - len(self._made), 1 + (BYTES - self.size) // (size or 1))
+        frame = stub.pack_frame(self._function, integers, floats)
+        masked = 8 * (len(integers) - 1)  # where the mask lies in a frame: the function stands before the integers
+        room = min(self._most - len(self._made), 1 + (BYTES - self.size) // (size or 1))
+        invocations = call.invocations[first : first + room]
         groups: dict[int, _Group] = {}
-        steps = plan.steps[first : first + room]
-        for step in steps:
-            group = groups.get(step.group)
+        put, made, frames = self._put, self._made, self._frames
+        for i in invocations:
+            shared, open_ = layouts.get(geometry(i)) or self._layouts.make(call, i, layouts)
+            group = groups.get(id(shared))
             if group is None:
-                items, given = plan.groups[step.group], template.copy()
-                regions = [self._put(item, pointers[item.pointer], given) for item in items]
-                group = groups[step.group] = _Group(items, regions, given)
-            given = group.words.copy()
-            if step.mask is not None:
-                given[mask] = step.mask
-            regions = [self._put(item, pointers[item.pointer], given) for item in step.open]
-            self._made.append((pointers, step, group, regions))
-            self._words += given
-        self.size += size * len(steps)
+                group = groups[id(shared)] = _Group(shared, [], bytearray(frame))
+                for item in shared:
+                    group.regions.append(region := put(item, pointers[item.pointer]))
+                    stub.set_word(group.frame, 8 + 8 * item.word, region.address + item.start)
+            at = len(frames)
+            frames += group.frame
+            if i.core_mask is not None:
+                stub.set_word(frames, at + masked, i.core_mask)
+            regions = []
+            for item in open_:
+                regions.append(region := put(item, pointers[item.pointer]))
+                stub.set_word(frames, at + 8 + 8 * item.word, region.address + item.start)
+            made.append((pointers, open_, group, regions))
+        self.size += size * len(invocations)
         self.calls += 1
-        return first + len(steps)
+        return first + len(invocations)
 
-    def write(self, environment: bytes, preserved: Sequence[int]) -> None:
+    def write(self) -> None:
         """Write what the worker needs to make the calls."""
-        memory = self._arena.banks[self.bank]
-        stub.write_header(memory, environment, preserved)
-        content = array("q", self._words).tobytes()
-        memory[stub.HEADER : stub.HEADER + len(content)] = content
+        self._memory[: len(self._frames)] = self._frames
 
     def copied(self) -> list[tuple[Item, Region]]:
         """Return the operands that go to memory of the library's own."""
-        _, step, _, regions = self._made[-1]
-        return list(zip(step.open, regions, strict=True)) if self._layouts.copied else []
+        _, open_, _, regions = self._made[-1]
+        return list(zip(open_, regions, strict=True)) if self._layouts.copied else []
 
     def places(self, number: int) -> list[Placed]:
         """Return where the operands of an invocation lie."""
-        pointers, step, group, regions = self._made[number]
-        pairs = [*zip(group.items, group.regions, strict=True), *zip(step.open, regions, strict=True)]
+        pointers, open_, group, regions = self._made[number]
+        pairs = [*zip(group.items, group.regions, strict=True), *zip(open_, regions, strict=True)]
         return [Placed(pointers[item.pointer], region, item.start) for item, region in pairs]
 
-    def inspect(self, returned: int, registers: Registers) -> list[Outcome]:
+    def inspect(self, returned: int) -> list[Outcome]:
         """Return the outcomes of the first invocations, which have returned."""
-        frames = bytes(self._arena.banks[self.bank])
-        at = stub.HEADER + stub.LEFT
+        frames = bytes(self._memory)
+        look = self._registers.findings
+        at, left = stub.HEADER + stub.LEFT, stub.FRAME - stub.LEFT
         outcomes = []
-        for pointers, step, _, regions in self._made[:returned]:
-            findings = [*registers.findings(frames[at : at + stub.FRAME - stub.LEFT])]
+        for pointers, open_, _, regions in self._made[:returned]:
+            findings = list(look(frames[at : at + left]))
             at += stub.FRAME
             output = fill = b""
-            for item, region in zip(step.open, regions, strict=True):
-                memory, start = self._arena.memory[item.file], region.start
-                first, last = start + item.start, start + item.stop
-                before, now, after = memory[start:first], memory[first:last], memory[last : start + item.size]
-                fine = before == item.before and after == item.after
-                held = item.content if item.content is not None else self._layouts.content(item, pointers[item.pointer])
+            for item, region in zip(open_, regions, strict=True):
+                now = self._arena.memory[item.file][region.start : region.start + item.size]
+                fine = now.startswith(item.before) and now.endswith(item.after)
                 if item.output:
-                    output, fill = now, bytes(held)
-                if not (fine and (item.output or now == held)):
-                    region.holds = None
-                    findings += _changes(item, pointers[item.pointer], bytes(held), before, now, after)
+                    output = now[item.start : item.stop]
+                    fill = item.content or bytes(self._layouts.content(item, pointers[item.pointer]))
+                if not fine or self._layouts.copied:
+                    held = bytes(self._layouts.content(item, pointers[item.pointer]))
+                    if found := list(_changes(item, pointers[item.pointer], held, now)):
+                        region.holds = None
+                        findings += found
             outcomes.append(Outcome("ok", output, findings, fill=fill))
         if outcomes:
             outcomes[-1].findings += self._arena.opened(self._all_places)
@@ -155,10 +164,9 @@ class Batch:
         for number in range(len(self)):
             yield from self.places(number)
 
-    def _put(self, item: Item, argument: PointerArgument, words: list[int]) -> Region:
-        """Fill an operand, at its place, and set its address in a frame."""
+    def _put(self, item: Item, argument: PointerArgument) -> Region:
+        """Fill an operand at its place."""
         region = self._fixed(item) if self._starts else self._take(item.kind)
-        words[1 + item.word] = region.address + item.start
         if item.file == GUARDS:
             return region
         start = region.start
@@ -167,12 +175,14 @@ class Batch:
             content = self._layouts.content(item, argument)
         elif region.holds is item and item.file != OUTPUTS:
             return region  # nobody can have changed it
-        memory = self._arena.memory[item.file]
-        if region.holds is item:
-            memory[start + item.start : start + item.stop] = content
-        else:
+        memory, held = self._arena.memory[item.file], region.holds
+        if held is None or held.under is None or held.slot != item.slot:
             memory[start : start + item.size] = b"".join((item.before, content, item.after))
-            region.holds = item
+        else:
+            if held.start != item.start or held.stop != item.stop:
+                memory[start + held.start : start + held.stop] = held.under
+            memory[start + item.start : start + item.stop] = content
+        region.holds = item
         return region
 
     def _fixed(self, item: Item) -> Region:
@@ -180,20 +190,18 @@ class Batch:
         return self._arena.fixed(self._starts[index] + turn * AREA, *item.kind)
 
 
-def _changes(
-    item: Item, argument: PointerArgument, held: bytes, before: bytes, now: bytes, after: bytes
-) -> Iterator[Finding]:
+def _changes(item: Item, argument: PointerArgument, held: bytes, now: bytes) -> Iterator[Finding]:
     """Find what is beside an operand, or in an input, and is not as it was; report what is nearest to the operand."""
     output, name = item.output, argument.name
-    inside = None if output else _differing(held, now)
+    inside = None if output else _differing(held, now[item.start : item.stop])
     if inside is not None:
         element = int(inside[0]) // argument.itemsize
         yield Finding("input-written", f"{name}[{element}] was written, which is an input.", name, element)
-    if (below := _differing(item.before, before)) is not None:
+    if (below := _differing(item.before, now[: item.start])) is not None:
         element = (int(below[-1]) - item.start) // argument.itemsize
         message = f"{name}[{element}] was written{'' if output else ', before its first element'}."
         yield Finding("output-underrun" if output else "guard", message, name, element)
-    if (above := _differing(item.after, after)) is not None:
+    if (above := _differing(item.after, now[item.stop :])) is not None:
         element = (argument.size + int(above[0])) // argument.itemsize
         message = f"{name}[{element}] was written, beyond its {argument.count} elements."
         yield Finding("output-overrun" if output else "guard", message, name, element)

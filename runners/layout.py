@@ -1,6 +1,6 @@
 """Where the operands of a call's invocations lie in regions of whole pages, and what lies there beside them.
 
-A plan depends on the sizes of operands and on the invocations, not on data: calls alike share one. Inputs cannot be
+A layout depends on the sizes of operands and on the invocation, not on data: calls alike share it. Inputs cannot be
 changed by a call, so that invocations which want them at the same places share them.
 """
 
@@ -18,8 +18,8 @@ from runners.protocol import Call, Copied, Invocation, PointerArgument
 _ONES = {2: b"\x00\x3c", 4: b"\x00\x00\x80\x3f", 8: b"\x00\x00\x00\x00\x00\x00\xf0\x3f"}
 #: Sizes of regions are few up to this one, so that there are few regions.
 _LARGE = 1 << 20
-#: Plans that are kept.
-_PLANS = 256
+#: Layouts are kept of so many kinds of calls, and for so many bytes beside operands.
+_CALLS, _KEPT = 4096, 16 << 20
 #: C types of scalars that travel as integers.
 INTEGERS = ("int32", "uint16")
 
@@ -28,13 +28,15 @@ class Item(NamedTuple):
     """An operand's place: bytes ``start`` to ``stop`` of a region of ``size`` bytes in a file.
 
     ``pointer``: its number among the call's operands, ``word``: among its integers. ``fill``: what it holds before a
-    call: one of two fills, "ones" or "nan", or "data" of the call's. ``before`` and ``after``: what lies beside it.
+    call: one of two fills if it is an ``output``, "ones" or "nan", or "data" of the call's. ``before`` and ``after``:
+    what lies beside it.
     ``content``: that, if it is small and not data. ``unit``: of a copied operand, what its address is a multiple of.
-    ``kind``: the file and the size.
+    ``kind``: the file and the size. ``under``: of a small one, what lies in a region of its ``slot`` in its place.
     """
 
     pointer: int
     word: int
+    output: bool
     fill: int | str
     content: bytes | None
     kind: tuple[int, int]
@@ -44,50 +46,57 @@ class Item(NamedTuple):
     stop: int
     before: bytes
     after: bytes
+    under: bytes | None
+    slot: int
     unit: int
-
-    @property
-    def output(self) -> bool:
-        """Tell whether a call has to write it."""
-        return isinstance(self.fill, int)
 
     def copied(self, address: int) -> Copied:
         """Say how it goes to memory of the library's own and back."""
         return Copied(self.word, address, self.size, self.unit, self.start)
 
 
-class Step(NamedTuple):
-    """An invocation: inputs that others share, by the number of their group, and what the library may write to."""
+class Layout(NamedTuple):
+    """The operands of an invocation: those that only the judge can write to, and those that the library may."""
 
-    group: int
+    shared: tuple[Item, ...]
     open: tuple[Item, ...]
-    mask: int | None
-
-
-class Plan(NamedTuple):
-    """All invocations of a call."""
-
-    groups: list[tuple[Item, ...]]
-    steps: list[Step]
 
 
 class Layouts:
-    """Makes plans. ``copied``: operands are copied to the library's memory, so that it can write to all of them."""
+    """Makes layouts. ``copied``: operands are copied to the library's memory, so that it can write to all of them.
+
+    Invocations whose inputs lie and are alike have the same object for :attr:`Layout.shared`.
+    """
 
     def __init__(self, patterns: Patterns, copied: bool) -> None:
         self.copied = copied
         self._patterns = patterns
-        self._plans: dict[object, Plan] = {}
+        self._forget()
 
-    def plan(self, call: Call, pointers: Sequence[PointerArgument]) -> Plan:
-        """Return the plan of a call with these operands."""
-        key = (call.invocations, *[(a.name, a.role, a.itemsize, a.count) for a in pointers])
-        plan = self._plans.get(key)
-        if plan is None:
-            if len(self._plans) >= _PLANS:
-                self._plans.clear()
-            self._plans[key] = plan = self._make(call)
-        return plan
+    def _forget(self) -> None:
+        self._made: dict[object, dict[object, Layout]] = {}
+        self._items: dict[object, Item] = {}
+        self._held = 0
+
+    def of(self, call: Call, pointers: Sequence[PointerArgument]) -> dict[object, Layout]:
+        """Return the layouts of a call with these operands, as far as they are made, by :func:`geometry`."""
+        key = (call.symbol, *[(a.name, a.role, a.itemsize, a.count) for a in pointers])
+        made = self._made.get(key)
+        if made is None:
+            if self._held > _KEPT or len(self._made) > _CALLS:
+                self._forget()
+            made = self._made[key] = {}
+        return made
+
+    def make(self, call: Call, invocation: Invocation, made: dict[object, Layout]) -> Layout:
+        """Make the layout of an invocation, and add it to those of its call."""
+        i = invocation
+        shared = (i.placement, i.offset, i.skew, i.align, i.unread, i.unreadable)
+        alike = made.get(shared)
+        if alike is None:
+            alike = made[shared] = Layout(tuple(self._of(call, i, outputs=False)), ())
+        layout = made[geometry(i)] = Layout(alike.shared, tuple(self._of(call, i, outputs=True)))
+        return layout
 
     def content(self, item: Item, argument: PointerArgument) -> bytes | memoryview:
         """Return what an operand holds before a call."""
@@ -100,44 +109,49 @@ class Layouts:
             return self._patterns.fill(argument.itemsize, argument.size, fill)
         return _ONES[argument.itemsize] * argument.count if fill == "ones" else b"\xff" * argument.size
 
-    def _make(self, call: Call) -> Plan:
-        groups: list[tuple[Item, ...]] = []
-        numbers: dict[object, int] = {}
-        steps = []
-        for i in call.invocations:
-            geometry = (i.placement, i.offset, i.skew, i.align, i.unread, i.unreadable)
-            number = numbers.setdefault(geometry, len(groups))
-            if number == len(groups):
-                groups.append(() if self.copied else tuple(self._items(call, i, outputs=False)))
-            steps.append(Step(number, tuple(self._items(call, i, outputs=True)), i.core_mask))
-        return Plan(groups, steps)
-
-    def _items(self, call: Call, invocation: Invocation, outputs: bool) -> Iterator[Item]:
+    def _of(self, call: Call, invocation: Invocation, outputs: bool) -> Iterator[Item]:
         """Yield what only the judge can write to, or all else."""
+        i = invocation
         pointer = word = 0
         for slot, argument in enumerate(call.arguments):
             if isinstance(argument, PointerArgument):
-                if (argument.role == "output" or self.copied) == outputs:
-                    yield self._item(pointer, word, slot, argument, invocation)
+                output = argument.role == "output"
+                if (output or self.copied) == outputs:
+                    fill = i.poison if output else i.unread if argument.role == "unread" else "data"
+                    shift = (i.offset + slot * i.skew) % 16
+                    hidden = argument.name in i.unreadable
+                    key = (slot, word, fill, argument.itemsize, argument.count, i.placement, shift, i.align, hidden)
+                    item = self._items.get(key)
+                    if item is None:
+                        item = self._items[key] = self._item(pointer, word, slot, argument, i, fill)
+                        self._held += len(item.before) + len(item.after)
+                    yield item
                 pointer += 1
             elif argument.ctype not in INTEGERS:
                 continue
             word += 1
 
-    def _item(self, pointer: int, word: int, slot: int, argument: PointerArgument, invocation: Invocation) -> Item:
-        fill: int | str = invocation.poison if argument.role == "output" else "data"
+    def _item(
+        self, pointer: int, word: int, slot: int, argument: PointerArgument, invocation: Invocation, fill: int | str
+    ) -> Item:
+        output = argument.role == "output"
         file = GUARDS if argument.name in invocation.unreadable else INPUTS
-        if argument.role == "output" or self.copied:
+        if output or self.copied:
             file = OUTPUTS
-        if argument.role == "unread":
-            fill = invocation.unread
         size, start = (_copied if self.copied else _placed)(slot, argument, invocation)
         stop = start + argument.size
+        small = argument.size <= PAGE
+        content = self._content(fill, argument) if fill != "data" and small else None
         beside = partial(self._patterns.beside, slot)
+        around = beside(0, start), beside(stop, size), beside(start, stop) if small else None
         unit = max(UNIT, invocation.align)
-        content = self._content(fill, argument) if fill != "data" and argument.size <= PAGE else None
-        around = beside(0, start), beside(stop, size)
-        return Item(pointer, word, fill, content, (file, size), file, size, start, stop, *around, unit)
+        return Item(pointer, word, output, fill, content, (file, size), file, size, start, stop, *around, slot, unit)
+
+
+def geometry(invocation: Invocation) -> tuple[object, ...]:
+    """Return all of an invocation that its layout depends on."""
+    i = invocation
+    return i.placement, i.offset, i.skew, i.align, i.unread, i.unreadable, i.poison
 
 
 def registers(call: Call) -> tuple[list[int], list[int]]:

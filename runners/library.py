@@ -39,7 +39,6 @@ from runners.protocol import (
     Invocation,
     Loaded,
     Outcome,
-    PointerArgument,
     Ready,
     Refused,
     Started,
@@ -136,7 +135,7 @@ class LibrarySession:
         self._closed = False
         self._sent: deque[Batch] = deque()
         self._banks = list(range(BANKS))
-        self._sending: tuple[Job, int] | None = None  # a job that is sent in parts, and its next invocation
+        self._sending: tuple[Job, int, int] | None = None  # a job sent in parts, its bytes, and its next invocation
         self._forget = False
         self._memory: dict[str, list[tuple[int, int]]] = {}
         #: Entry points with something to remark on: their calls are looked at one by one from then on.
@@ -205,10 +204,11 @@ class LibrarySession:
                 self._give_up(job, limit)
                 moved = time.monotonic()
         self._backlog.collect()
-        if job.outcomes:
+        if job.outcomes and self._nursery.printed:
             blamed = next((o for o in job.outcomes if o.status != "ok"), job.outcomes[-1])
             blamed.stdout, blamed.stderr, findings = self._take_text()
             blamed.findings += findings
+            self._suspect.add(job.call.symbol)
         return job.outcomes
 
     def run(self, call: Call) -> list[Outcome]:
@@ -301,6 +301,8 @@ class LibrarySession:
 
     def _send_ahead(self) -> None:
         """Keep the worker supplied, and answer calls of hopeless symbols without it."""
+        if self._sent and self._backlog.pending < stub.BATCH and self._sending is None:
+            return  # waking the worker takes longer than a small call: many at a time
         if self._alive and not self._sent:
             self._follow(self._nursery.wait(0.0))  # it may have died of what an earlier call left behind
         batches: list[protocol.Batch] = []
@@ -321,13 +323,13 @@ class LibrarySession:
                 if self._loaded is None and not self._wait_for_load():  # where its functions lie is not known yet
                     return None
                 batch = self._open(following[0].call.symbol)
-            job, first = following
-            done = batch.add(job.call, first)
-            self._sending = (job, done) if done < len(job.call.invocations) else None
+            job, size, first = following
+            done = batch.add(job.call, size, first)
+            self._sending = (job, size, done) if done < len(job.call.invocations) else None
         return self._dispatch(batch) if batch is not None else None
 
-    def _following(self, batch: Batch | None) -> tuple[Job, int] | None:
-        """Return the job whose invocations come next, and the first of them; None where a batch should end."""
+    def _following(self, batch: Batch | None) -> tuple[Job, int, int] | None:
+        """Return the job whose invocations come next, bytes of its operands, and the first; None ends a batch."""
         if self._sending is None:
             symbol = self._backlog.next_symbol()
             if batch is not None and symbol in self._suspect:
@@ -335,12 +337,11 @@ class LibrarySession:
             job = self._backlog.to_send()
             if job is None:
                 return None
-            size = sum(a.size for a in job.call.arguments if isinstance(a, PointerArgument))
-            if size > _LARGEST:
+            if (size := job.call.size) > _LARGEST:
                 self._backlog.sent.remove(job)
                 job.skip(f"The operands are {size} bytes; libraries are called with {_LARGEST} at most.")
                 return self._following(batch)
-            self._sending = job, len(job.outcomes)
+            self._sending = job, size, len(job.outcomes)
         if batch is not None and self._sending[0].call.symbol != batch.symbol:
             return None
         return self._sending
@@ -349,8 +350,6 @@ class LibrarySession:
         """Tell whether another batch should be under way beside those that are."""
         if self._places or self._layouts.copied:
             return False
-        if self._backlog.pending < stub.BATCH and self._sending is None:
-            return False  # waking the worker takes longer than a small call: many at a time
         return len(self._sent) < _FEW or sum(sent.size for sent in self._sent) < _MANY_BYTES
 
     def _open(self, symbol: str) -> Batch:
@@ -361,7 +360,7 @@ class LibrarySession:
             self._forget = True
         starts = self._places.get(symbol, ())
         function = self._loaded.symbols[symbol]
-        return Batch(self._arena, self._layouts, self._banks.pop(), symbol, function, starts)
+        return Batch(self._arena, self._layouts, self._registers, self._banks.pop(), symbol, function, starts)
 
     def _wait_for_load(self) -> bool:
         """Wait for the worker's answer to Load; returns whether it is there."""
@@ -373,8 +372,7 @@ class LibrarySession:
 
     def _dispatch(self, batch: Batch) -> protocol.Batch:
         """Return what tells the worker of a batch."""
-        assert self._loaded is not None
-        batch.write(self._loaded.environment, self._preserved)
+        batch.write()
         self._sent.append(batch)
         mappings, self._arena.new = self._arena.new, []
         ranges = [(m.address, m.size) for m in mappings]
@@ -429,7 +427,7 @@ class LibrarySession:
         """Take the outcomes of a batch in."""
         batch = self._sent.popleft()
         self._banks.append(batch.bank)
-        outcomes = batch.inspect(len(batch), self._registers)
+        outcomes = batch.inspect(len(batch))
         if left := [*done.findings, *self._take_refused()]:
             self._suspect.add(batch.symbol)
             if batch.calls > 1:
@@ -460,7 +458,7 @@ class LibrarySession:
         begun = 0
         if batch is not None and self._loaded is not None:
             begun = min(max(stub.progress(self._arena.banks[batch.bank]), 1), len(batch))
-            self._backlog.answered(batch.inspect(begun - 1, self._registers))
+            self._backlog.answered(batch.inspect(begun - 1))
         self._sent.clear()
         self._banks = list(range(BANKS))
         self._sending = None

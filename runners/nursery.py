@@ -69,6 +69,9 @@ class Text:
         self._kept = bytearray()
         self._total = 0
 
+    def __bool__(self) -> bool:
+        return bool(self._total)
+
     def drain(self) -> None:
         """Take what is there now, one pipe's content at most: some libraries never stop printing."""
         with contextlib.suppress(BlockingIOError):
@@ -78,10 +81,10 @@ class Text:
 
     def take(self) -> tuple[str, int]:
         """Return the kept text and the number of bytes there were, and begin anew."""
-        self.drain()
+        if not self._total:
+            return "", 0
         taken = self._kept.decode("utf-8", "replace"), self._total
-        if self._total:
-            self._kept, self._total = bytearray(), 0
+        self._kept, self._total = bytearray(), 0
         return taken
 
 
@@ -104,6 +107,7 @@ class Nursery:
         self._control: socket.socket | None = None
         self._frames = protocol.Frames()
         self._outgoing: deque[memoryview] = deque()
+        self._poll_out = False  # something could not be sent yet
         self._poll = select.poll()
         self._worker = 0
         root = str(Path(__file__).parent.parent)
@@ -128,6 +132,7 @@ class Nursery:
         else:
             from golden.errors import MachineError  # noqa: PLC0415 - what a library's process must not have
 
+            self.stderr.drain()
             said = self.stderr.take()[0].strip()
             self.close()
             reason = f" ({said.splitlines()[-1]})" if said else ""
@@ -146,6 +151,11 @@ class Nursery:
         """Number of the worker's process and process group; 0 while there is none or it is not known yet."""
         return self._worker
 
+    @property
+    def printed(self) -> bool:
+        """Tell whether workers have printed anything that was not taken."""
+        return bool(self.stdout or self.stderr)
+
     def spawn(self) -> None:
         """Start a worker, once the one before it has ended; raises OSError when the nursery is gone."""
         if self._control is not None:
@@ -156,6 +166,7 @@ class Nursery:
             socket.send_fds(self._events, [protocol.encode(Spawn())], [theirs.fileno()])
         self._frames = protocol.Frames()
         self._outgoing.clear()
+        self._poll_out = False
         self._poll = select.poll()
         for fd in (self._control, self._events, self.stdout.fd, self.stderr.fd):
             self._poll.register(fd, select.POLLIN)
@@ -187,9 +198,6 @@ class Nursery:
         deadline = time.monotonic() + timeout
         while True:
             ready = dict(self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
-            for text in (self.stdout, self.stderr):
-                if text.fd in ready:
-                    text.drain()
             news: list[News] = []
             ended: Ended | None = None
             try:
@@ -213,6 +221,10 @@ class Nursery:
                 if ended is None:
                     self.kill()
                 return [*news, Ended(0, 0, 0, 0, f"wrote to a descriptor that is not its own ({error})")]
+            # Now: what a call has printed was there before the news of its end, if perhaps not when we looked.
+            for text in (self.stdout, self.stderr):
+                if news or text.fd in ready:
+                    text.drain()
             if news or time.monotonic() >= deadline:
                 return news
 
@@ -262,11 +274,14 @@ class Nursery:
                     self._outgoing.popleft()
         except BlockingIOError:
             self._poll.modify(control, select.POLLIN | select.POLLOUT)
+            self._poll_out = True
             return
         except OSError:  # the worker is gone or going: its end will be reported
             self._outgoing.clear()
-        with contextlib.suppress(OSError):
-            self._poll.modify(control, select.POLLIN)
+        if self._poll_out:
+            self._poll_out = False
+            with contextlib.suppress(OSError):
+                self._poll.modify(control, select.POLLIN)
 
     def _receive(self, to_the_end: bool = False) -> list[protocol.Reply]:
         """Return the messages that have arrived; raises FrameError or MsgspecError for garbage."""

@@ -29,13 +29,17 @@ class Patterns:
 
         Without zeros: zero is what most overruns write.
         """
-        start = self._places.setdefault(slot, self.random.randrange(_BLOCK))
+        start = self._places.get(slot)
+        if start is None:
+            start = self._places[slot] = self.random.randrange(_BLOCK)
         return _repeated(self._beside, (start + first) % _BLOCK, last - first)
 
     def fill(self, itemsize: int, size: int, number: int) -> bytes:
         """Return one of the two fills of an output: the same for the same size, so that calls can be repeated."""
         blocks = self._fills.get(itemsize) or self._fills[4]
-        start = self._starts.setdefault(size, self.random.randrange(_BLOCK // itemsize) * itemsize)
+        start = self._starts.get(size)
+        if start is None:
+            start = self._starts[size] = self.random.randrange(_BLOCK // itemsize) * itemsize
         return _repeated(blocks[number], start, size)
 
 

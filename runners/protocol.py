@@ -85,6 +85,11 @@ class Call(msgspec.Struct, frozen=True, array_like=True, tag="call"):
     invocations: tuple[Invocation, ...]
     timeout: float = 0.0
 
+    @property
+    def size(self) -> int:
+        """Bytes of the operands."""
+        return sum([a.itemsize * a.count for a in self.arguments if isinstance(a, PointerArgument)])
+
 
 class Finding(msgspec.Struct, frozen=True, array_like=True):
     """A broken contract in one sentence, with the operand and the element (relative to its first) concerned.

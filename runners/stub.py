@@ -33,7 +33,9 @@ LEFT = 200
 _PROGRESS, _FENV = 8, 272
 #: From there: returned, flags, six registers, the stack pointer's move; of fenv_t the x87 control word and tags, MXCSR.
 _AFTER_CALL = struct.Struct("<2Q6QQH6xH18xI")
-_NOTHING = [0] * ((FRAME - LEFT) // 8)
+_BEFORE_CALL = struct.Struct("<Q16q8Q104x")
+#: Sets a word of eight bytes, with sign: of memory, where, to what.
+set_word = struct.Struct("<q").pack_into
 _EMPTY = 0xFFFF
 _PRESERVED = ("rbx", "rbp", "r12", "r13", "r14", "r15")
 _DIRECTION = 1 << 10
@@ -65,16 +67,16 @@ class Left(NamedTuple):
     raised: bool  #: the exception flag of a division by zero, which no operand here calls for; others are arithmetic
 
 
-def write_header(batch: memoryview, environment: bytes, preserved: Sequence[int]) -> None:
-    """Write a header: the environment that each call begins in, and the six numbers in the preserved registers."""
+def pack_header(environment: bytes, preserved: Sequence[int]) -> bytes:
+    """Return a header: the environment that each call begins in, and the six numbers in the preserved registers."""
     word = struct.unpack_from("<I", environment, 28)[0] & ~0x3F if NATIVE else 0  # no exception flag is raised yet
-    batch[:HEADER] = struct.pack("<I", word) + environment[:4] + bytes(8) + struct.pack("<6Q", *preserved)
+    return struct.pack("<I", word) + environment[:4] + bytes(8) + struct.pack("<6Q", *preserved)
 
 
-def frame_words(function: int, integers: Sequence[int], floats: Sequence[int]) -> list[int]:
-    """Return a frame as words of eight bytes, with sign; floating-point numbers are given as their bits."""
-    rest = [0] * (INTEGERS - len(integers)), [0] * (FLOATS - len(floats))
-    return [function, *integers, *rest[0], *floats, *rest[1], *_NOTHING]
+def pack_frame(function: int, integers: Sequence[int], floats: Sequence[int]) -> bytes:
+    """Return a frame; integers with sign, floating-point numbers as their bits."""
+    rest = (0,) * (INTEGERS - len(integers)), (0,) * (FLOATS - len(floats))
+    return _BEFORE_CALL.pack(function, *integers, *rest[0], *floats, *rest[1])
 
 
 def progress(batch: memoryview) -> int:
@@ -92,7 +94,7 @@ def control(environment: bytes) -> tuple[int, int]:
 def read_left(left: bytes, preserved: tuple[int, ...], kept: tuple[int, int]) -> Left:
     """Return what a call has left, from :data:`LEFT` of its frame on; the bytes may be anything.
 
-    ``preserved``: what :func:`write_header` put into registers; ``kept``: of the environment before the call.
+    ``preserved``: what :func:`pack_header` put into registers; ``kept``: of the environment before the call.
     """
     returned, flags, *rest = _AFTER_CALL.unpack(left)
     fenv = left[_FENV - LEFT :]
