@@ -13,6 +13,8 @@ from golden.judge import CORRECT, FAILS, Judged, Kind, element, grade_name
 from golden.landscape import Bins, Share, all_bins, bins_of
 from golden.results import Element, Landscape, Tally
 
+#: Baselines are kept of cases with up to that many output elements.
+_SMALL_CASE = 1 << 12
 #: The worst cases that are kept, each with its worst element.
 KEPT_WORST = 10
 
@@ -82,6 +84,22 @@ def baseline_of(case: Case) -> Baseline:
         places = bins_of(case, landscapes, index)
         shares.append([b.share(at, np.abs(residual[index])) for b, at in zip(landscapes, places, strict=True)])
     return Baseline(_errors(-residual[measured]), measured, shares)
+
+
+class Baselines:
+    """Baselines of the cases of a run, which are judged for several entry points; those of small cases are kept."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Baseline] = {}
+
+    def of(self, case: Case) -> Baseline:
+        """Return the baseline of a case; its id tells it from all others."""
+        baseline = self._kept.get(case.id)
+        if baseline is None:
+            baseline = baseline_of(case)
+            if case.golden.value.size <= _SMALL_CASE:
+                self._kept[case.id] = baseline
+        return baseline
 
 
 class Accumulator:

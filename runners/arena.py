@@ -31,9 +31,6 @@ BATCH_BYTES = -(-(HEADER + BATCH * FRAME) // PAGE) * PAGE
 AREA = (64 << 20) + 4 * GUARD
 #: Regions are kept for the next calls until they hold so many bytes.
 _KEPT_BYTES = 256 << 20
-#: Regions of one page that a bank has from the beginning, so that nothing needs to be mapped for small calls: as many
-#: outputs as a batch has calls, and inputs of a fraction of them, since calls share these.
-_SMALL = {1: BATCH * 3 // 2, 2: BATCH}
 #: F_SEAL_FUTURE_WRITE of Linux 5.1: no mapping that is made from now on can be written to.
 _SEAL_FUTURE_WRITE = 0x10
 
@@ -116,8 +113,12 @@ class Arena:
         """Tell whether :meth:`clear` should be called before more is placed, once nothing is under way."""
         return self._bytes > _KEPT_BYTES or self._next > ARENA // 2
 
-    def clear(self) -> None:
-        """Forget all regions; the library's process must do the same."""
+    def clear(self, small: int = BATCH) -> None:
+        """Forget all regions; the library's process must do the same.
+
+        ``small``: regions of one page that a bank has from the beginning, of inputs and of outputs: what has to be
+        mapped later takes longer.
+        """
         for fd in self.files[:3]:
             punch(fd, 0, ARENA)
         self._pools: list[dict[tuple[int, int], list[Region]]] = [{} for _ in range(BANKS)]
@@ -125,8 +126,8 @@ class Arena:
         self.new = []
         self._next = self._bytes = 0
         for pools in self._pools:
-            for file, count in _SMALL.items():
-                pools[file, PAGE] = [self._region(file, PAGE) for _ in range(count)]
+            for file in (INPUTS, OUTPUTS):
+                pools[file, PAGE] = [self._region(file, PAGE) for _ in range(small)]
 
     def taking(self, bank: int) -> Callable[[tuple[int, int]], Region]:
         """Return what gives regions of a bank, none of them twice, by file and size: those of its last batch again.
@@ -194,7 +195,7 @@ class Arena:
     def _region(self, file: int, size: int, lower: int | None = None) -> Region:
         guard = GUARD + self.patterns.random.randrange(_GUARD_PAGES) * PAGE if lower is None else GUARD
         start = self._next + guard
-        self._next = start + size + GUARD
+        self._next = start + -(-size // PAGE) * PAGE + GUARD
         self._bytes += size
         address = self.base + start if lower is None else lower + GUARD
         region = Region(file, start, size, address, address - guard, address + size + GUARD)

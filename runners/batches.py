@@ -8,7 +8,7 @@ import numpy as np
 from golden.formats import Array
 from runners import stub
 from runners.arena import AREA, GUARDS, OUTPUTS, Arena, Placed, Region
-from runners.layout import Item, Layouts, geometry, registers
+from runners.layout import Item, Layouts, registers
 from runners.protocol import Call, Finding, Outcome, PointerArgument
 from runners.worker import FloatingPoint
 
@@ -22,15 +22,14 @@ class Registers:
     def __init__(self, preserved: tuple[int, ...], environment: bytes) -> None:
         self.preserved, self.environment = preserved, environment
         self._control = stub.control(environment)
-        self._seen: dict[bytes, tuple[Finding, ...]] = {}
+        #: What is to be said of what calls have left.
+        self.seen: dict[bytes, tuple[Finding, ...]] = {}
 
     def findings(self, left: bytes) -> tuple[Finding, ...]:
-        """Return what is to be said of what a call has left in a frame."""
-        found = self._seen.get(left)
-        if found is None:
-            if len(self._seen) > 1000:
-                self._seen.clear()
-            found = self._seen[left] = tuple(self._look(left))
+        """Return what is to be said of what a call has left in a frame, which was not seen before."""
+        if len(self.seen) > 1000:
+            self.seen.clear()
+        found = self.seen[left] = tuple(self._look(left))
         return found
 
     def _look(self, frame: bytes) -> Iterator[Finding]:
@@ -47,10 +46,9 @@ class Registers:
 
 
 class _Group(NamedTuple):
-    """Operands that invocations of a call share, their regions, and a frame with their addresses."""
+    """Operands that invocations of a call share, with their regions, and a frame with their addresses."""
 
-    items: tuple[Item, ...]
-    regions: list[Region]
+    pairs: list[tuple[Item, Region]]
     frame: bytearray
 
 
@@ -70,8 +68,8 @@ class Batch:
         self._arena, self._layouts, self._registers = arena, layouts, registers
         self._function, self._starts = function, starts
         self._take = arena.taking(bank)
-        #: An invocation's operands, those that it may write to, those that it shares, and the regions of the former.
-        self._made: list[tuple[list[PointerArgument], tuple[Item, ...], _Group, list[Region]]] = []
+        #: An invocation's operands, those that it shares, and those that it may write to.
+        self._made: list[tuple[list[PointerArgument], _Group, list[tuple[Item, Region]]]] = []
         self._memory = arena.banks[bank]
         self._most = 1 if starts or layouts.copied else stub.BATCH
         self._frames = bytearray(stub.pack_header(registers.environment, registers.preserved))
@@ -97,24 +95,24 @@ class Batch:
         room = min(self._most - len(self._made), 1 + (BYTES - self.size) // (size or 1))
         invocations = call.invocations[first : first + room]
         groups: dict[int, _Group] = {}
-        put, made, frames = self._put, self._made, self._frames
+        put, made, frames, set_word = self._put, self._made, self._frames, stub.set_word
         for i in invocations:
-            shared, open_ = layouts.get(geometry(i)) or self._layouts.make(call, i, layouts)
+            shared, open_ = layouts.get(i) or self._layouts.make(call, i, layouts)
             group = groups.get(id(shared))
             if group is None:
-                group = groups[id(shared)] = _Group(shared, [], bytearray(frame))
+                group = groups[id(shared)] = _Group([], bytearray(frame))
                 for item in shared:
-                    group.regions.append(region := put(item, pointers[item.pointer]))
-                    stub.set_word(group.frame, 8 + 8 * item.word, region.address + item.start)
+                    group.pairs.append((item, region := put(item, pointers[item.pointer])))
+                    set_word(group.frame, item.at, region.address + item.start)
             at = len(frames)
             frames += group.frame
             if i.core_mask is not None:
-                stub.set_word(frames, at + masked, i.core_mask)
-            regions = []
+                set_word(frames, at + masked, i.core_mask)
+            pairs = []
             for item in open_:
-                regions.append(region := put(item, pointers[item.pointer]))
-                stub.set_word(frames, at + 8 + 8 * item.word, region.address + item.start)
-            made.append((pointers, open_, group, regions))
+                pairs.append((item, region := put(item, pointers[item.pointer])))
+                set_word(frames, at + item.at, region.address + item.start)
+            made.append((pointers, group, pairs))
         self.size += size * len(invocations)
         self.calls += 1
         return first + len(invocations)
@@ -125,36 +123,36 @@ class Batch:
 
     def copied(self) -> list[tuple[Item, Region]]:
         """Return the operands that go to memory of the library's own."""
-        _, open_, _, regions = self._made[-1]
-        return list(zip(open_, regions, strict=True)) if self._layouts.copied else []
+        return self._made[-1][2] if self._layouts.copied else []
 
     def places(self, number: int) -> list[Placed]:
         """Return where the operands of an invocation lie."""
-        pointers, open_, group, regions = self._made[number]
-        pairs = [*zip(group.items, group.regions, strict=True), *zip(open_, regions, strict=True)]
-        return [Placed(pointers[item.pointer], region, item.start) for item, region in pairs]
+        pointers, group, pairs = self._made[number]
+        return [Placed(pointers[item.pointer], region, item.start) for item, region in [*group.pairs, *pairs]]
 
     def inspect(self, returned: int) -> list[Outcome]:
         """Return the outcomes of the first invocations, which have returned."""
         frames = bytes(self._memory)
-        look = self._registers.findings
+        registers, memory, copied = self._registers, self._arena.memory, self._layouts.copied
         at, left = stub.HEADER + stub.LEFT, stub.FRAME - stub.LEFT
         outcomes = []
-        for pointers, open_, _, regions in self._made[:returned]:
-            findings = list(look(frames[at : at + left]))
+        for pointers, _, pairs in self._made[:returned]:
+            after = frames[at : at + left]
             at += stub.FRAME
+            found = registers.seen.get(after)
+            findings = list(registers.findings(after) if found is None else found)
             output = fill = b""
-            for item, region in zip(open_, regions, strict=True):
-                now = self._arena.memory[item.file][region.start : region.start + item.size]
+            for item, region in pairs:
+                now = memory[item.file][region.start : region.start + item.size]
                 fine = now.startswith(item.before) and now.endswith(item.after)
                 if item.output:
                     output = now[item.start : item.stop]
                     fill = item.content or bytes(self._layouts.content(item, pointers[item.pointer]))
-                if not fine or self._layouts.copied:
+                if not fine or copied:
                     held = bytes(self._layouts.content(item, pointers[item.pointer]))
-                    if found := list(_changes(item, pointers[item.pointer], held, now)):
+                    if changes := list(_changes(item, pointers[item.pointer], held, now)):
                         region.holds = None
-                        findings += found
+                        findings += changes
             outcomes.append(Outcome("ok", output, findings, fill=fill))
         if outcomes:
             outcomes[-1].findings += self._arena.opened(self._all_places)

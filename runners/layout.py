@@ -27,15 +27,16 @@ INTEGERS = ("int32", "uint16")
 class Item(NamedTuple):
     """An operand's place: bytes ``start`` to ``stop`` of a region of ``size`` bytes in a file.
 
-    ``pointer``: its number among the call's operands, ``word``: among its integers. ``fill``: what it holds before a
-    call: one of two fills if it is an ``output``, "ones" or "nan", or "data" of the call's. ``before`` and ``after``:
-    what lies beside it.
+    ``pointer``: its number among the call's operands, ``word``: among its integers, which lies in a frame ``at``.
+    ``fill``: what it holds before a call: one of two fills if it is an ``output``, "ones" or "nan", or "data" of the
+    call's. ``before`` and ``after``: what lies beside it.
     ``content``: that, if it is small and not data. ``unit``: of a copied operand, what its address is a multiple of.
     ``kind``: the file and the size. ``under``: of a small one, what lies in a region of its ``slot`` in its place.
     """
 
     pointer: int
     word: int
+    at: int
     output: bool
     fill: int | str
     content: bytes | None
@@ -79,7 +80,7 @@ class Layouts:
         self._held = 0
 
     def of(self, call: Call, pointers: Sequence[PointerArgument]) -> dict[object, Layout]:
-        """Return the layouts of a call with these operands, as far as they are made, by :func:`geometry`."""
+        """Return the layouts of a call with these operands, as far as they are made, by invocation."""
         key = (call.symbol, *[(a.name, a.role, a.itemsize, a.count) for a in pointers])
         made = self._made.get(key)
         if made is None:
@@ -95,7 +96,10 @@ class Layouts:
         alike = made.get(shared)
         if alike is None:
             alike = made[shared] = Layout(tuple(self._of(call, i, outputs=False)), ())
-        layout = made[geometry(i)] = Layout(alike.shared, tuple(self._of(call, i, outputs=True)))
+        layout = made.get((*shared, i.poison))
+        if layout is None:
+            layout = made[*shared, i.poison] = Layout(alike.shared, tuple(self._of(call, i, outputs=True)))
+        made[i] = layout
         return layout
 
     def content(self, item: Item, argument: PointerArgument) -> bytes | memoryview:
@@ -145,13 +149,8 @@ class Layouts:
         beside = partial(self._patterns.beside, slot)
         around = beside(0, start), beside(stop, size), beside(start, stop) if small else None
         unit = max(UNIT, invocation.align)
-        return Item(pointer, word, output, fill, content, (file, size), file, size, start, stop, *around, slot, unit)
-
-
-def geometry(invocation: Invocation) -> tuple[object, ...]:
-    """Return all of an invocation that its layout depends on."""
-    i = invocation
-    return i.placement, i.offset, i.skew, i.align, i.unread, i.unreadable, i.poison
+        where = pointer, word, 8 + 8 * word
+        return Item(*where, output, fill, content, (file, size), file, size, start, stop, *around, slot, unit)
 
 
 def registers(call: Call) -> tuple[list[int], list[int]]:

@@ -50,6 +50,8 @@ from runners.worker import FloatingPoint
 PATIENCE = 30.0
 #: While batches of more than this many bytes in all are under way, few are.
 _MANY_BYTES, _FEW = 16 * BYTES, 2
+#: Regions of one page to begin with where calls go one by one.
+_FEW_REGIONS = 8
 #: Bytes of a call's operands that the range of addresses has room for, with all that lies between them.
 _LARGEST = sandbox.ARENA // 4
 #: How a refused system call, by what it was for, is found; what is not here is a remark.
@@ -274,7 +276,7 @@ class LibrarySession:
                 self.retries += 1
         self._alive, self._loaded, self._words = True, None, None
         self._memory_kills = memory_kills()
-        self._arena.clear()
+        self._arena.clear(*([_FEW_REGIONS] if self._suspect else []))
         self._forget = False
         mappings, self._arena.new = self._arena.new, []
         self._nursery.hand_over(msgspec.structs.replace(self._load, mappings=mappings), self._arena.files)
@@ -414,9 +416,10 @@ class LibrarySession:
             elif isinstance(event, Ended):
                 self._lost(event)
             elif isinstance(event, Loaded):
-                if self._loaded is None and len(event.environment) in (0, stub.ENVIRONMENT):
+                if self._loaded is None and len(event.environment) == (0 if event.error else stub.ENVIRONMENT):
                     self._loaded = event
-                    self._registers = Registers(self._preserved, event.environment)
+                    if not event.error:
+                        self._registers = Registers(self._preserved, event.environment)
             elif isinstance(event, Refused):
                 self._refused.append(_refusal(event))
             elif not isinstance(event, Started | Ready):
@@ -459,6 +462,7 @@ class LibrarySession:
         if batch is not None and self._loaded is not None:
             begun = min(max(stub.progress(self._arena.banks[batch.bank]), 1), len(batch))
             self._backlog.answered(batch.inspect(begun - 1))
+            self._suspect.add(batch.symbol)
         self._sent.clear()
         self._banks = list(range(BANKS))
         self._sending = None

@@ -24,7 +24,7 @@ POISONS = (0xA5, 0x5A)
 
 
 #: Batches of calls that can be under way at once, each in memory of its own.
-BANKS = 4
+BANKS = 3
 
 
 class Invocation(msgspec.Struct, frozen=True, array_like=True):

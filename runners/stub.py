@@ -23,7 +23,7 @@ INTEGERS, FLOATS = 16, 8
 #: Bytes of a batch's header and of a frame.
 HEADER, FRAME = 64, 304
 #: Calls of one batch.
-BATCH = 32
+BATCH = 64
 #: Bytes of ``fenv_t``, as glibc stores it, with room to spare.
 ENVIRONMENT = 32
 

@@ -7,7 +7,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +29,7 @@ from golden.results import (
 )
 from golden.selfcheck import check_arithmetic
 from golden.sources import judge
+from golden.tally import Baselines
 from golden.vectorfile import VectorFile
 from golden.verdicts import overall
 from runners.arguments import HalfAbi, call_for
@@ -42,8 +42,9 @@ from runners.sandbox import Mode
 from runners.verdict import EntryPointVerdict
 from runners.xfail import read_xfail
 
-#: Calls that are on their way to the worker while the judge works on earlier ones.
-_AHEAD = 3
+#: Calls that are on their way to the worker while the judge works on earlier ones: so many, or of so many bytes, but a
+#: few in any case.
+_AHEAD, _AHEAD_BYTES, _AHEAD_LEAST = 40, 4 << 20, 3
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,10 @@ def validate(
     entries: list[EntryPointResult] = []
     outputs: dict[str, bytes] = {}  # digests of the shared entry points', for comparison with the private ones
     orders: dict[str, str] = {}
+    baselines = Baselines()
     misnumbered = probe.reduction_enum not in (reduction_enum, "unknown", "other")
     for entry in wanted:
-        verdict = EntryPointVerdict(entry, profile, settings.strict, xfail, session.unobservable)
+        verdict = EntryPointVerdict(entry, profile, settings.strict, xfail, session.unobservable, baselines)
         if entry.symbol not in session.symbols:
             entries.append(verdict.missing())
             continue
@@ -226,20 +228,29 @@ def _run(
     Nothing of a case may outlive its turn: the largest take hundreds of megabytes.
     """
 
-    def submit(batch: Iterable[Case]) -> None:
-        for case in batch:
+    running: deque[tuple[Case, list[Invocation], int]] = deque()
+    under_way = 0
+    waiting = iter(cases)
+
+    def submit() -> None:
+        nonlocal under_way
+        while len(running) < _AHEAD_LEAST or (len(running) < _AHEAD and under_way < _AHEAD_BYTES):
+            case = next(waiting, None)
+            if case is None:
+                return
             plan = invocations(case, entry, profile)
             call = call_for(entry, case.scalars, case.operands, plan, half_abi=half_abi, reduction_enum=reduction_enum)
             session.submit(call)
-            running.append((case, plan))
+            size = call.size
+            under_way += size
+            running.append((case, plan, size))
 
-    running: deque[tuple[Case, list[Invocation]]] = deque()
-    waiting = iter(cases)
-    submit(islice(waiting, _AHEAD))
+    submit()
     while running:
-        case, plan = running.popleft()
+        case, plan, size = running.popleft()
         outcomes = session.collect()
-        submit(islice(waiting, 1))
+        under_way -= size
+        submit()
         verdict.add(case, plan, outcomes)
         if outcomes[0].status == "ok":
             _compare_storages(verdict, entry, case, outcomes[0].output, outputs)

@@ -12,7 +12,7 @@ from golden.judge import KEPT_FAILURES, Judged, element, judge
 from golden.operator import EntryPoint
 from golden.profile import Profile
 from golden.results import EntryPointResult, Failure, Finding, Severity, Status
-from golden.tally import Accumulator, baseline_of
+from golden.tally import Accumulator, Baselines
 from runners.contracts import Contracts
 from runners.positions import Positions, comparable_bits
 from runners.probe import OrderShares
@@ -41,7 +41,7 @@ _INFO = ("exception-flags",)
 
 
 class EntryPointVerdict:
-    """Collects what is found about one entry point, case by case."""
+    """Collects what is found about one entry point, case by case. ``baselines``: of the run's cases."""
 
     def __init__(
         self,
@@ -50,8 +50,10 @@ class EntryPointVerdict:
         strict: bool,
         xfail: Xfail,
         unobservable: frozenset[str] = frozenset(),
+        baselines: Baselines | None = None,
     ) -> None:
         self.entry = entry
+        self._baselines = baselines or Baselines()
         self.orders = OrderShares()
         self._profile = profile
         self._strict = strict
@@ -101,7 +103,7 @@ class EntryPointVerdict:
     def _count(self, case: Case, output: Array, judged: Judged) -> None:
         """Add the first output to the statistics."""
         rows = self._required if case.tier == "required" else self._stress
-        baseline = baseline_of(case)
+        baseline = self._baselines.of(case)
         rows.setdefault(case.group, Accumulator()).add(case, output, judged, baseline)
         if case.tier == "required":
             self._overall.add(case, output, judged, baseline)
@@ -136,17 +138,17 @@ class EntryPointVerdict:
         first = outputs[0]
         assert first is not None
         problems: list[Failure] = []
-        seen = {hashlib.sha256(first.data).digest()}
+        seen = {outcomes[0].output}
         unwritten = self._unwritten(case, plan, outcomes)
         if unwritten.size:
             message = (
                 f"{unwritten.size} of {first.size} output elements were not written, first element {unwritten[0]}."
             )
             problems.append(Failure(case.id, case.klass, case.tier, "unwritten", message, int(unwritten.size)))
-        for invocation, output in zip(plan[1:], outputs[1:], strict=True):
-            if output is None or (digest := hashlib.sha256(output.data).digest()) in seen:
+        for invocation, outcome, output in zip(plan[1:], outcomes[1:], outputs[1:], strict=True):
+            if output is None or outcome.output in seen:
                 continue
-            seen.add(digest)
+            seen.add(outcome.output)
             differ = np.flatnonzero(comparable_bits(case.fmt, output) != comparable_bits(case.fmt, first))
             if differ.size == 0:
                 continue
@@ -168,12 +170,15 @@ class EntryPointVerdict:
     def _unwritten(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> Array:
         """Return the elements that hold, under either fill of the output, what it was filled with."""
         held: dict[int, Array] = {}
+        seen = set()  # most invocations give the same bits
         for invocation, outcome in zip(plan, outcomes, strict=True):
-            output = self._array(case, outcome)
-            if output is not None:
-                fill = outcome.fill or bytes([POISONS[invocation.poison]]) * output.nbytes
-                same = case.fmt.bits(output) == case.fmt.bits(np.frombuffer(fill, case.fmt.dtype))
-                held[invocation.poison] = held.get(invocation.poison, same) | same
+            if outcome.status != "ok" or (key := (invocation.poison, outcome.output, outcome.fill)) in seen:
+                continue
+            seen.add(key)
+            fill = outcome.fill or bytes([POISONS[invocation.poison]]) * len(outcome.output)
+            dtype = case.fmt.bits_dtype
+            same = np.frombuffer(outcome.output, dtype) == np.frombuffer(fill, dtype)
+            held[invocation.poison] = held.get(invocation.poison, same) | same
         if len(held) < 2:
             return np.empty(0, np.int64)
         return np.flatnonzero(held[0] & held[1])
@@ -182,7 +187,7 @@ class EntryPointVerdict:
         """Turn what the runner saw into failures and remarks; at most one failure of a kind and case."""
         problems: dict[str, Failure] = {}
         for invocation, outcome in zip(plan, outcomes, strict=True):
-            touched = any(f.kind == "touched" for f in outcome.findings)
+            touched = bool(outcome.findings) and any(f.kind == "touched" for f in outcome.findings)
             for found in outcome.findings:
                 text = f"{found.message} ({_describe(invocation)})"
                 if found.kind in FAILING:
