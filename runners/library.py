@@ -64,8 +64,9 @@ _REFUSED = {
     "change the memory that operands lie in": "guard",
     "handle the signal of a bad access itself": "guard",
 }
-#: Calls after which memory that still grows is said to be lost, and bytes a call that are told.
-_CALLS_UNTIL_LOST, _LOST_BYTES = 12, 16
+#: Memory is said to be lost if in the second half of an entry point's batches so many have taken some, three in four of
+#: them, and none gave any back; and bytes a call that are told.
+_GROWING, _LOST_BYTES = 3, 16
 
 
 class LibrarySession:
@@ -139,7 +140,7 @@ class LibrarySession:
         self._banks = list(range(BANKS))
         self._sending: tuple[Job, int, int] | None = None  # a job sent in parts, its bytes, and its next invocation
         self._forget = False
-        self._memory: dict[str, list[tuple[int, int]]] = {}
+        self._memory: dict[str, list[tuple[int, tuple[int, int]]]] = {}  # after how many calls, how much
         #: Entry points with something to remark on: their calls are looked at one by one from then on.
         self._suspect: set[str] = set()
         patterns = Patterns(self.draw)
@@ -437,7 +438,7 @@ class LibrarySession:
                 others = f"(this call, or one of the {batch.calls - 1} before it)"
                 left = [Finding(f.kind, f"{f.message.removesuffix('.')} {others}.") for f in left]
             outcomes[-1].findings += left
-        self._memory.setdefault(batch.symbol, []).append(done.memory)
+        self._memory.setdefault(batch.symbol, []).append((len(batch), done.memory))
         self._backlog.answered(outcomes)
 
     def _give_up(self, job: Job, seconds: float) -> None:
@@ -503,12 +504,14 @@ class LibrarySession:
         """Find entry points whose calls went on taking memory to the end, or took most of what there was."""
         found = []
         for symbol, measured in self._memory.items():
-            for what, held in zip(("allocated", "mapped"), zip(*measured, strict=True), strict=True):
+            calls = list(itertools.accumulate(n for n, _ in measured))
+            for what, held in zip(("allocated", "mapped"), zip(*[m for _, m in measured], strict=True), strict=True):
                 middle = len(held) // 2
-                grown, calls = held[-1] - held[middle], len(held) - 1 - middle
-                steps = sum(b > a for a, b in itertools.pairwise(held[middle:]))
-                if calls >= _CALLS_UNTIL_LOST and steps > calls // 2 and grown > _LOST_BYTES * calls:
-                    message = f"{grown} bytes {what} in its last {calls} calls, and given back in none of them"
+                grown, made = held[-1] - held[middle], calls[-1] - calls[middle]
+                steps = [b - a for a, b in itertools.pairwise(held[middle:])]
+                growing = sum(step > 0 for step in steps) >= max(_GROWING, 0.75 * len(steps)) and min(steps) >= 0
+                if growing and grown > _LOST_BYTES * made:
+                    message = f"{grown} bytes {what} in its last {made} calls, which give nothing back"
                 elif (grown := held[-1] - held[0]) > self._load.memory // 2:
                     message = f"{grown} bytes {what}, and hardly any left"
                 else:

@@ -106,11 +106,10 @@ def validate(
         findings.append(Finding("not-observable", "", "info", message))
 
     total = sum(len(by_kind[e.operator.name, e.fmt.name].cases) for e in wanted if e.symbol in session.symbols)
-    done, complete = 0, True
+    done, complete, baselines = 0, True, Baselines()
     entries: list[EntryPointResult] = []
     outputs: dict[str, bytes] = {}  # digests of the shared entry points', for comparison with the private ones
     orders: dict[str, str] = {}
-    baselines = Baselines()
     misnumbered = probe.reduction_enum not in (reduction_enum, "unknown", "other")
     for entry in wanted:
         verdict = EntryPointVerdict(entry, profile, settings.strict, xfail, session.unobservable, baselines)
