@@ -1,7 +1,6 @@
 """A batch of calls of one entry point: laid out and filled before, inspected after; all of it on the judge's side."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -45,13 +44,6 @@ class Registers:
             yield Finding("exception-flags", "Calls raise the exception flag of a division by zero.")
 
 
-class _Group(NamedTuple):
-    """Operands that invocations of a call share, with their regions, and a frame with their addresses."""
-
-    pairs: list[tuple[Item, Region]]
-    frame: bytearray
-
-
 class Batch:
     """Invocations in a bank, of an entry point at an address in the library's process.
 
@@ -69,7 +61,7 @@ class Batch:
         self._function, self._starts = function, starts
         self._take = arena.taking(bank)
         #: An invocation's operands, those that it shares, and those that it may write to.
-        self._made: list[tuple[list[PointerArgument], _Group, list[tuple[Item, Region]]]] = []
+        self._made: list[tuple[list[PointerArgument], list[tuple[Item, Region]], list[tuple[Item, Region]]]] = []
         self._memory = arena.banks[bank]
         self._most = 1 if starts or layouts.copied else stub.BATCH
         self._frames = bytearray(stub.pack_header(registers.environment, registers.preserved))
@@ -88,31 +80,33 @@ class Batch:
         ``size``: bytes of the call's operands.
         """
         pointers = [a for a in call.arguments if isinstance(a, PointerArgument)]
-        layouts = self._layouts.of(call, pointers)
+        kind = self._layouts.of(call)
         integers, floats = registers(call)
         frame = stub.pack_frame(self._function, integers, floats)
         masked = 8 * (len(integers) - 1)  # where the mask lies in a frame: the function stands before the integers
         room = min(self._most - len(self._made), 1 + (BYTES - self.size) // (size or 1))
         invocations = call.invocations[first : first + room]
-        groups: dict[int, _Group] = {}
-        put, made, frames, set_word = self._put, self._made, self._frames, stub.set_word
+        #: What invocations share, with its regions, and a frame with their addresses.
+        groups: dict[int, tuple[list[tuple[Item, Region]], bytearray]] = {}
+        laid, put, set_word = kind.layouts, self._put, stub.set_word
+        made, frames = self._made, self._frames
         for i in invocations:
-            shared, open_ = layouts.get(i) or self._layouts.make(call, i, layouts)
+            shared, open_ = laid.get(i) or self._layouts.make(kind, i)
             group = groups.get(id(shared))
             if group is None:
-                group = groups[id(shared)] = _Group([], bytearray(frame))
+                group = groups[id(shared)] = [], bytearray(frame)
                 for item in shared:
-                    group.pairs.append((item, region := put(item, pointers[item.pointer])))
-                    set_word(group.frame, item.at, region.address + item.start)
+                    group[0].append((item, region := put(item, pointers[item.pointer])))
+                    set_word(group[1], item.at, region.address + item.start)
             at = len(frames)
-            frames += group.frame
+            frames += group[1]
             if i.core_mask is not None:
                 set_word(frames, at + masked, i.core_mask)
             pairs = []
             for item in open_:
                 pairs.append((item, region := put(item, pointers[item.pointer])))
                 set_word(frames, at + item.at, region.address + item.start)
-            made.append((pointers, group, pairs))
+            made.append((pointers, group[0], pairs))
         self.size += size * len(invocations)
         self.calls += 1
         return first + len(invocations)
@@ -127,8 +121,8 @@ class Batch:
 
     def places(self, number: int) -> list[Placed]:
         """Return where the operands of an invocation lie."""
-        pointers, group, pairs = self._made[number]
-        return [Placed(pointers[item.pointer], region, item.start) for item, region in [*group.pairs, *pairs]]
+        pointers, shared, pairs = self._made[number]
+        return [Placed(pointers[item.pointer], region, item.start) for item, region in [*shared, *pairs]]
 
     def inspect(self, returned: int) -> list[Outcome]:
         """Return the outcomes of the first invocations, which have returned."""
@@ -140,7 +134,9 @@ class Batch:
             after = frames[at : at + left]
             at += stub.FRAME
             found = registers.seen.get(after)
-            findings = list(registers.findings(after) if found is None else found)
+            if found is None:
+                found = registers.findings(after)
+            findings = [*found] if found else []
             output = fill = b""
             for item, region in pairs:
                 now = memory[item.file][region.start : region.start + item.size]

@@ -4,8 +4,6 @@ A layout depends on the sizes of operands and on the invocation, not on data: ca
 changed by a call, so that invocations which want them at the same places share them.
 """
 
-from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from runners.allocator import GUARD as OWN_GUARD
@@ -19,7 +17,7 @@ _ONES = {2: b"\x00\x3c", 4: b"\x00\x00\x80\x3f", 8: b"\x00\x00\x00\x00\x00\x00\x
 #: Sizes of regions are few up to this one, so that there are few regions.
 _LARGE = 1 << 20
 #: Layouts are kept of so many kinds of calls, and for so many bytes beside operands.
-_CALLS, _KEPT = 4096, 16 << 20
+_CALLS, _KEPT = 4096, 32 << 20
 #: C types of scalars that travel as integers.
 INTEGERS = ("int32", "uint16")
 
@@ -63,6 +61,40 @@ class Layout(NamedTuple):
     open: tuple[Item, ...]
 
 
+class _Operand:
+    """An operand of the calls of a kind, and the places that it was given so far."""
+
+    __slots__ = ("items", "itemsize", "name", "pointer", "role", "size", "slot", "word")
+
+    def __init__(self, slot: int, pointer: int, word: int, argument: PointerArgument) -> None:
+        self.slot, self.pointer, self.word = slot, pointer, word
+        self.name, self.role, self.itemsize, self.size = argument.name, argument.role, argument.itemsize, argument.size
+        self.items: dict[object, Item] = {}
+
+
+class Kind:
+    """Calls with arguments of the same types and sizes.
+
+    ``shared``: operands that only the judge can write to; ``open``: those that the library may.
+    """
+
+    def __init__(self, call: Call, copied: bool) -> None:
+        self.layouts: dict[Invocation, Layout] = {}
+        #: What invocations share that lie and are alike, and their layouts by the output's fill.
+        self.alike: dict[object, tuple[tuple[Item, ...], dict[int, Layout]]] = {}
+        self.shared: list[_Operand] = []
+        self.open: list[_Operand] = []
+        pointer = word = 0
+        for slot, argument in enumerate(call.arguments):
+            if isinstance(argument, PointerArgument):
+                operands = self.open if copied or argument.role == "output" else self.shared
+                operands.append(_Operand(slot, pointer, word, argument))
+                pointer += 1
+            elif argument.ctype not in INTEGERS:
+                continue
+            word += 1
+
+
 class Layouts:
     """Makes layouts. ``copied``: operands are copied to the library's memory, so that it can write to all of them.
 
@@ -72,85 +104,78 @@ class Layouts:
     def __init__(self, patterns: Patterns, copied: bool) -> None:
         self.copied = copied
         self._patterns = patterns
-        self._forget()
-
-    def _forget(self) -> None:
-        self._made: dict[object, dict[object, Layout]] = {}
-        self._items: dict[object, Item] = {}
+        self._kinds: dict[object, Kind] = {}
+        self._pages: dict[int, bytes] = {}
         self._held = 0
 
-    def of(self, call: Call, pointers: Sequence[PointerArgument]) -> dict[object, Layout]:
-        """Return the layouts of a call with these operands, as far as they are made, by invocation."""
-        key = (call.symbol, *[(a.name, a.role, a.itemsize, a.count) for a in pointers])
-        made = self._made.get(key)
-        if made is None:
-            if self._held > _KEPT or len(self._made) > _CALLS:
-                self._forget()
-            made = self._made[key] = {}
-        return made
+    def of(self, call: Call) -> Kind:
+        """Return the kind of a call."""
+        key = tuple(
+            [
+                (a.name, a.role, a.itemsize, a.count) if isinstance(a, PointerArgument) else a.ctype
+                for a in call.arguments
+            ]
+        )
+        kind = self._kinds.get(key)
+        if kind is None:
+            if self._held > _KEPT or len(self._kinds) > _CALLS:
+                self._kinds = {}
+                self._held = 0
+            kind = self._kinds[key] = Kind(call, self.copied)
+        return kind
 
-    def make(self, call: Call, invocation: Invocation, made: dict[object, Layout]) -> Layout:
-        """Make the layout of an invocation, and add it to those of its call."""
+    def make(self, kind: Kind, invocation: Invocation) -> Layout:
+        """Make the layout of an invocation, and add it to those of its kind."""
         i = invocation
-        shared = (i.placement, i.offset, i.skew, i.align, i.unread, i.unreadable)
-        alike = made.get(shared)
-        if alike is None:
-            alike = made[shared] = Layout(tuple(self._of(call, i, outputs=False)), ())
-        layout = made.get((*shared, i.poison))
+        geometry = (i.placement, i.offset, i.skew, i.align, i.unread, i.unreadable)
+        fills = kind.alike.get(geometry)
+        if fills is None:
+            shared = tuple([self._item(operand, i) for operand in kind.shared])
+            fills = kind.alike[geometry] = shared, {}
+        layout = fills[1].get(i.poison)
         if layout is None:
-            layout = made[*shared, i.poison] = Layout(alike.shared, tuple(self._of(call, i, outputs=True)))
-        made[i] = layout
+            layout = fills[1][i.poison] = Layout(fills[0], tuple([self._item(operand, i) for operand in kind.open]))
+        kind.layouts[i] = layout
         return layout
 
     def content(self, item: Item, argument: PointerArgument) -> bytes | memoryview:
         """Return what an operand holds before a call."""
         if item.content is not None:
             return item.content
-        return argument.data if item.fill == "data" else self._content(item.fill, argument)
+        return argument.data if item.fill == "data" else self._content(item.fill, argument.itemsize, argument.size)
 
-    def _content(self, fill: int | str, argument: PointerArgument) -> bytes:
+    def _content(self, fill: int | str, itemsize: int, size: int) -> bytes:
         if isinstance(fill, int):
-            return self._patterns.fill(argument.itemsize, argument.size, fill)
-        return _ONES[argument.itemsize] * argument.count if fill == "ones" else b"\xff" * argument.size
+            return self._patterns.fill(itemsize, size, fill)
+        return _ONES[itemsize] * (size // itemsize) if fill == "ones" else b"\xff" * size
 
-    def _of(self, call: Call, invocation: Invocation, outputs: bool) -> Iterator[Item]:
-        """Yield what only the judge can write to, or all else."""
-        i = invocation
-        pointer = word = 0
-        for slot, argument in enumerate(call.arguments):
-            if isinstance(argument, PointerArgument):
-                output = argument.role == "output"
-                if (output or self.copied) == outputs:
-                    fill = i.poison if output else i.unread if argument.role == "unread" else "data"
-                    shift = (i.offset + slot * i.skew) % 16
-                    hidden = argument.name in i.unreadable
-                    key = (slot, word, fill, argument.itemsize, argument.count, i.placement, shift, i.align, hidden)
-                    item = self._items.get(key)
-                    if item is None:
-                        item = self._items[key] = self._item(pointer, word, slot, argument, i, fill)
-                        self._held += len(item.before) + len(item.after)
-                    yield item
-                pointer += 1
-            elif argument.ctype not in INTEGERS:
-                continue
-            word += 1
+    def _item(self, operand: _Operand, invocation: Invocation) -> Item:
+        """Return the place of an operand in an invocation."""
+        i, role = invocation, operand.role
+        fill: int | str = i.poison if role == "output" else i.unread if role == "unread" else "data"
+        shift = (i.offset + operand.slot * i.skew) % 16 * operand.itemsize
+        hidden = operand.name in i.unreadable
+        key = (shift, i.placement, fill, i.align, hidden)
+        item = operand.items.get(key)
+        if item is None:
+            file = OUTPUTS if role == "output" or self.copied else GUARDS if hidden else INPUTS
+            size, start = (_copied if self.copied else _placed)(operand, shift, i)
+            item = operand.items[key] = self._made(operand, fill, file, size, start, max(UNIT, i.align))
+            self._held += len(item.before) + len(item.after)
+        return item
 
-    def _item(
-        self, pointer: int, word: int, slot: int, argument: PointerArgument, invocation: Invocation, fill: int | str
-    ) -> Item:
-        output = argument.role == "output"
-        file = GUARDS if argument.name in invocation.unreadable else INPUTS
-        if output or self.copied:
-            file = OUTPUTS
-        size, start = (_copied if self.copied else _placed)(slot, argument, invocation)
-        stop = start + argument.size
-        small = argument.size <= PAGE
-        content = self._content(fill, argument) if fill != "data" and small else None
-        beside = partial(self._patterns.beside, slot)
-        around = beside(0, start), beside(stop, size), beside(start, stop) if small else None
-        unit = max(UNIT, invocation.align)
-        where = pointer, word, 8 + 8 * word
-        return Item(*where, output, fill, content, (file, size), file, size, start, stop, *around, slot, unit)
+    def _made(self, operand: _Operand, fill: int | str, file: int, size: int, start: int, unit: int) -> Item:
+        stop, slot = start + operand.size, operand.slot
+        content = under = None
+        if size == PAGE:  # most are
+            page = self._pages.get(slot) or self._pages.setdefault(slot, self._patterns.beside(slot, 0, PAGE))
+            before, under, after = page[:start], page[start:stop], page[stop:]
+        else:
+            before, after = self._patterns.beside(slot, 0, start), self._patterns.beside(slot, stop, size)
+        if fill != "data" and operand.size <= PAGE:
+            content = self._content(fill, operand.itemsize, operand.size)
+        where = operand.pointer, operand.word, 8 + 8 * operand.word, operand.role == "output"
+        return Item(*where, fill, content, (file, size), file, size, start, stop, before, after, under, slot, unit)
 
 
 def registers(call: Call) -> tuple[list[int], list[int]]:
@@ -178,33 +203,33 @@ def registers(call: Call) -> tuple[list[int], list[int]]:
     return integers, floats
 
 
-def _copied(slot: int, argument: PointerArgument, invocation: Invocation) -> tuple[int, int]:
+def _copied(operand: _Operand, shift: int, invocation: Invocation) -> tuple[int, int]:
     """Return size of the copy and start of the operand in it, as :mod:`runners.allocator` lays it out."""
     unit = max(UNIT, invocation.align)
-    shift = (invocation.offset + slot * invocation.skew) % 16 * argument.itemsize
-    room = -(-(argument.size + shift) // unit) * unit
+    room = -(-(operand.size + shift) // unit) * unit
     start = OWN_GUARD + shift
     if invocation.placement == "end":
-        start = room - shift - argument.size
+        start = room - shift - operand.size
         start += OWN_GUARD - start % invocation.align
     return room + 2 * OWN_GUARD, start
 
 
-def _placed(slot: int, argument: PointerArgument, invocation: Invocation) -> tuple[int, int]:
+def _placed(operand: _Operand, shift: int, invocation: Invocation) -> tuple[int, int]:
     """Return bytes of the region that an operand needs, and where in it the operand begins."""
-    shift = (invocation.offset + slot * invocation.skew) % 16 * argument.itemsize
     # Room for every shift: one region for all placements of an operand.
-    size = _rounded(argument.size + 15 * argument.itemsize + invocation.align - 1)
+    size = _rounded(operand.size + 15 * operand.itemsize + invocation.align - 1)
     start = shift
     if invocation.placement == "end":
-        start = size - shift - argument.size
+        start = size - shift - operand.size
         start -= start % invocation.align
     return size, start
 
 
 def _rounded(size: int) -> int:
-    """Return a number of bytes in whole pages, at least that many; 1, 2, 3, 4, 6, 8, 12 and so on, if they are few."""
-    pages = max(1, -(-size // PAGE))
+    """Return a number of bytes in whole pages, at least so many: 1, 2, 3, 4, 6, 8, 12 and so on, if they are few."""
+    if size <= PAGE:
+        return PAGE
+    pages = -(-size // PAGE)
     if pages * PAGE < _LARGE and pages > 4:
         unit = 1 << (pages - 1).bit_length() - 2
         pages = -(-pages // unit) * unit
