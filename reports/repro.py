@@ -30,7 +30,7 @@ from reports import text
 #: Arrays of at most this many elements carry a readable comment beside every bit pattern.
 COMMENTED = 4096
 #: What the output is filled with before a call, as the run did it.
-_POISONS = (0xA5, 0x5A)
+_POISONS = (0xA5, 0x5A, 0)
 _WIDTH = 112
 
 

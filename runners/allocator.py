@@ -1,8 +1,10 @@
-"""Operands in memory of the library's own: ``--memory symbol:ALLOC,FREE``.
+"""Operands in memory that is allocated for a call: by functions of the library, ``--memory symbol:ALLOC,FREE``, or by
+the C library, for calls in plain memory.
 
-For libraries that know only what their allocator has given out (a board's shared memory, a pool that is registered with
-a driver). ALLOC is ``void *ALLOC(size_t)``, FREE ``void FREE(void *)``. Nothing in such memory can be made inaccessible
-or read-only: every operand is copied there with bytes beside it, and all of it back after the call, to be inspected.
+The former is for libraries that know only what their allocator has given out (a board's shared memory, a pool that is
+registered with a driver). ALLOC is ``void *ALLOC(size_t)``, FREE ``void FREE(void *)``. Nothing in such memory can be
+made inaccessible or read-only: every operand is copied there with bytes beside it, and all of it back after the call,
+to be inspected.
 """
 
 import ctypes
@@ -10,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from runners.protocol import Copied
+from runners.stub import FRAME
 
 #: Bytes beside an operand that are copied with it, on either side.
 GUARD = 1024
@@ -28,8 +31,8 @@ class LibraryMemory:
         self._blocks: list[int] = []
         self._copies: list[tuple[int, int, int]] = []
 
-    def enter(self, frame: int, operands: Sequence[Copied]) -> None:
-        """Copy operands into blocks, and have a frame's arguments point there; raises MemoryError."""
+    def enter(self, frames: int, operands: Sequence[Copied]) -> None:
+        """Copy operands into blocks, and have the arguments of frames point there; raises MemoryError."""
         self.trim()
         for operand in operands:
             size = operand.size + operand.unit
@@ -39,7 +42,8 @@ class LibraryMemory:
             self._blocks.append(block)
             first = -(-(block + GUARD) // operand.unit) * operand.unit - GUARD
             ctypes.memmove(first, operand.address, operand.size)
-            ctypes.c_uint64.from_address(frame + 8 + 8 * operand.argument).value = first + operand.start
+            word = frames + operand.frame * FRAME + 8 + 8 * operand.argument
+            ctypes.c_uint64.from_address(word).value = first + operand.start
             self._copies.append((operand.address, first, operand.size))
 
     def leave(self) -> None:

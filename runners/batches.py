@@ -8,7 +8,7 @@ from golden.formats import Array
 from runners import stub
 from runners.arena import AREA, GUARDS, OUTPUTS, Arena, Placed, Region
 from runners.layout import Item, Layouts, registers
-from runners.protocol import Call, Finding, Outcome, PointerArgument
+from runners.protocol import Call, Copied, Finding, Outcome, PointerArgument
 from runners.worker import FloatingPoint
 
 #: A batch ends when its operands have this many bytes.
@@ -57,13 +57,14 @@ class Batch:
         self.bank, self.symbol = bank, symbol
         self.size = 0  #: bytes of operands
         self.calls = 0  #: that have invocations in it
+        self.copied: list[Copied] = []  #: operands that go to other memory
         self._arena, self._layouts, self._registers = arena, layouts, registers
         self._function, self._starts = function, starts
         self._take = arena.taking(bank)
         #: An invocation's operands, those that it shares, and those that it may write to.
         self._made: list[tuple[list[PointerArgument], list[tuple[Item, Region]], list[tuple[Item, Region]]]] = []
         self._memory = arena.banks[bank]
-        self._most = 1 if starts or layouts.copied else stub.BATCH
+        self._most = 1 if starts else stub.BATCH
         self._frames = bytearray(stub.pack_header(registers.environment, registers.preserved))
 
     def __len__(self) -> int:
@@ -72,7 +73,7 @@ class Batch:
     @property
     def full(self) -> bool:
         """Tell whether there is no room for another invocation."""
-        return len(self._made) >= self._most or self.size >= BYTES
+        return len(self._made) >= self._most or self.size >= BYTES or bool(self.copied)
 
     def add(self, call: Call, size: int, first: int) -> int:
         """Lay out and fill a call's invocations from one on; return the number of the first one that is left.
@@ -90,8 +91,9 @@ class Batch:
         groups: dict[int, tuple[list[tuple[Item, Region]], bytearray]] = {}
         laid, put, set_word = kind.layouts, self._put, stub.set_word
         made, frames = self._made, self._frames
+        before = len(made)
         for i in invocations:
-            shared, open_ = laid.get(i) or self._layouts.make(kind, i)
+            shared, open_, copied = laid.get(i) or self._layouts.make(kind, i)
             group = groups.get(id(shared))
             if group is None:
                 group = groups[id(shared)] = [], bytearray(frame)
@@ -107,17 +109,17 @@ class Batch:
                 pairs.append((item, region := put(item, pointers[item.pointer])))
                 set_word(frames, at + item.at, region.address + item.start)
             made.append((pointers, group[0], pairs))
-        self.size += size * len(invocations)
+            if copied:  # the last one: what it has written comes back when the batch has been run
+                self.copied = [item.copied(len(made) - 1, region.address) for item, region in pairs]
+                break
+        done = len(made) - before
+        self.size += size * done
         self.calls += 1
-        return first + len(invocations)
+        return first + done
 
     def write(self) -> None:
         """Write what the worker needs to make the calls."""
         self._memory[: len(self._frames)] = self._frames
-
-    def copied(self) -> list[tuple[Item, Region]]:
-        """Return the operands that go to memory of the library's own."""
-        return self._made[-1][2] if self._layouts.copied else []
 
     def places(self, number: int) -> list[Placed]:
         """Return where the operands of an invocation lie."""
@@ -127,7 +129,7 @@ class Batch:
     def inspect(self, returned: int) -> list[Outcome]:
         """Return the outcomes of the first invocations, which have returned."""
         frames = bytes(self._memory)
-        registers, memory, copied = self._registers, self._arena.memory, self._layouts.copied
+        registers, memory = self._registers, self._arena.memory
         at, left = stub.HEADER + stub.LEFT, stub.FRAME - stub.LEFT
         outcomes = []
         for pointers, _, pairs in self._made[:returned]:
@@ -144,7 +146,7 @@ class Batch:
                 if item.output:
                     output = now[item.start : item.stop]
                     fill = item.content or bytes(self._layouts.content(item, pointers[item.pointer]))
-                if not fine or copied:
+                if not (fine and item.output):
                     held = bytes(self._layouts.content(item, pointers[item.pointer]))
                     if changes := list(_changes(item, pointers[item.pointer], held, now)):
                         region.holds = None

@@ -72,6 +72,7 @@ class ExecSession:
     #: What is at the other end, in sentences.
     noun = "harness"
     unobservable = UNOBSERVABLE
+    plain = False
     _environment: Mapping[str, str] | None = None
 
     def __init__(

@@ -126,6 +126,7 @@ class _Recorder:
     symbols = frozenset(entry_points())
     unobservable: frozenset[str] = frozenset()
     stated_half_abi = "float16"  # as every harness states it; calls are the same for both
+    plain = False
     blind: tuple[str, ...] = ()
     retries = 0
 

@@ -49,16 +49,20 @@ class Item(NamedTuple):
     slot: int
     unit: int
 
-    def copied(self, address: int) -> Copied:
-        """Say how it goes to memory of the library's own and back."""
-        return Copied(self.word, address, self.size, self.unit, self.start)
+    def copied(self, frame: int, address: int) -> Copied:
+        """Say how it goes to memory that is allocated for it and back."""
+        return Copied(frame, self.word, address, self.size, self.unit, self.start)
 
 
 class Layout(NamedTuple):
-    """The operands of an invocation: those that only the judge can write to, and those that the library may."""
+    """The operands of an invocation: those that only the judge can write to, and those that the library may.
+
+    ``copied``: they go to memory that is allocated for them, and back, so that the library can write to all.
+    """
 
     shared: tuple[Item, ...]
     open: tuple[Item, ...]
+    copied: bool
 
 
 class _Operand:
@@ -73,22 +77,17 @@ class _Operand:
 
 
 class Kind:
-    """Calls with arguments of the same types and sizes.
+    """Calls with arguments of the same types and sizes."""
 
-    ``shared``: operands that only the judge can write to; ``open``: those that the library may.
-    """
-
-    def __init__(self, call: Call, copied: bool) -> None:
+    def __init__(self, call: Call) -> None:
         self.layouts: dict[Invocation, Layout] = {}
         #: What invocations share that lie and are alike, and their layouts by the output's fill.
         self.alike: dict[object, tuple[tuple[Item, ...], dict[int, Layout]]] = {}
-        self.shared: list[_Operand] = []
-        self.open: list[_Operand] = []
+        self.operands: list[_Operand] = []
         pointer = word = 0
         for slot, argument in enumerate(call.arguments):
             if isinstance(argument, PointerArgument):
-                operands = self.open if copied or argument.role == "output" else self.shared
-                operands.append(_Operand(slot, pointer, word, argument))
+                self.operands.append(_Operand(slot, pointer, word, argument))
                 pointer += 1
             elif argument.ctype not in INTEGERS:
                 continue
@@ -96,7 +95,7 @@ class Kind:
 
 
 class Layouts:
-    """Makes layouts. ``copied``: operands are copied to the library's memory, so that it can write to all of them.
+    """Makes layouts. ``copied``: all operands go to memory of the library's own.
 
     Invocations whose inputs lie and are alike have the same object for :attr:`Layout.shared`.
     """
@@ -121,20 +120,22 @@ class Layouts:
             if self._held > _KEPT or len(self._kinds) > _CALLS:
                 self._kinds = {}
                 self._held = 0
-            kind = self._kinds[key] = Kind(call, self.copied)
+            kind = self._kinds[key] = Kind(call)
         return kind
 
     def make(self, kind: Kind, invocation: Invocation) -> Layout:
         """Make the layout of an invocation, and add it to those of its kind."""
         i = invocation
+        copied = self.copied or i.placement == "plain"
         geometry = (i.placement, i.offset, i.skew, i.align, i.unread, i.unreadable)
         fills = kind.alike.get(geometry)
         if fills is None:
-            shared = tuple([self._item(operand, i) for operand in kind.shared])
+            shared = tuple([self._item(o, i, copied) for o in kind.operands if not (copied or o.role == "output")])
             fills = kind.alike[geometry] = shared, {}
         layout = fills[1].get(i.poison)
         if layout is None:
-            layout = fills[1][i.poison] = Layout(fills[0], tuple([self._item(operand, i) for operand in kind.open]))
+            free = tuple([self._item(o, i, copied) for o in kind.operands if copied or o.role == "output"])
+            layout = fills[1][i.poison] = Layout(fills[0], free, copied)
         kind.layouts[i] = layout
         return layout
 
@@ -149,7 +150,7 @@ class Layouts:
             return self._patterns.fill(itemsize, size, fill)
         return _ONES[itemsize] * (size // itemsize) if fill == "ones" else b"\xff" * size
 
-    def _item(self, operand: _Operand, invocation: Invocation) -> Item:
+    def _item(self, operand: _Operand, invocation: Invocation, copied: bool) -> Item:
         """Return the place of an operand in an invocation."""
         i, role = invocation, operand.role
         fill: int | str = i.poison if role == "output" else i.unread if role == "unread" else "data"
@@ -158,8 +159,8 @@ class Layouts:
         key = (shift, i.placement, fill, i.align, hidden)
         item = operand.items.get(key)
         if item is None:
-            file = OUTPUTS if role == "output" or self.copied else GUARDS if hidden else INPUTS
-            size, start = (_copied if self.copied else _placed)(operand, shift, i)
+            file = OUTPUTS if role == "output" or copied else GUARDS if hidden else INPUTS
+            size, start = (_copied if copied else _placed)(operand, shift, i)
             item = operand.items[key] = self._made(operand, fill, file, size, start, max(UNIT, i.align))
             self._held += len(item.before) + len(item.after)
         return item

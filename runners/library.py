@@ -146,6 +146,7 @@ class LibrarySession:
         patterns = Patterns(self.draw)
         self._arena = Arena(patterns)
         self._layouts = Layouts(patterns, bool(allocator))
+        self.plain = not (allocator or regions)
         #: What calls find in the registers that they have to preserve.
         self._preserved = tuple(patterns.random.getrandbits(63) for _ in range(6))
         self._load = protocol.Load(self._image.address, wanted, memory, self._arena.base, functions)
@@ -384,8 +385,7 @@ class LibrarySession:
         if ranges or not self._announced:
             self._nursery.allow(ranges)
             self._announced = True
-        copied = [item.copied(region.address) for item, region in batch.copied()]
-        sent = protocol.Batch(batch.bank, len(batch), mappings, self._forget, copied)
+        sent = protocol.Batch(batch.bank, len(batch), mappings, self._forget, batch.copied)
         self._forget = False
         return sent
 

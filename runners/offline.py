@@ -74,6 +74,7 @@ class OfflineSession:
 
     retries = 0
     unobservable = UNOBSERVABLE
+    plain = False
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

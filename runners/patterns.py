@@ -35,7 +35,9 @@ class Patterns:
         return _repeated(self._beside, (start + first) % _BLOCK, last - first)
 
     def fill(self, itemsize: int, size: int, number: int) -> bytes:
-        """Return one of the two fills of an output: the same for the same size, so that calls can be repeated."""
+        """Return a fill of an output, the third of zeros: the same for the same size, so that calls can be repeated."""
+        if number == 2:
+            return bytes(size)
         blocks = self._fills.get(itemsize) or self._fills[4]
         start = self._starts.get(size)
         if start is None:

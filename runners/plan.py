@@ -17,16 +17,20 @@ _THOROUGH_SIZES = range(1, 42)
 _EVERY = 12
 #: And these: partitions with several items a core.
 _THOROUGH_ENDS = ("/length/n=257", "beta=0.5/length/n=1000", "/shape/b=33/c=33", "/shape/b=257/c=3")
+#: One case in this many has an invocation in plain memory.
+_PLAIN_EVERY = 8
 #: From this many elements on a case is repeated, so that cores which share memory have time to meet.
 _LARGE = 4096
 _REPEATS = 8
 
 
-def invocations(case: Case, entry: EntryPoint, profile: Profile) -> list[Invocation]:
+def invocations(case: Case, entry: EntryPoint, profile: Profile, plain: bool = False) -> list[Invocation]:
     """Return the invocations of a case on an entry point; the first is the one whose result is judged in full.
 
     The second differs from it in everything at once: mask, placement, poison, content of unread operands. Others
-    vary masks and alignments by the case's id, so that a suite covers them all; the last repeats the first.
+    vary masks and alignments by the case's id, so that a suite covers them all; the last repeats the first. ``plain``:
+    some are made with operands in plain memory and zeros in the output, so that what is right only where guards and
+    fills are is found out.
     """
     draw = _Draw(f"{case.id} {entry.symbol}")
     mask = profile.full_mask if entry.has_core_mask else None
@@ -47,6 +51,8 @@ def invocations(case: Case, entry: EntryPoint, profile: Profile) -> list[Invocat
         plan += _thorough(first, profile, entry.has_core_mask)
     if size >= _LARGE and case.klass in _THOROUGH:
         plan += [first] * _REPEATS
+    if plain and draw.below(_PLAIN_EVERY) == 0 and size <= _LARGE:
+        plan.append(msgspec.structs.replace(first, placement="plain", poison=2))
     plan.append(first)
     return plan
 

@@ -11,16 +11,17 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 Status = Literal["ok", "crash", "timeout", "exit", "not-run"]
-Placement = Literal["end", "begin"]
+Placement = Literal["end", "begin", "plain"]
 
 #: Largest frame that is accepted, in bytes: four operands of 2**24 fp32 elements and change.
 MAX_FRAME = 1 << 29
 
-#: Bytes that a harness fills the output with before a call. The two are complements, so no byte and no unwritten
+#: Bytes that a harness fills the output with before a call. The first two are complements, so no byte and no unwritten
 #: element can be the same under both. As numbers (fp16 -0.022 and 203, fp32 -2.9e-16 and 1.5e16) they are neither
 #: zero nor of like size, so adding into the output shows as well; and not NaN, which would pass where the
-#: result has to be NaN. What libraries get is drawn anew for every run (:class:`runners.arena.Patterns`).
-POISONS = (0xA5, 0x5A)
+#: result has to be NaN. Zeros are what fresh memory holds: they tell nothing of unwritten elements. What libraries get
+#: is drawn anew for every run (:class:`runners.patterns.Patterns`).
+POISONS = (0xA5, 0x5A, 0)
 
 
 #: Batches of calls that can be under way at once, each in memory of its own.
@@ -30,12 +31,13 @@ BANKS = 3
 class Invocation(msgspec.Struct, frozen=True, array_like=True):
     """One execution of a call: everything that must not change a bit of the result.
 
-    ``placement``: operands end exactly at an inaccessible page, or begin right after one. ``offset``:
-    elements (0..15) that every operand is moved away from that page; ``skew``: further elements for each
-    operand before it, modulo 16, so that operands are misaligned against each other. ``align``: bytes; with
-    "end", operands are moved down to a multiple of it, for platforms whose kernels may require that.
-    ``poison`` selects from two fills of the output; ``unread`` is the content of operands that must not matter;
-    operands named in ``unreadable`` lie on inaccessible pages. ``core_mask``: None for entry points that take none.
+    ``placement``: operands end exactly at an inaccessible page, begin right after one, or lie in memory as programs
+    allocate it ("plain", where a session offers that). ``offset``: elements (0..15) that every operand is moved away
+    from that page; ``skew``: further elements for each operand before it, modulo 16, so that operands are misaligned
+    against each other. ``align``: bytes; with "end", operands are moved down to a multiple of it, for platforms whose
+    kernels may require that. ``poison`` selects from two fills of the output, and zeros; ``unread`` is the content of
+    operands that must not matter; operands named in ``unreadable`` lie on inaccessible pages. ``core_mask``: None for
+    entry points that take none.
     """
 
     core_mask: int | None = None
@@ -43,7 +45,7 @@ class Invocation(msgspec.Struct, frozen=True, array_like=True):
     offset: int = 0
     skew: int = 0
     align: int = 1
-    poison: Literal[0, 1] = 0
+    poison: Literal[0, 1, 2] = 0
     unread: Literal["nan", "ones"] = "nan"
     unreadable: tuple[str, ...] = ()
 
@@ -141,6 +143,8 @@ class Session(Protocol):
     stated_half_abi: str
     #: What this way of running cannot observe, each as a plural noun; it is stated in the results.
     blind: tuple[str, ...]
+    #: Whether it makes calls with operands in plain memory.
+    plain: bool
     #: Times that something was tried again, for a fault that was not the target's.
     retries: int
 
@@ -191,8 +195,12 @@ class Load(msgspec.Struct, array_like=True, tag="load"):
 
 
 class Copied(msgspec.Struct, frozen=True, array_like=True):
-    """An operand that goes to memory of the library's own: argument, where it lies, and what it is aligned to."""
+    """An operand that is copied to memory that is allocated for it, and back.
 
+    The frame and its argument, where the copy's source lies, and what it is aligned to.
+    """
+
+    frame: int
     argument: int
     address: int
     size: int

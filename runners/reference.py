@@ -68,6 +68,7 @@ class ReferenceSession:
     unobservable = frozenset(CONTRACTS) - {"position", "small-sizes"}
 
     stated_half_abi = "float16"
+    plain = False
     blind: tuple[str, ...] = ()
     retries = 0
 

@@ -237,7 +237,7 @@ def _run(
             case = next(waiting, None)
             if case is None:
                 return
-            plan = invocations(case, entry, profile)
+            plan = invocations(case, entry, profile, session.plain)
             call = call_for(entry, case.scalars, case.operands, plan, half_abi=half_abi, reduction_enum=reduction_enum)
             session.submit(call)
             size = call.size

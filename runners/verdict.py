@@ -40,6 +40,13 @@ FAILING = {
 _INFO = ("exception-flags",)
 
 
+_WHERE = {
+    "end": "operands before a guard page",
+    "begin": "operands after a guard page",
+    "plain": "operands in plain memory",
+}
+
+
 class EntryPointVerdict:
     """Collects what is found about one entry point, case by case. ``baselines``: of the run's cases."""
 
@@ -172,7 +179,9 @@ class EntryPointVerdict:
         held: dict[int, Array] = {}
         seen = set()  # most invocations give the same bits
         for invocation, outcome in zip(plan, outcomes, strict=True):
-            if outcome.status != "ok" or (key := (invocation.poison, outcome.output, outcome.fill)) in seen:
+            if invocation.poison == 2 or outcome.status != "ok":
+                continue
+            if (key := (invocation.poison, outcome.output, outcome.fill)) in seen:
                 continue
             seen.add(key)
             fill = outcome.fill or bytes([POISONS[invocation.poison]]) * len(outcome.output)
@@ -335,8 +344,8 @@ def _what_differs(first: Invocation, other: Invocation) -> str:
 def _describe(invocation: Invocation) -> str:
     """Say how a case was run, in words."""
     words = [] if invocation.core_mask is None else [f"core mask {invocation.core_mask & 0xFFFFFFFF:#x}"]
-    words.append(f"operands {'before' if invocation.placement == 'end' else 'after'} a guard page")
+    words.append(_WHERE[invocation.placement])
     if invocation.offset or invocation.skew:
         words.append(f"offset {invocation.offset} and skew {invocation.skew} elements")
-    words.append(f"{('first', 'second')[invocation.poison]} fill of the output")
+    words.append(f"{('first', 'second', 'zero')[invocation.poison]} fill of the output")
     return ", ".join(words)

@@ -340,6 +340,7 @@ class Worker:
         self._base = self._frames = 0
         self._fixed: dict[int, tuple[int, int]] = {}
         self._memory: LibraryMemory | None = None
+        self._plain = LibraryMemory(libc, "malloc", "free")
 
     def serve(self) -> NoReturn:
         """Answer requests for ever; the process ends in here."""
@@ -461,11 +462,14 @@ class Worker:
             self.send(protocol.Trouble(f"{error}"))
             os._exit(0)
         header = self._frames + batch.bank * self._bank
-        if self._memory is not None:
-            self._memory.enter(header + stub.HEADER, batch.copied)
+        memory = (self._memory or self._plain) if batch.copied else None
+        if memory is not None:
+            memory.enter(header + stub.HEADER, batch.copied)
         self._call(header, batch.calls)
-        if self._memory is not None:
-            self._memory.leave()
+        if memory is not None:
+            memory.leave()
+        if memory is self._plain:
+            self._plain.trim()  # a library's own frees it at the next call, as programs may
         libc.fflush(None)
         findings = [*self._state.changes(), *self._children()]
         ours = sum(span for _, span in self._fixed.values())
