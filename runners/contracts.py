@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from golden.case import Case
+from golden.case import Case, Head
 from golden.formats import Array
 from golden.operator import EntryPoint, Operator, Role
 from golden.results import CONTRACTS, Contract, Failure
@@ -73,7 +73,7 @@ class Contracts:
         if problems and case.golden.value.size <= 1:
             self._broken["small-sizes"].add(case.id)
 
-    def compared(self, name: str, case: Case, equal: bool) -> None:
+    def compared(self, name: str, case: Head, equal: bool) -> None:
         """Count a comparison that was made elsewhere."""
         self._checked[name] += 1
         if not equal:

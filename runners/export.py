@@ -67,7 +67,8 @@ def export(
 ) -> Manifest:
     """Write every call of a validation into ``folder``, which must not hold anything yet, with C sources.
 
-    ``options``: what the validation will use: ``suite`` or ``vectors``, ``platform``, ``reduction-enum``, ``memory``.
+    ``options``: what the validation will use: ``suite`` or ``vectors``, ``platform``, ``reduction-enum``, ``memory``,
+    ``draw`` (which calls are in the order of).
     ``address``: where the region for calls and results begins; by default the first shared region of the platform, or
     0 where it documents none. ``limit``: bytes of the region. The folder is there whole or not at all.
 
@@ -82,7 +83,7 @@ def export(
             "--memory documented: operands lie at the platform's addresses; say with --address where the calls go."
         )
     start = address if address is not None else next(iter(profile.memory.shared), 0)
-    settings = Settings(profile, options["suite"], reduction_enum=options["reduction-enum"])
+    settings = Settings(profile, options["suite"], reduction_enum=options["reduction-enum"], draw=options["draw"])
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         scratch.mkdir(parents=True)

@@ -1,5 +1,6 @@
 """The commands that need no target: build, export, list, platforms, show. They import what they need when they run."""
 
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from golden.options import (
     complete_case,
     complete_operator,
     complete_platform,
+    draw,
     platform_option,
     quiet,
     suite_option,
@@ -156,6 +158,7 @@ class _Number(click.ParamType[int]):
     show_default=True,
     help="Bytes of memory there for calls, results and operands.",
 )
+@draw
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -175,6 +178,7 @@ def export(
     memory: str,
     address: int | None,
     limit: int,
+    draw: str,
     out: Path,
     quiet: bool,
 ) -> None:
@@ -194,6 +198,7 @@ def export(
     profile = load_profile(platform)
     files = choose(open_vectors(suite, vectors), operators, dtypes)
     options = {"suite": suite, "platform": platform, "reduction-enum": reduction_enum, "memory": memory}
+    options["draw"] = draw or secrets.token_hex(8)
     if vectors:
         options["vectors"] = str(vectors)
     check_folder(out.parent)

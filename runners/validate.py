@@ -2,12 +2,14 @@
 
 import hashlib
 import platform as host_platform
+import secrets
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +35,7 @@ from golden.sources import judge
 from golden.vectorfile import VectorFile
 from golden.verdicts import overall
 from runners.library import HalfAbi, LibrarySession, call_for
-from runners.plan import invocations
+from runners.plan import guarded, invocations, shuffled
 from runners.positions import comparable_bits
 from runners.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions, probe_subnormals
 from runners.protocol import Invocation, Session
@@ -78,7 +80,7 @@ def validate(
     settings: Settings,
     progress: Callable[[Progress], None] = lambda step: None,
 ) -> Results:
-    """Run and judge every case of ``files`` on every entry point that the platform requires.
+    """Run and judge every case of ``files`` on every entry point that the platform requires, in an order that is drawn.
 
     An interrupt (KeyboardInterrupt) ends the run early; its results lack the footer ``complete``.
 
@@ -86,8 +88,8 @@ def validate(
     """
     check_arithmetic()
     started = time.monotonic()
-    xfail = read_xfail(settings.xfail)
-    profile = settings.profile
+    draw = session.draw if isinstance(session, LibrarySession) else settings.draw or secrets.token_hex(8)
+    profile, xfail = settings.profile, read_xfail(settings.xfail)
     by_kind = {(f.operator.name, f.dtype): f for f in files}
     wanted = [e for e in profile.required() if (e.operator.name, e.fmt.name) in by_kind]
     if not any(e.symbol in session.symbols for e in wanted):
@@ -114,7 +116,7 @@ def validate(
         if entry.symbol not in session.symbols:
             entries.append(verdict.missing())
             continue
-        cases = by_kind[entry.operator.name, entry.fmt.name].cases
+        file = by_kind[entry.operator.name, entry.fmt.name]
         if misnumbered and any(s.kind == "reduction" for s in entry.operator.scalars):
             verdict.refuse(
                 "reduction-enum",
@@ -124,12 +126,12 @@ def validate(
         else:
             session.restart()  # what a library does in its first call of a process is judged like the rest
             try:
-                for _ in _run(session, entry, cases, profile, half_abi, reduction_enum, verdict, outputs):
+                for _ in _run(session, entry, file, profile, draw, half_abi, reduction_enum, verdict, outputs):
                     done += 1
                     progress(Progress(entry.symbol, done, total))
             except KeyboardInterrupt:
                 complete = False
-        entries.append(verdict.result(expected=len(cases)))
+        entries.append(verdict.result(expected=len(file.cases)))
         findings += verdict.findings()
         if best := verdict.orders.best():
             orders[entry.symbol] = best
@@ -176,6 +178,7 @@ def validate(
             "timeout": f"{settings.timeout:g} s",
             "memory": settings.memory,
             "xfail": xfail.name or "none",
+            "draw": draw,
             **session_facts(session),
         },
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -189,10 +192,10 @@ def validate(
 
 
 def session_facts(session: Session) -> dict[str, str]:
-    """Return what kept a library in its process, and what its run was drawn from; nothing for other targets."""
+    """Return what kept a library in its process, and how often something was tried again."""
     facts = {"retries": str(session.retries)} if session.retries else {}
     if isinstance(session, LibrarySession):
-        facts |= {"sandbox": ", ".join(sorted(session.layers)) or "none", "draw": session.draw}
+        facts["sandbox"] = ", ".join(sorted(session.layers)) or "none"
     return facts
 
 
@@ -213,8 +216,9 @@ def _probe(session: Session, settings: Settings, wanted: Iterable[EntryPoint]) -
 def _run(
     session: Session,
     entry: EntryPoint,
-    cases: Sequence[Case],
+    file: VectorFile,
     profile: Profile,
+    draw: str,
     half_abi: HalfAbi,
     reduction_enum: str,
     verdict: EntryPointVerdict,
@@ -222,27 +226,34 @@ def _run(
 ) -> Iterator[None]:
     """Run and judge all cases of an entry point, keeping the worker busy; yields after each.
 
-    Nothing of a case may outlive its turn: the largest take hundreds of megabytes.
+    Cases and the invocations of each are made in an order that is drawn, so that it tells a library nothing, and judged
+    as if in that of the suite and the plan. Nothing of a case may outlive its turn: the largest take hundreds of
+    megabytes.
     """
 
-    def submit(batch: Iterable[Case]) -> None:
-        for case in batch:
-            plan = invocations(case, entry, profile)
-            call = call_for(entry, case.scalars, case.operands, plan, half_abi=half_abi, reduction_enum=reduction_enum)
+    def submit(places: Iterable[int]) -> None:
+        for place in places:
+            case = file.cases[place]
+            plan = invocations(case, entry, profile, case.id in guards)
+            order = shuffled(draw, f"{entry.symbol} {case.id}", len(plan))
+            ways = [plan[number] for number in order]
+            call = call_for(entry, case.scalars, case.operands, ways, half_abi=half_abi, reduction_enum=reduction_enum)
             session.submit(call)
-            running.append((case, plan))
+            running.append((place, case, plan, order))
 
-    running: deque[tuple[Case, list[Invocation]]] = deque()
-    waiting = iter(cases)
+    guards = guarded(draw, entry, file.heads)
+    running: deque[tuple[int, Case, list[Invocation], list[int]]] = deque()
+    waiting = iter(shuffled(draw, entry.symbol, len(file.cases)))
     submit(islice(waiting, _AHEAD))
     while running:
-        case, plan = running.popleft()
-        outcomes = session.collect()
+        place, case, plan, order = running.popleft()
+        made = zip(order, session.collect(), strict=True)
+        outcomes = [outcome for _, outcome in sorted(made, key=itemgetter(0))]
         submit(islice(waiting, 1))
-        verdict.add(case, plan, outcomes)
+        verdict.add(case, plan, outcomes, place)
         if outcomes[0].status == "ok":
             _compare_storages(verdict, entry, case, outcomes[0].output, outputs)
-        del case, plan, outcomes
+        del case, plan, outcomes, made
         yield
 
 

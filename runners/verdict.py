@@ -2,11 +2,14 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import count
+from operator import attrgetter, itemgetter
+from typing import NamedTuple
 
 import numpy as np
 
-from golden.case import Case
+from golden.case import Case, Head
 from golden.formats import Array
 from golden.judge import KEPT_FAILURES, Judged, element, judge
 from golden.operator import EntryPoint
@@ -40,6 +43,14 @@ FAILING = {
 _INFO = ("exception-flags",)
 
 
+class _Noted(NamedTuple):
+    """A kind of finding: the first one, and the cases in which it was seen."""
+
+    rank: tuple[int, int]  #: place of its case in the suite, and a number that rises
+    first: Finding
+    cases: set[str]
+
+
 class EntryPointVerdict:
     """Collects what is found about one entry point, case by case."""
 
@@ -62,18 +73,31 @@ class EntryPointVerdict:
         self._stress: dict[str, Accumulator] = {}
         self._overall = Accumulator(detailed=True)
         self._classes: dict[str, Counter[str]] = {}
-        self._failures: list[Failure] = []
+        self._failures: list[tuple[int, Failure]] = []  # with the place of the case
         self._failing = 0
         self._statuses: Counter[str] = Counter()
         self._cases = 0
-        self._findings: dict[tuple[str, str], tuple[Finding, set[str]]] = {}
+        self._findings: dict[tuple[str, str], _Noted] = {}
+        self._numbers = count()
+        self._places: dict[str, int] = {}  # of cases by id
+        self._groups: dict[str, int] = {}  # places of the first cases of classes and groups
         self._refused = ""
         self._positions = Positions()
         self._checks = Contracts(entry, unobservable)
-        self._bits: dict[str, hashlib._Hash] = {}
+        self._bits: dict[str, list[tuple[int, bytes]]] = {}
 
-    def add(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> None:
-        """Judge the outcomes of one case, one an invocation of its plan."""
+    def add(
+        self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome], place: int | None = None
+    ) -> None:
+        """Judge the outcomes of one case, one an invocation of its plan.
+
+        Cases may come in any order: what is found is told in the order of the suite. ``place``: where the case stands
+        in it, if not behind those that were added before.
+        """
+        place = self._cases if place is None else place
+        self._places[case.id] = place
+        for group in (case.klass, case.group):
+            self._groups[group] = min(self._groups.get(group, place), place)
         self._cases += 1
         row = self._classes.setdefault(case.klass, Counter())
         row["cases"] += 1
@@ -81,8 +105,8 @@ class EntryPointVerdict:
         outputs = [self._array(case, o) for o in outcomes]
         self._checks.add(case, plan, outcomes, outputs)
         first = outputs[0]
-        digest = self._bits.setdefault(case.klass, hashlib.sha256())
-        digest.update(case.id.encode() + (b"" if first is None else comparable_bits(case.fmt, first).tobytes()))
+        bits = b"" if first is None else comparable_bits(case.fmt, first).tobytes()
+        self._bits.setdefault(case.klass, []).append((place, hashlib.sha256(case.id.encode() + bits).digest()))
         judged = None if first is None else judge(case, first, self._profile.may_flush)
         if first is not None and judged is not None:
             problems += self._value_failures(case, first, judged)
@@ -93,27 +117,33 @@ class EntryPointVerdict:
             return
         self._evidence += _is_evidence(case)
         if first is not None and judged is not None:
-            self._count(case, first, judged)
+            self._count(case, first, judged, place)
         if problems:
             self._fail(case, problems)
             row["failures"] += 1
 
-    def _count(self, case: Case, output: Array, judged: Judged) -> None:
+    def _count(self, case: Case, output: Array, judged: Judged, place: int) -> None:
         """Add the first output to the statistics."""
         rows = self._required if case.tier == "required" else self._stress
         baseline = baseline_of(case)
-        rows.setdefault(case.group, Accumulator()).add(case, output, judged, baseline)
+        rows.setdefault(case.group, Accumulator()).add(case, output, judged, baseline, place)
         if case.tier == "required":
-            self._overall.add(case, output, judged, baseline)
+            self._overall.add(case, output, judged, baseline, place)
         if case.klass == "order-distinguishing":
             self.orders.add(case, output)
         if "position" in case.flags:
-            where = self._positions.differing(case, output)
-            self._checks.compared("position", case, where is None)
-            if where is None:
-                return
-            text = f"Element {where} has other bits than another element with the same inputs, within bounds or not."
-            self._note("position-dependent", "warning", text, case)
+            self._positions.add(case, output, place)
+
+    def _settle(self) -> None:
+        """Hold the cases that were added against each other, once they are all there."""
+        for head, where in self._positions.differing():
+            self._checks.compared("position", head, where is None)
+            if where is not None:
+                text = (
+                    f"Element {where} has other bits than another element with the same inputs, within bounds or not."
+                )
+                self._note("position-dependent", "warning", text, head)
+        self._positions = Positions()
 
     def _value_failures(self, case: Case, output: Array, judged: Judged, where: str = "") -> list[Failure]:
         failing = judged.failing
@@ -210,13 +240,17 @@ class EntryPointVerdict:
             return
         self._failing += 1
         self._statuses.update({_status_of(p) for p in problems})
-        self._failures += problems
+        self._failures += [(self._places[case.id], problem) for problem in problems]
 
-    def _note(self, kind: str, severity: Severity, message: str, case: Case) -> None:
-        """Keep the first finding of a kind, and in which cases it was seen."""
+    def _note(self, kind: str, severity: Severity, message: str, case: Head) -> None:
+        """Keep the first finding of a kind in the order of the suite, and in which cases it was seen."""
         key = (kind, case.klass if kind.startswith("stress") else "")
-        first = Finding(kind, self.entry.symbol, severity, message, case.id)
-        self._findings.setdefault(key, (first, set()))[1].add(case.id)
+        rank = (self._places[case.id], next(self._numbers))
+        noted = self._findings.get(key)
+        if noted is None or rank < noted.rank:
+            first = Finding(kind, self.entry.symbol, severity, message, case.id)
+            noted = self._findings[key] = _Noted(rank, first, noted.cases if noted else set())
+        noted.cases.add(case.id)
 
     def storage_compared(self, case: Case, equal: bool) -> None:
         """Take in whether the private entry point gave the bits of the shared one."""
@@ -229,15 +263,16 @@ class EntryPointVerdict:
         self._refused = message
         self._failing += 1
         self._statuses["fail"] += 1
-        self._failures.append(Failure("", "", "required", kind, message))
+        self._failures.append((0, Failure("", "", "required", kind, message)))
 
     def findings(self) -> list[Finding]:
         """Return the findings, with counts where a kind was seen more than once."""
+        self._settle()
         return [
             Finding(
                 f.kind, f.symbol, f.severity, f.message + (f" {len(c)} cases like this." if len(c) > 1 else ""), f.case
             )
-            for f, c in self._findings.values()
+            for _, f, c in sorted(self._findings.values(), key=attrgetter("rank"))
         ]
 
     def missing(self) -> EntryPointResult:
@@ -246,6 +281,7 @@ class EntryPointVerdict:
 
     def result(self, expected: int) -> EntryPointResult:
         """Return the result after all cases; fewer than ``expected`` is a failure."""
+        self._settle()
         if self._refused:
             return self._result("fail", self._refused)
         if self._cases != expected or not expected:
@@ -264,7 +300,7 @@ class EntryPointVerdict:
         """Order failures so that one of every (class, kind) comes first, required ones before stress."""
         seen: Counter[tuple[str, str]] = Counter()
         ranked = []
-        for position, failure in enumerate(self._failures):
+        for position, (_, failure) in enumerate(sorted(self._failures, key=itemgetter(0))):
             key = (failure.klass, failure.kind)
             ranked.append((failure.tier == "stress", seen[key], position, failure))
             seen[key] += 1
@@ -286,10 +322,10 @@ class EntryPointVerdict:
             cases=self._cases,
             failures=self._failing,
             detail=detail,
-            groups={name: rows.tally() for name, rows in self._required.items()},
-            stress={name: rows.tally() for name, rows in self._stress.items()},
-            classes={k: {"cases": c["cases"], "failures": c["failures"]} for k, c in self._classes.items()},
-            bits={k: digest.hexdigest()[:16] for k, digest in self._bits.items()},
+            groups={name: self._required[name].tally() for name in self._in_order(self._required)},
+            stress={name: self._stress[name].tally() for name in self._in_order(self._stress)},
+            classes={k: {n: self._classes[k][n] for n in ("cases", "failures")} for k in self._in_order(self._classes)},
+            bits={k: _digest(self._bits[k]) for k in self._in_order(self._bits)},
             expected_failures=self._expected,
             evidence=self._evidence,
             failing=self._ordered_failures()[:KEPT_FAILURES],
@@ -298,10 +334,19 @@ class EntryPointVerdict:
             contracts=self._checks.result() if self._cases else [],
         )
 
+    def _in_order(self, names: Iterable[str]) -> list[str]:
+        """Return classes or groups as they first come in the suite."""
+        return sorted(names, key=self._groups.__getitem__)
+
     def _array(self, case: Case, outcome: Outcome) -> Array | None:
         if outcome.status != "ok":
             return None
         return np.frombuffer(outcome.output, case.fmt.dtype)
+
+
+def _digest(parts: Iterable[tuple[int, bytes]]) -> str:
+    """Return the digest of digests, in the order of the places that they come with."""
+    return hashlib.sha256(b"".join(digest for _, digest in sorted(parts))).hexdigest()[:16]
 
 
 def _status_of(failure: Failure) -> Status:
