@@ -7,6 +7,7 @@ The judge fills and inspects the memory (:mod:`runners.arena`), and the worker m
 import itertools
 import platform
 import secrets
+import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -21,7 +22,7 @@ from golden.operator import REDUCTION_ENUMS, EntryPoint, Operands, Pointer, Scal
 from runners import protocol, sandbox, stub
 from runners.allocator import GUARD, UNIT
 from runners.arena import Arena, Patterns, Placed
-from runners.endings import Ending, describe_end, memory_kills
+from runners.endings import Ending, describe_end, died, memory_kills
 from runners.image import Image
 from runners.jobs import SHORT_TIMEOUT, Backlog, Job
 from runners.nursery import News, Nursery, Setting
@@ -191,6 +192,7 @@ class LibrarySession:
         self._words: Fault | Trouble | None = None  # its last words
         self._end = Ended(0, 0, 0, 0)  # the end of the last one
         self._stray: list[Finding] = []  # concerning no call
+        self._last = ("", "")  # symbol and name of the call that was made last
         self._closed = False
         self._sent: deque[_Sent] = deque()
         self._banks = list(range(BANKS))
@@ -276,6 +278,7 @@ class LibrarySession:
         """Make the next call the first one of a fresh process; raises ValueError while calls are queued."""
         if self._backlog:
             raise ValueError("collect the submitted calls first")
+        self._look()
         if self._alive:
             *replies, end = self._nursery.kill()
             self._follow(replies)
@@ -286,6 +289,7 @@ class LibrarySession:
         """Unload the library, end its processes, return what that showed; a second call does nothing."""
         if self._closed:
             return []
+        self._look()
         self._closed = True
         try:
             # With a call under way there is no telling in what state the library is: no unloading then.
@@ -308,6 +312,8 @@ class LibrarySession:
         if self._alive:
             self._stray.append(Finding("unload", f"Unloading the library took over {self.timeout:g} s."))
             self._follow(self._nursery.kill())
+        elif self._end.signal and self._last[0]:
+            self._stray.append(died("library", self._ending().predicate, *self._last, unloading=True))
         elif self._end.signal or self._end.code or self._end.note:
             self._stray.append(Finding("unload", f"The library {self._ending().predicate} while it was unloaded."))
         self._stray += self._take_refused() + self._take_text()[2]
@@ -352,10 +358,14 @@ class LibrarySession:
             raise TargetError(f"{path} cannot be loaded: {reason}.")
         return self._loaded
 
+    def _look(self) -> None:
+        """See whether it has died between two calls, of what an earlier one left behind, perhaps."""
+        if self._alive and not self._sent:
+            self._follow(self._nursery.wait(0.0))
+
     def _send_ahead(self) -> None:
         """Keep the worker supplied, and answer calls of hopeless symbols without it."""
-        if self._alive and not self._sent:
-            self._follow(self._nursery.wait(0.0))  # it may have died of what an earlier call left behind
+        self._look()
         if len(self._sent) > BANKS // 2:
             return  # waking the worker takes longer than a small call: some at a time
         batches: list[Batch] = []
@@ -492,6 +502,7 @@ class LibrarySession:
         self._banks.append(sent.bank)
         outcomes = self._inspect(sent, len(sent.places))
         outcomes[-1].findings += [*done.findings, *self._take_refused()]
+        self._last = sent.job.call.symbol, sent.job.call.name
         self._memory.setdefault(sent.job.call.symbol, []).append(done.memory)
         for outcome in outcomes:
             self._backlog.answered(outcome)
@@ -557,9 +568,11 @@ class LibrarySession:
         refused = self._take_refused()
         if job is None or (killed and hung is None and self._words is None):
             self._stray += [*_left_findings(end), *refused]
-            if not killed and not self._closed:
-                self._stray.append(Finding("crash", f"The library {self._ending().predicate} between two calls."))
+            ours = killed and (end.note or end.signal == signal.SIGKILL)
+            if job is None and not ours and not self._closed:
+                self._stray.append(died("library", self._ending().predicate, *self._last))
             return
+        self._last = job.call.symbol, job.call.name
         findings = [*refused, *_left_findings(end)]
         if hung is not None:
             self._backlog.hung(job, hung).findings = findings

@@ -12,6 +12,7 @@ from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from golden import __version__
@@ -21,7 +22,6 @@ from golden.operator import EntryPoint
 from golden.profile import Profile
 from golden.results import (
     SCHEMA,
-    EntryPointResult,
     Finding,
     Host,
     Library,
@@ -107,16 +107,15 @@ def validate(
 
     total = sum(len(by_kind[e.operator.name, e.fmt.name].cases) for e in wanted if e.symbol in session.symbols)
     done, complete = 0, True
-    entries: list[EntryPointResult] = []
+    verdicts: dict[str, EntryPointVerdict] = {}
     outputs: dict[str, bytes] = {}  # digests of the shared entry points', for comparison with the private ones
-    orders: dict[str, str] = {}
     misnumbered = probe.reduction_enum not in (reduction_enum, "unknown", "other")
     for entry in wanted:
-        verdict = EntryPointVerdict(entry, profile, settings.strict, xfail, session.unobservable)
-        if entry.symbol not in session.symbols:
-            entries.append(verdict.missing())
-            continue
         file = by_kind[entry.operator.name, entry.fmt.name]
+        verdict = EntryPointVerdict(entry, profile, settings.strict, xfail, session.unobservable)
+        verdicts[entry.symbol] = verdict
+        if entry.symbol not in session.symbols:
+            continue
         if misnumbered and any(s.kind == "reduction" for s in entry.operator.scalars):
             verdict.refuse(
                 "reduction-enum",
@@ -131,17 +130,17 @@ def validate(
                     progress(Progress(entry.symbol, done, total))
             except KeyboardInterrupt:
                 complete = False
-        entries.append(verdict.result(expected=len(file.cases)))
-        findings += verdict.findings()
-        if best := verdict.orders.best():
-            orders[entry.symbol] = best
         if not complete:
             break
-    closing = Counter((f.kind, f.message) for f in session.close())
-    findings += [
-        Finding(f"close-{kind}", "", "warning", message + (f" {count} times." if count > 1 else ""))
-        for (kind, message), count in closing.items()
+    closing = _close(session, verdicts, by_kind)  # before results: how the target ends may decide
+    entries = [
+        v.result(expected=len(by_kind[v.entry.operator.name, v.entry.fmt.name].cases))
+        if symbol in session.symbols
+        else v.missing()
+        for symbol, v in verdicts.items()
     ]
+    findings += [found for v in verdicts.values() for found in v.findings()] + closing
+    orders = {symbol: best for symbol, v in verdicts.items() if (best := v.orders.best())}
 
     check_arithmetic()  # of what was imported meanwhile, something may have changed the mode
     findings += [
@@ -191,6 +190,24 @@ def validate(
     )
 
 
+def _close(
+    session: Session, verdicts: dict[str, EntryPointVerdict], files: dict[tuple[str, str], VectorFile]
+) -> list[Finding]:
+    """End the session; what decides is held against its entry point, the rest is returned as remarks."""
+    remarks: Counter[tuple[str, str]] = Counter()
+    for found in session.close():
+        verdict = verdicts.get(found.symbol)
+        if verdict is None:
+            remarks[found.kind, found.message] += 1
+            continue
+        file = files[verdict.entry.operator.name, verdict.entry.fmt.name]
+        verdict.died(next((head for head in file.heads if head.id == found.call), None), found.message)
+    return [
+        Finding(f"close-{kind}", "", "warning", message + (f" {count} times." if count > 1 else ""))
+        for (kind, message), count in remarks.items()
+    ]
+
+
 def session_facts(session: Session) -> dict[str, str]:
     """Return what kept a library in its process, and how often something was tried again."""
     facts = {"retries": str(session.retries)} if session.retries else {}
@@ -238,7 +255,7 @@ def _run(
             order = shuffled(draw, f"{entry.symbol} {case.id}", len(plan))
             ways = [plan[number] for number in order]
             call = call_for(entry, case.scalars, case.operands, ways, half_abi=half_abi, reduction_enum=reduction_enum)
-            session.submit(call)
+            session.submit(msgspec.structs.replace(call, name=case.id))
             running.append((place, case, plan, order))
 
     guards = guarded(draw, entry, file.heads)

@@ -258,6 +258,22 @@ class EntryPointVerdict:
         if not equal:
             self._note("storage-dependent", "warning", "_s and _p give different bits for the same case.", case)
 
+    def died(self, case: Head | None, message: str) -> None:
+        """Fail because the target died after a call: that of a case, or of a probe."""
+        if case is None:
+            self._failures.append((0, Failure("", "", "required", "crash", message)))
+            self._failing += 1
+        elif case.id not in self._places or self._xfail.expects(self.entry.symbol, case.id):
+            return  # of an interrupted run, or expected
+        else:
+            failure = Failure(case.id, case.klass, case.tier, "crash", message)
+            self._checks.problems(case, [failure])
+            if all(known.case != case.id for _, known in self._failures):
+                self._classes[case.klass]["failures"] += 1
+                self._failing += 1
+            self._failures.append((self._places[case.id], failure))
+        self._statuses["crash"] += 1
+
     def refuse(self, kind: str, message: str) -> None:
         """Fail without running: one sentence instead of thousands of failures."""
         self._refused = message
@@ -294,7 +310,8 @@ class EntryPointVerdict:
             return self._result("pass", "")
         status: Status = "crash" if self._statuses["crash"] else "timeout" if self._statuses["timeout"] else "fail"
         worst = next(f for f in self._ordered_failures() if _status_of(f) == status)
-        return self._result(status, f"{self._failing} of {expected} cases fail; {worst.case}: {worst.message}")
+        text = f"{worst.case}: {worst.message}" if worst.case else worst.message
+        return self._result(status, f"{self._failing} of {expected} cases fail; {text}")
 
     def _ordered_failures(self) -> list[Failure]:
         """Order failures so that one of every (class, kind) comes first, required ones before stress."""
