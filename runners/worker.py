@@ -22,7 +22,7 @@ from typing import Any, ClassVar, NoReturn
 
 from runners import protocol, stub
 from runners.allocator import LibraryMemory
-from runners.protocol import Batch, Fault, Finding, Load, Mapping, ScalarArgument
+from runners.protocol import Batch, Fault, Finding, Load, Mapping
 from runners.sandbox import ARENA
 from runners.system import (
     MAP_FIXED,
@@ -160,31 +160,6 @@ def _fault_access(context: int) -> tuple[str, bool]:
 
 
 # The worker
-
-
-def c_scalar(argument: ScalarArgument) -> Any:
-    """Return a ctypes value that reaches the callee with the wanted bits.
-
-    ctypes has no fp16. A ``_Float16`` travels in the low 16 bits of a floating-point register (System V
-    x86-64 psABI, AAPCS64), so a float of those bits does it; what is above them is zero here, as compilers
-    leave it when they load from memory. Bits are copied, never converted: signalling NaNs arrive as they are.
-    """
-    if argument.ctype == "int32":
-        return ctypes.c_int(argument.bits)
-    if argument.ctype == "uint16":
-        return ctypes.c_uint16(argument.bits)
-    return ctypes.c_float.from_buffer_copy(argument.bits.to_bytes(4, "little"))
-
-
-def decoy_arguments(scalars: Sequence[ScalarArgument]) -> list[Any]:
-    """Return surplus arguments that load NaN where the other half convention would look for the value.
-
-    Without them a wrong guess may go unnoticed: that register can still hold the value from its own passing.
-    Surplus arguments do no harm in either ABI, where the caller cleans up.
-    """
-    types = {s.ctype for s in scalars}
-    floating = [ctypes.c_float.from_buffer_copy(b"\x00\x7e\xc0\x7f")] if "uint16" in types else []
-    return floating + ([ctypes.c_int(0x7E00)] if "float16" in types else [])
 
 
 class _MallInfo(ctypes.Structure):
