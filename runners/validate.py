@@ -39,7 +39,7 @@ from runners.plan import guarded, invocations, shuffled
 from runners.positions import comparable_bits
 from runners.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions, probe_subnormals
 from runners.protocol import Invocation, Session
-from runners.sandbox import Mode
+from runners.sandbox import Mode, described
 from runners.verdict import EntryPointVerdict
 from runners.xfail import read_xfail
 
@@ -212,7 +212,7 @@ def session_facts(session: Session) -> dict[str, str]:
     """Return what kept a library in its process, and how often something was tried again."""
     facts = {"retries": str(session.retries)} if session.retries else {}
     if isinstance(session, LibrarySession):
-        facts["sandbox"] = ", ".join(sorted(session.layers)) or "none"
+        facts["sandbox"] = described(session.layers)
     return facts
 
 

@@ -512,6 +512,6 @@ def test_a_frame_of_absurd_length_is_refused() -> None:
 
 
 def test_the_worker_knows_c_structures_by_their_size() -> None:
-    from runners.worker import _SigAction
+    from runners.worker import SigAction
 
-    assert ctypes.sizeof(_SigAction) == 152
+    assert ctypes.sizeof(SigAction) == 152
