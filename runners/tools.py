@@ -1,6 +1,5 @@
 """The commands that need no target: build, export, list, platforms, show. They import what they need when they run."""
 
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -198,7 +197,7 @@ def export(
     profile = load_profile(platform)
     files = choose(open_vectors(suite, vectors), operators, dtypes)
     options = {"suite": suite, "platform": platform, "reduction-enum": reduction_enum, "memory": memory}
-    options["draw"] = draw or secrets.token_hex(8)
+    options |= {"draw": draw} if draw else {}
     if vectors:
         options["vectors"] = str(vectors)
     check_folder(out.parent)
