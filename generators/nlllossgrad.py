@@ -1,6 +1,7 @@
 """Cases of NLLLossGrad: shapes and partitions, labels and weights, and the numbers of its product and quotient."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import combinations, cycle, islice
 from typing import NamedTuple
 
@@ -80,14 +81,18 @@ def _shape_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
         shapes += [(1 << 14, 1000), (1 << 20, 3), (8, 1 << 20)]
     for batch, classes in shapes:
         path = f"{reduction}/shape/b={batch}/c={classes}"
-        stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
-        labels = labels_of("random" if batch * classes % 2 else "permuted", stream, batch, classes)
-        if batch and classes > 127:
-            labels[-1] = classes - 1  # the widest label there is
-        operands = _operands(stream, fmt, reduction, labels, weights_of("distinct", stream, fmt, labels, classes))
+        made = partial(_of_shape, fmt, path, reduction, batch, classes)
         large = classes > 127 or batch * classes > 32767
         flags = ("empty",) if batch == 0 else ("partition", "weight-mixup", "zero-fill") + ("index-width",) * large
-        yield _build(fmt, "required", "shape", flags, path, reduction, operands, classes)
+        yield _build(fmt, "required", "shape", flags, path, reduction, made, batch, classes)
+
+
+def _of_shape(fmt: Format, path: str, reduction: str, batch: int, classes: int) -> dict[str, Array]:
+    stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
+    labels = labels_of("random" if batch * classes % 2 else "permuted", stream, batch, classes)
+    if batch and classes > 127:
+        labels[-1] = classes - 1  # the widest label there is
+    return _operands(stream, fmt, reduction, labels, weights_of("distinct", stream, fmt, labels, classes))
 
 
 def _selection_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
@@ -108,7 +113,7 @@ def _selection_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
         operands = _operands(stream, fmt, reduction, labels, weights_of(weights, stream, fmt, labels, classes))
         exposed = ("selection", "nan-swallowed") if "unlabelled" in weights else ("weight-mixup", "zero-fill")
         flags = (*exposed, "position")
-        yield _build(fmt, "required", "selection", flags, path, reduction, operands, classes)
+        yield _build(fmt, "required", "selection", flags, path, reduction, operands, batch, classes)
 
 
 def _operands(stream: Stream, fmt: Format, reduction: str, labels: Array, weight: Array) -> dict[str, Array]:
@@ -222,8 +227,8 @@ def _distinguishing_weights(stream: Stream, fmt: Format, total: float, g: Array)
 
 
 def _worst_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
-    orders = islice(cycle(ORDERS), n)
-    return np.concatenate([extremal.worst_products(stream, fmt, abs(total), order, 1)[1] for order in orders])
+    searches = [extremal.Search(order, False, 1) for order in islice(cycle(ORDERS), n)]
+    return np.concatenate([b for _, _, b in extremal.worst(stream, fmt, abs(total), searches)])
 
 
 def _worst_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
@@ -298,9 +303,8 @@ def _number_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
             for n in sizes:
                 path = f"{reduction}/{klass}/" + (f"total={total:g}/" if reduction == "mean" else "") + f"n={n}"
                 for named, g in _upstreams(fmt, path, spec, reduction, fmt.typed(total), n):
-                    stream = Stream(f"{OPERATOR.name}/{fmt.name}/{named}")
-                    w = spec.weights(stream, fmt, fmt.typed(total), np.resize(g, n))
-                    yield _build_numbers(fmt, tier, klass, spec.flags, named, reduction, g, w, total, stream)
+                    made = partial(_suited, spec, fmt, named, reduction, g, total, n)
+                    yield _build(fmt, tier, klass, spec.flags, named, reduction, made, n, n)
         if total != LARGE_TOTAL:
             yield from _special_cases(fmt, reduction, total)
 
@@ -314,19 +318,19 @@ def has_inputs(fmt: Format, klass: str, total: float) -> bool:
 
 def _upstreams(
     fmt: Format, path: str, spec: _Class, reduction: str, total: float, n: int
-) -> Iterator[tuple[str, Array]]:
+) -> Iterator[tuple[str, Callable[[], Array]]]:
     """Yield (path, gradients) of a class: one gradient a sample for none; sum and mean get three calls of one each.
 
     Such a call is named by the bits of its gradient.
     """
     stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}/gradients")
     if reduction == "none":
-        yield path, spec.gradients(stream, fmt, total, n)
+        yield path, lambda: spec.gradients(stream, fmt, total, n)
         return
     drawn = spec.gradients(stream, fmt, total, 6)
     _, first = np.unique(fmt.bits(drawn), return_index=True)
     for g in drawn[np.sort(first)[:3]]:
-        yield f"{path}/{_bits_name(fmt, g)}", g.reshape(1)
+        yield f"{path}/{_bits_name(fmt, g)}", partial(np.reshape, g, 1)
 
 
 def _bits_name(fmt: Format, g: Array) -> str:
@@ -345,11 +349,13 @@ def _special_cases(fmt: Format, reduction: str, total: float) -> Iterator[Case]:
         for g in values:
             w = values[_well_conditioned(fmt, g, values)]
             path = f"{prefix}/{_bits_name(fmt, g)}"
-            stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
-            upstream = np.resize(g, len(w) if reduction == "none" else 1)
-            yield _build_numbers(
-                fmt, "required", "special-values", flags, path, reduction, upstream, w, divisor, stream
-            )
+            made = partial(_special, fmt, path, reduction, g, w, divisor)
+            yield _build(fmt, "required", "special-values", flags, path, reduction, made, len(w), len(w))
+
+
+def _special(fmt: Format, path: str, reduction: str, g: Array, w: Array, total: float) -> dict[str, Array]:
+    upstream = np.resize(g, len(w) if reduction == "none" else 1)
+    return _numbers(fmt, reduction, upstream, w, total, Stream(f"{OPERATOR.name}/{fmt.name}/{path}"))
 
 
 def _well_conditioned(fmt: Format, g: Array, w: Array) -> Array:
@@ -367,31 +373,23 @@ def _well_conditioned(fmt: Format, g: Array, w: Array) -> Array:
     return keep
 
 
-def _build_numbers(
-    fmt: Format,
-    tier: Tier,
-    klass: str,
-    flags: tuple[str, ...],
-    path: str,
-    reduction: str,
-    g: Array,
-    w: Array,
-    total: float,
-    stream: Stream,
-) -> Case:
+def _suited(
+    spec: _Class, fmt: Format, path: str, reduction: str, g: Callable[[], Array], total: float, n: int
+) -> dict[str, Array]:
+    """Return the operands of a class: its gradients, and weights that suit them."""
+    upstream, stream = g(), Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
+    w = spec.weights(stream, fmt, fmt.typed(total), np.resize(upstream, n))
+    return _numbers(fmt, reduction, upstream, w, total, stream)
+
+
+def _numbers(fmt: Format, reduction: str, g: Array, w: Array, total: float, stream: Stream) -> dict[str, Array]:
     """Give every weight a class of its own, named by one sample, in shuffled order."""
     labels = stream.permutation(len(w)).astype(np.int32)
     weight = np.empty_like(w)
     weight[labels] = w
     # Where total_weight is not used it holds a number that would show if it were.
     used = total if reduction == "mean" else 3.25
-    operands = {
-        "loss_grad": g,
-        "labels": labels,
-        "weight": weight,
-        "total_weight": fmt.cast(np.array([used])),
-    }
-    return _build(fmt, tier, klass, flags, path, reduction, operands, len(w))
+    return {"loss_grad": g, "labels": labels, "weight": weight, "total_weight": fmt.cast(np.array([used]))}
 
 
 def _realistic_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
@@ -400,7 +398,8 @@ def _realistic_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
         if reduction != "none":
             operands["loss_grad"] = operands["loss_grad"][:1]
         path = f"{reduction}/classifier/step={step}"
-        yield _build(fmt, "required", "classifier", ("realistic",), path, reduction, operands, realistic.CLASSES)
+        batch = len(operands["labels"])
+        yield _build(fmt, "required", "classifier", ("realistic",), path, reduction, operands, batch, realistic.CLASSES)
 
 
 def _build(
@@ -410,12 +409,9 @@ def _build(
     flags: tuple[str, ...],
     path: str,
     reduction: str,
-    operands: dict[str, Array],
+    operands: dict[str, Array] | Callable[[], dict[str, Array]],
+    batch: int,
     classes: int,
 ) -> Case:
-    scalars: dict[str, int | float | str] = {
-        "batch": len(operands["labels"]),
-        "class_num": classes,
-        "reduction_type": reduction,
-    }
+    scalars: dict[str, int | float | str] = {"batch": batch, "class_num": classes, "reduction_type": reduction}
     return make_case(OPERATOR, fmt, tier, klass, flags, path, scalars, operands)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -115,7 +115,7 @@ def ties(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
 
 def order_distinguishing(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
     """Triples on which each pair of legal evaluation orders in turn gives different bits; none for powers of two."""
-    if is_power_of_two(beta):
+    if not has_inputs(fmt, "order-distinguishing", beta):
         return Triples(*(np.empty(0, fmt.dtype) for _ in range(3)))
     pairs = list(combinations(ORDERS, 2))
     parts = [
@@ -135,7 +135,7 @@ def maximal_error(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
     """
     exact = () if is_power_of_two(beta) else (False,)
     kinds = [(order, rounded) for order in ORDERS for rounded in (*exact, True)]
-    if beta / 4 < fmt.smallest_normal:
+    if not has_inputs(fmt, "maximal-error", beta):
         return Triples(*(np.empty(0, fmt.dtype) for _ in range(3)))
     shares = _shares(min(n, 8 * extremal.CLIMBERS), len(kinds))
     searches = [extremal.Search(*kind, share) for kind, share in zip(kinds, shares, strict=True)]
@@ -143,6 +143,13 @@ def maximal_error(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
     x1, x2, dy = (np.resize(np.concatenate(columns), n).astype(np.float64) for columns in zip(*parts, strict=True))
     signs = stream.signs(n)
     return Triples(*(fmt.cast(v) for v in (dy * stream.signs(n), x1 * signs, x2 * signs)))
+
+
+def has_inputs(fmt: Format, klass: str, beta: float) -> bool:
+    """Tell whether a class has inputs for a beta; where it has none, its sampler says why."""
+    if klass == "order-distinguishing":
+        return not is_power_of_two(beta)
+    return klass != "maximal-error" or beta / 4 >= fmt.smallest_normal
 
 
 def _shares(n: int, parts: int) -> list[int]:
@@ -283,12 +290,16 @@ def _class_cases(suite: str, fmt: Format) -> Iterator[Case]:
 
 def _case(fmt: Format, klass: str, beta: float, n: int | None, spec: _Class) -> Iterator[Case]:
     typed = fmt.typed(beta)
+    if not has_inputs(fmt, klass, typed):
+        return
     path = f"{beta_name(beta)}/{klass}" + ("" if n is None else f"/n={n}")
-    triples = spec.sampler(Stream(f"{OPERATOR.name}/{fmt.name}/{path}"), fmt, typed, n or 0)
-    if len(triples.dy) == 0:
-        return  # the class is empty at this beta, and says why
+
+    def sampled() -> Triples:
+        return spec.sampler(Stream(f"{OPERATOR.name}/{fmt.name}/{path}"), fmt, typed, n or 0)
+
     tier: Tier = "stress" if beta in STRESS_BETAS or fmt.name in spec.stress_in else "required"
-    yield _build(fmt, tier, klass, spec.flags, path, typed, triples)
+    length = len(sampled().dy) if n is None else n
+    yield _build(fmt, tier, klass, spec.flags, path, typed, length, sampled)
 
 
 def _length_cases(suite: str, fmt: Format) -> Iterator[Case]:
@@ -302,23 +313,29 @@ def _length_cases(suite: str, fmt: Format) -> Iterator[Case]:
         plan += [(n, (0.1, 0.5)) for n in MEDIUM_LENGTHS] + [(n, (0.7,)) for n in LARGE_LENGTHS]
     for n, betas in plan:
         for beta in betas:
-            block = _mixed_block(fmt, beta)
-            where = (np.arange(n) + n) % PERIOD
-            triples = Triples(*(operand[where] for operand in block))
             flags = ("empty",) if n == 0 else ("tail", "position", "partition") + ("index-width",) * (n > 32767)
             path = f"{beta_name(beta)}/length/n={n}"
-            yield _build(fmt, "required", "length", flags, path, fmt.typed(beta), triples)
+            yield _build(fmt, "required", "length", flags, path, fmt.typed(beta), n, partial(_part, fmt, beta, n))
+
+
+def _part(fmt: Format, beta: float, n: int) -> Triples:
+    where = (np.arange(n) + n) % PERIOD
+    return Triples(*(operand[where] for operand in _mixed_block(fmt, beta)))
 
 
 def _position_cases(fmt: Format) -> Iterator[Case]:
     """Three inexact triples in turn: three is prime to every vector width, so each visits every lane."""
     for beta in REQUIRED_BETAS:
         path, typed = f"{beta_name(beta)}/position/n=201", fmt.typed(beta)
-        stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
-        parts = [sampler(stream, fmt, typed, 1) for sampler in (log_uniform, hard_to_round, tiny_diff_large_dy)]
-        block = [np.concatenate(operand) for operand in zip(*parts, strict=True)]
-        triples = Triples(*(np.resize(operand, 201) for operand in block))
-        yield _build(fmt, "required", "position", ("position", "tail"), path, typed, triples)
+        made = partial(_in_turn, fmt, typed, path)
+        yield _build(fmt, "required", "position", ("position", "tail"), path, typed, 201, made)
+
+
+def _in_turn(fmt: Format, beta: float, path: str) -> Triples:
+    stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
+    parts = [sampler(stream, fmt, beta, 1) for sampler in (log_uniform, hard_to_round, tiny_diff_large_dy)]
+    block = [np.concatenate(operand) for operand in zip(*parts, strict=True)]
+    return Triples(*(np.resize(operand, 201) for operand in block))
 
 
 @cache
@@ -334,12 +351,21 @@ def _realistic_cases(suite: str, fmt: Format) -> Iterator[Case]:
     for beta in (0.5, 1.0):
         for step, gradients in enumerate(realistic.detection_head(beta, steps)):
             triples = Triples(*(fmt.cast(operand) for operand in gradients))
+            length = len(triples.dy)
             path = f"{beta_name(beta)}/detection-head/step={step}"
-            yield _build(fmt, "required", "detection-head", ("realistic",), path, fmt.typed(beta), triples)
+            made = partial(Triples, *triples)
+            yield _build(fmt, "required", "detection-head", ("realistic",), path, fmt.typed(beta), length, made)
 
 
 def _build(
-    fmt: Format, tier: Tier, klass: str, flags: tuple[str, ...], path: str, beta: float, triples: Triples
+    fmt: Format,
+    tier: Tier,
+    klass: str,
+    flags: tuple[str, ...],
+    path: str,
+    beta: float,
+    length: int,
+    triples: Callable[[], Triples],
 ) -> Case:
-    scalars: dict[str, int | float | str] = {"length": len(triples.dy), "beta": beta}
-    return make_case(OPERATOR, fmt, tier, klass, flags, path, scalars, triples._asdict())
+    scalars: dict[str, int | float | str] = {"length": length, "beta": beta}
+    return make_case(OPERATOR, fmt, tier, klass, flags, path, scalars, lambda: triples()._asdict())

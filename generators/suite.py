@@ -6,19 +6,22 @@ import pkgutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 import generators
 from generators.stream import SEED
-from golden.case import Case, Tier
+from golden.case import Case, Head, Tier
 from golden.errors import UsageError, unknown_name
 from golden.flags import FLAGS
 from golden.formats import FORMATS, Array, Format
 from golden.manifest import write_manifest
-from golden.operator import Operator, operator, operators
+from golden.operator import Golden, Operator, operator, operators
 from golden.selfcheck import check_arithmetic
 from golden.vectorfile import write_vectors
 
@@ -31,6 +34,8 @@ SUITES: dict[str, str] = {
 
 #: Lists the cases of one operator: (suite, format) -> cases with unique ids.
 Generator = Callable[[str, Format], Iterator[Case]]
+#: Set while heads are listed: cases are made without their arrays.
+_LISTING = ContextVar("listing", default=False)
 
 
 def make_case(
@@ -41,14 +46,38 @@ def make_case(
     flags: tuple[str, ...],
     path: str,
     scalars: dict[str, int | float | str],
-    operands: dict[str, Array],
+    operands: dict[str, Array] | Callable[[], dict[str, Array]],
 ) -> Case:
-    """Build a case: golden outputs come from the operator's oracle, the id from ``path``."""
+    """Build a case: golden outputs come from the operator's oracle, the id from ``path``.
+
+    ``operands``: or what makes them, so that cases can be listed without.
+    """
     unknown = [flag for flag in flags if flag not in FLAGS]
     if unknown:
         raise ValueError(f"flags without an explanation in golden/flags.py: {unknown}")
-    golden = op.oracle(fmt, scalars, operands)
-    return Case(f"{op.name}/{fmt.name}/{path}", op, fmt.name, tier, klass, flags, scalars, operands, golden)
+    given, golden = dict[str, Array](), Golden(np.empty(0, fmt.dtype), np.empty(0, np.float32))
+    if not _LISTING.get():
+        given = operands() if callable(operands) else operands
+        golden = op.oracle(fmt, scalars, given)
+    return Case(f"{op.name}/{fmt.name}/{path}", op, fmt.name, tier, klass, flags, scalars, given, golden)
+
+
+def heads(suite: str, operator_name: str, dtype: str) -> list[Head] | None:
+    """List what the cases of a suite are, in their order, without making their arrays.
+
+    None for a suite, or an operator, that no generator makes.
+    """
+    try:
+        made = generator(operator_name) if suite in SUITES else None
+    except UsageError:
+        made = None
+    if made is None:
+        return None
+    token = _LISTING.set(True)
+    try:
+        return [case.head for case in made(suite, FORMATS[dtype])]
+    finally:
+        _LISTING.reset(token)
 
 
 @cache

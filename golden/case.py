@@ -52,3 +52,8 @@ class Case(Head):
 
     operands: dict[str, Array]
     golden: Golden
+
+    @property
+    def head(self) -> Head:
+        """The same without its arrays."""
+        return Head(self.id, self.operator, self.dtype, self.tier, self.klass, self.flags, self.scalars)

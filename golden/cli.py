@@ -399,6 +399,7 @@ for command in (build, export, list_, platforms, show, probe, sweep, hunt, docto
 
 def _validate(target: str, *, shown: bool, begin: Callable[[], None] = lambda: None, **options: Any) -> "Results":
     """Judge a target; ``begin`` is called when what the user wrote has been read, and before a target is."""
+    from generators.suite import heads
     from golden.manifest import open_vectors
     from golden.profile import load_profile
     from runners.offline import as_exported, covered, exported, is_dump
@@ -412,7 +413,7 @@ def _validate(target: str, *, shown: bool, begin: Callable[[], None] = lambda: N
         options = as_exported(target, export, sources(click.get_current_context()), options)
     vectors, suite, platform = (options.pop(name) for name in ("vectors", "suite", "platform"))
     profile = load_profile(platform)
-    files = open_vectors(suite, vectors, options.pop("recheck", False))
+    files = open_vectors(suite, vectors, options.pop("recheck", False), heads)
     if export:
         files = covered(target, export, files)
     settings = Settings(profile, plain(str(vectors)) if vectors else suite, **options)

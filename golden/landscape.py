@@ -5,6 +5,7 @@ Two coordinates are kept: the magnitude of the exact value, and the operator's o
 value is a non-zero real number.
 """
 
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -41,7 +42,8 @@ class Bins:
         self._half = 2 * limit + 1
         size = self._half * (2 if signed else 1)
         self._elements, self._misrounded, self._failures = (np.zeros(size, np.int64) for _ in range(3))
-        self._total, self._largest = np.zeros(size), np.zeros(size)
+        self._largest = np.zeros(size)
+        self._totals: list[tuple[int, Array, Array]] = []  #: (place, bins, sums), added up in the order of the places
 
     def of(self, values: Array) -> Array:
         """Return the bin of each value; zeros go to the smallest binade, infinities to the largest."""
@@ -60,10 +62,13 @@ class Bins:
         largest = np.maximum.reduceat(grouped, np.cumsum(counts[used]) - counts[used])
         return Share(used, counts[used], np.bincount(bins, errors)[used], largest)
 
-    def add(self, share: Share, sign: int = 1) -> None:
-        """Add a share, or take it out again; a maximum stays, which one of greater errors will replace."""
+    def add(self, share: Share, sign: int = 1, place: int = 0) -> None:
+        """Add a share, or take it out again; a maximum stays, which one of greater errors will replace.
+
+        ``place``: of its case. The landscape is the same in whatever order cases are added.
+        """
         self._elements[share.bins] += sign * share.elements
-        self._total[share.bins] += sign * share.total
+        self._totals.append((place, share.bins, sign * share.total))
         if sign > 0:
             self._largest[share.bins] = np.maximum(self._largest[share.bins], share.largest)
 
@@ -75,7 +80,10 @@ class Bins:
     def landscape(self) -> Landscape:
         """Return the binades that hold anything, from the most negative coordinate up."""
         used = np.flatnonzero((self._elements > 0) | (self._failures > 0)).tolist()
-        found = [self._binade(k) for k in used]
+        sums = np.zeros(len(self._elements))
+        for _, at, total in sorted(self._totals, key=itemgetter(0)):
+            sums[at] += total
+        found = [self._binade(k, float(sums[k])) for k in used]
         return Landscape(
             self._axis,
             self._signed,
@@ -83,7 +91,7 @@ class Bins:
             sorted(found, key=lambda b: (-1, -b.exponent) if b.negative else (1, b.exponent)),
         )
 
-    def _binade(self, k: int) -> Binade:
+    def _binade(self, k: int, total: float) -> Binade:
         elements = int(self._elements[k])
         return Binade(
             exponent=k % self._half - self._limit,
@@ -93,7 +101,7 @@ class Bins:
             failures=int(self._failures[k]),
             max_ulp=float(self._largest[k]) if elements else 0.0,
             # What is taken out was added before, but in another order: nothing may be left below zero.
-            mean_ulp=max(float(self._total[k]), 0.0) / elements if elements else 0.0,
+            mean_ulp=max(total, 0.0) / elements if elements else 0.0,
         )
 
 

@@ -1,11 +1,13 @@
 """The manifest of a suite: its files, their digests, and how many cases there must be."""
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from golden import reading
+from golden.case import Head
 from golden.errors import UsageError, VectorError, unknown_name
 from golden.names import MANIFEST, suites
 from golden.reading import plain_name
@@ -16,8 +18,11 @@ NAME = MANIFEST
 SCHEMA = "golden-manifest/1"
 #: Suites whose files ship with golden.
 SHIPPED = ("smoke", "core")
+_AGAIN = "Generate it again with 'golden generate'."
 #: Share of the cases of other files whose golden data are computed again when they are read.
 RECHECKED = 0.1
+#: Lists the cases of a suite, by its name, an operator's and a dtype's; None for a suite that it does not know.
+Heads = Callable[[str, str, str], Sequence[Head] | None]
 
 
 class File(msgspec.Struct, frozen=True):
@@ -58,10 +63,11 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def read_suite(folder: Path, recheck: float = RECHECKED) -> list[VectorFile]:
+def read_suite(folder: Path, recheck: float = RECHECKED, heads: Heads | None = None) -> list[VectorFile]:
     """Read and verify every file of a suite's folder, as its manifest lists them.
 
-    ``recheck``: the share of cases whose golden data are computed again, except in files that ship.
+    ``recheck``: the share of cases whose golden data are computed again, except in files that ship. ``heads``: what
+    lists the cases that the others must have.
 
     Raises :class:`UsageError` if the folder or its manifest is not there, :class:`VectorError` if a file is missing,
     damaged or another one than the manifest names.
@@ -80,7 +86,7 @@ def read_suite(folder: Path, recheck: float = RECHECKED) -> list[VectorFile]:
                 f"{folder / name} has {len(found[-1].heads)} cases, not the {file.cases} of its manifest."
             )
         if file.digest not in ship:
-            _compare(found[-1])
+            _compare(found[-1], heads)
     return found
 
 
@@ -91,24 +97,33 @@ def _shipped_digests() -> frozenset[str]:
     return frozenset(file.digest for manifest in manifests for file in manifest.files.values())
 
 
-def _compare(file: VectorFile) -> None:
-    """Hold a file's cases against those that ship: an id says what a case is, so the same one cannot be another here.
+def _compare(file: VectorFile, heads: Heads | None) -> None:
+    """Hold a file's cases against known ones: an id says what a case is, so the same one cannot be another here.
 
-    A file of a suite that ships has no other cases than that. Raises :class:`VectorError` that names the case.
+    Known are those that ship, and those that ``heads`` lists. A file of a known suite has no other cases than that, and
+    one of a suite that is listed has them all. Raises :class:`VectorError` that names the case.
     """
-    again = "Generate it again with 'golden generate'."
+    made = heads(file.suite, file.operator.name, file.dtype) if heads and file.suite not in SHIPPED else None
+    if made is not None:
+        _hold(file, {head.id: head for head in made}, file.suite)
+        there = {head.id for head in file.heads}
+        if lost := next((head.id for head in made if head.id not in there), ""):
+            raise VectorError(f"{file.path}: it lacks the case {lost}. {_AGAIN}")
     for suite, folder in suites().items():
         name = f"{file.operator.name}-{file.dtype}.h5"
         if suite not in SHIPPED or name not in read_manifest(folder).files:
             continue
-        known = {head.id: head for head in read_vectors(folder / name, read_manifest(folder).files[name].digest).heads}
-        for head in file.heads:
-            if head.id in known and head != known[head.id]:
-                raise VectorError(
-                    f"{file.path}: case {head.id} has another tier, class or scalar than it must. {again}"
-                )
-            if head.id not in known and suite == file.suite:
-                raise VectorError(f"{file.path}: case {head.id} is none of the suite {suite}. {again}")
+        known = read_vectors(folder / name, read_manifest(folder).files[name].digest).heads
+        _hold(file, {head.id: head for head in known}, suite)
+
+
+def _hold(file: VectorFile, known: dict[str, Head], suite: str) -> None:
+    """Raise :class:`VectorError` for a case that is not as the one of its id in a suite, or none of its own suite."""
+    for head in file.heads:
+        if head.id in known and head != known[head.id]:
+            raise VectorError(f"{file.path}: case {head.id} has another tier, class or scalar than it must. {_AGAIN}")
+        if head.id not in known and suite == file.suite:
+            raise VectorError(f"{file.path}: case {head.id} is none of the suite {suite}. {_AGAIN}")
 
 
 def suite_folder(suite: str) -> Path:
@@ -123,18 +138,20 @@ def suite_folder(suite: str) -> Path:
     return present[suite]
 
 
-def open_vectors(suite: str, vectors: Path | None = None, recheck: bool = False) -> list[VectorFile]:
+def open_vectors(
+    suite: str, vectors: Path | None = None, recheck: bool = False, heads: Heads | None = None
+) -> list[VectorFile]:
     """Read a suite by name, or instead of it a folder with a manifest, or a single vector file.
 
     Golden data of files that do not ship are computed again for a random tenth of the cases, with ``recheck`` for all
-    cases of all files. Raises what :func:`read_suite`, :func:`suite_folder` and
-    :func:`golden.vectorfile.read_vectors` raise.
+    cases of all files; their cases are held against those that ship, and those that ``heads`` lists. Raises what
+    :func:`read_suite`, :func:`suite_folder` and :func:`golden.vectorfile.read_vectors` raise.
     """
     share = 1.0 if recheck else RECHECKED
     if vectors is None or vectors.is_dir():
-        return read_suite(vectors or suite_folder(suite), share)
+        return read_suite(vectors or suite_folder(suite), share, heads)
     file = read_vectors(vectors, recheck=1.0 if recheck else 0.0)
     if file.digest not in _shipped_digests():
         file = file if recheck else read_vectors(vectors, file.digest, share)
-        _compare(file)
+        _compare(file, heads)
     return [file]

@@ -140,7 +140,7 @@ draw = click.option(
     "--draw",
     metavar="TEXT",
     default="",
-    help="Repeat a run's fills, guards and addresses: results have it [default: drawn].",
+    help="Repeat a run's order, fills, guards and addresses: results have it [default: drawn].",
 )
 timeout = click.option(
     "--timeout",

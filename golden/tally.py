@@ -1,7 +1,12 @@
-"""Accumulates judged cases into the statistics of a report row; merging is plain addition."""
+"""Accumulates judged cases into the statistics of a report row; merging is plain addition.
 
+Cases may come in any order: of equal ones the first in the suite counts, and sums are rounded as in its order.
+"""
+
+import math
 from bisect import insort
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -117,42 +122,55 @@ class Accumulator:
         self.largest = 0.0
         self._detailed = detailed
         self._landscapes: list[Bins] = []
-        self._worst: list[tuple[float, int, Element]] = []  #: worst first: (-error, number of the case, element)
+        self._sums: list[tuple[int, float, float]] = []  #: (place, total, signed) of every part of the errors
+        self._rank_of_worst = (math.inf, 0)
+        self._worst: list[tuple[float, int, Element]] = []  #: worst first: (-error, place of the case, element)
 
-    def add(self, case: Case, output: Array, judged: Judged, baseline: Baseline | None = None) -> None:
-        """Add one judged output array of a case; who adds it to several rows gives its ``baseline``."""
+    def add(
+        self, case: Case, output: Array, judged: Judged, baseline: Baseline | None = None, place: int | None = None
+    ) -> None:
+        """Add one judged output array of a case; who adds it to several rows gives its ``baseline``.
+
+        ``place``: where the case stands in its suite, if not behind those that were added before.
+        """
         baseline = baseline or baseline_of(case)
+        place = self.cases if place is None else place
         self.cases += 1
         self.elements += output.size
-        self.errors.add(baseline.errors)
+        self._add(place, baseline.errors)
         self.largest = max(self.largest, baseline.errors.largest)
         if self._detailed:
             self._landscapes = self._landscapes or all_bins(case)
             for shares in baseline.shares:
                 for bins, share in zip(self._landscapes, shares, strict=True):
-                    bins.add(share)
+                    bins.add(share, place=place)
         if judged.at.size == 0:
             return
         # Take golden's own contribution of the differing elements out, and put what was got in.
         replaced = baseline.measured[judged.at]
         was = -case.golden.residual[judged.at[replaced]]
-        self.errors.add(_errors(was), -1)
+        self._add(place, _errors(was), -1)
         numeric = np.flatnonzero(replaced & ~np.isnan(judged.signed))
         now = _errors(judged.signed[numeric])
-        self.errors.add(now)
+        self._add(place, now)
         self.misrounded += int((judged.grade != CORRECT).sum())
         self.failures += int((judged.grade == FAILS).sum())
         self.kinds += np.bincount(judged.kind, minlength=len(Kind))
         self.grade = max(self.grade, int(judged.grade.max()))
-        if now.largest > self.largest or (self.worst is None and numeric.size):
+        if numeric.size and (rank := (-now.largest, place)) < self._rank_of_worst:
+            self._rank_of_worst = rank
             position = int(numeric[np.argmax(np.abs(judged.signed[numeric]))])
             self.worst = element(case, output, judged, position)
             self.largest = max(self.largest, now.largest)
         if self._detailed:
-            self._locate(case, judged, np.flatnonzero(replaced))
-            self._rank(case, output, judged)
+            self._locate(case, judged, np.flatnonzero(replaced), place)
+            self._rank(case, output, judged, place)
 
-    def _locate(self, case: Case, judged: Judged, replaced: Array) -> None:
+    def _add(self, place: int, errors: _Errors, factor: int = 1) -> None:
+        self.errors.add(errors, factor)
+        self._sums.append((place, factor * errors.total, factor * errors.signed))
+
+    def _locate(self, case: Case, judged: Judged, replaced: Array, place: int) -> None:
         """Move the differing measured elements (positions ``replaced``) in the landscapes to what was got."""
         for block in blocks(replaced.size):
             positions = replaced[block]
@@ -161,19 +179,19 @@ class Accumulator:
             now, grade = np.abs(judged.signed[positions]), judged.grade[positions]
             numeric = ~np.isnan(now)
             for bins, at in zip(self._landscapes, bins_of(case, self._landscapes, index), strict=True):
-                bins.add(bins.share(at, was), -1)
-                bins.add(bins.share(at[numeric], now[numeric]))
+                bins.add(bins.share(at, was), -1, place)
+                bins.add(bins.share(at[numeric], now[numeric]), place=place)
                 bins.count(at[grade != CORRECT], at[grade == FAILS])
 
-    def _rank(self, case: Case, output: Array, judged: Judged) -> None:
+    def _rank(self, case: Case, output: Array, judged: Judged, place: int) -> None:
         """Keep the case's worst element if it is among the worst: failures without a distance, then by error."""
         error = np.abs(judged.signed)
         error = np.where(np.isnan(error), np.where(judged.grade == FAILS, np.inf, 0.0), error)
         position = int(np.argmax(error))
-        if error[position] == 0 or (len(self._worst) == KEPT_WORST and -error[position] >= self._worst[-1][0]):
+        rank = (-float(error[position]), place)  # of two equal cases the first in the suite
+        if error[position] == 0 or (len(self._worst) == KEPT_WORST and rank >= self._worst[-1][:2]):
             return
-        # The number keeps the earlier of two equal cases first, and elements out of the comparison.
-        insort(self._worst, (-float(error[position]), self.cases, element(case, output, judged, position)))
+        insort(self._worst, (*rank, element(case, output, judged, position)), key=itemgetter(0, 1))
         del self._worst[KEPT_WORST:]
 
     def worst_cases(self) -> list[Element]:
@@ -187,6 +205,9 @@ class Accumulator:
     def tally(self) -> Tally:
         """Return the statistics as they are stored."""
         errors, kinds = self.errors, self.kinds
+        total = signed = 0.0
+        for _, more, more_signed in sorted(self._sums, key=itemgetter(0)):
+            total, signed = total + more, signed + more_signed
         nonzero = np.flatnonzero(errors.histogram)
         return Tally(
             cases=self.cases,
@@ -200,9 +221,9 @@ class Accumulator:
             zero=int(kinds[Kind.ZERO] + kinds[Kind.NONZERO]),
             zero_sign=int(kinds[Kind.ZERO_SIGN]),
             max_ulp=self.largest,
-            mean_ulp=errors.total / errors.measured if errors.measured else 0.0,
+            mean_ulp=total / errors.measured if errors.measured else 0.0,
             p999_ulp=_percentile(errors.histogram, 0.999),
-            bias_ulp=errors.signed / errors.measured if errors.measured else 0.0,
+            bias_ulp=signed / errors.measured if errors.measured else 0.0,
             grade=grade_name(self.grade) if self.cases else "fails",
             worst=self.worst,
             histogram={f"{_upper_edge(b):g}": int(errors.histogram[b]) for b in nonzero.tolist()},

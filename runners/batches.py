@@ -55,6 +55,7 @@ class Batch:
         symbol: str, function: int, starts: Sequence[int] = (),
     ) -> None:  # fmt: skip
         self.bank, self.symbol = bank, symbol
+        self.name = ""  #: of the last call in it
         self.size = 0  #: bytes of operands
         self.calls = 0  #: that have invocations in it
         self.copied: list[Copied] = []  #: operands that go to other memory
@@ -115,6 +116,7 @@ class Batch:
         done = len(made) - before
         self.size += size * done
         self.calls += 1
+        self.name = call.name
         return first + done
 
     def write(self) -> None:

@@ -35,6 +35,7 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "platform": (),
     "reduction-enum": tuple(REDUCTION_ENUMS),
     "memory": ("any", "documented"),
+    "draw": (),
 }
 #: Bytes that a dump may have, whatever follows the results in it.
 _DUMP_LIMIT = 256 << 20

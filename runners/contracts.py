@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from golden.case import Case
+from golden.case import Case, Head
 from golden.formats import Array
 from golden.operator import EntryPoint, Operator, Role
 from golden.results import CONTRACTS, Contract, Failure
@@ -68,13 +68,13 @@ class Contracts:
         if outputs[0] is not None:
             self._compare(case, plan, outcomes, outputs)
 
-    def problems(self, case: Case, problems: Sequence[Failure]) -> None:
+    def problems(self, case: Head, problems: Sequence[Failure]) -> None:
         """Take in why a case fails."""
         self._break(case, (problem.kind for problem in problems))
-        if problems and case.golden.value.size <= 1:
+        if problems and case.size <= 1:
             self._broken["small-sizes"].add(case.id)
 
-    def compared(self, name: str, case: Case, equal: bool) -> None:
+    def compared(self, name: str, case: Head, equal: bool) -> None:
         """Count a comparison that was made elsewhere."""
         self._checked[name] += 1
         if not equal:
@@ -89,7 +89,7 @@ class Contracts:
             for name in self._names
         ]
 
-    def _break(self, case: Case, kinds: Iterable[str]) -> None:
+    def _break(self, case: Head, kinds: Iterable[str]) -> None:
         for kind in kinds:
             if kind in _BROKEN_BY:
                 self._broken[_BROKEN_BY[kind]].add(case.id)

@@ -20,7 +20,7 @@ from golden.manifest import suite_folder
 from golden.profile import shipped
 from golden.selfcheck import arithmetic_fault, machine_fault
 from runners.build import COMPILERS, find_compiler
-from runners.sandbox import LAYERS
+from runners.sandbox import LAYERS, described
 
 State = Literal["ok", "missing", "absent"]
 
@@ -54,12 +54,12 @@ _ADDRESS_PROGRAM = (
     + """
 import signal
 from runners.system import libc
-from runners.worker import _SA_SIGINFO, _SigAction, _fault_access, _peek
+from runners.worker import SA_SIGINFO, SigAction, fault_access, peek
 def caught(number, info, context):
-    os.write(1, b"%d %s" % (_peek(info + 16, "<Q") - base - page, _fault_access(context)[0].encode()))
+    os.write(1, b"%d %s" % (peek(info + 16, "<Q") - base - page, fault_access(context)[0].encode()))
     os._exit(0)
 handler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(caught)
-action = _SigAction(ctypes.cast(handler, ctypes.c_void_p), flags=_SA_SIGINFO)
+action = SigAction(ctypes.cast(handler, ctypes.c_void_p), flags=SA_SIGINFO)
 libc.sigaction(signal.SIGSEGV, ctypes.byref(action), None)
 ctypes.memset(base + page, 1, 1)
 """
@@ -72,13 +72,17 @@ print(*(layers | sandbox.Cage([], sandbox.hidden_folders(), 1 << 45).layers))
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One thing looked at. ``missing``: it is essential and not there; ``absent``: something optional is not."""
+    """One thing looked at. ``missing``: it is essential and not there; ``absent``: something optional is not.
+
+    ``decides``: without it no verdict could be trusted.
+    """
 
     name: str
     state: State
     found: str
     enables: str
     advice: str = ""  #: what to install or do; empty where nothing is needed
+    decides: bool = False
 
 
 def diagnose() -> list[Check]:
@@ -105,6 +109,17 @@ def healthy(checks: list[Check]) -> bool:
     return all(check.state != "missing" for check in checks)
 
 
+def trusted(checks: list[Check]) -> bool:
+    """Tell whether this process and machine could be trusted with a verdict."""
+    return all(check.state == "ok" for check in checks if check.decides)
+
+
+def sandboxed(checks: list[Check]) -> str:
+    """Return what libraries are kept in here, in the words of results."""
+    there = {check.name for check in checks if check.state == "ok"}
+    return described(name for name in LAYERS if f"sandbox: {name}" in there)
+
+
 def render(checks: list[Check]) -> str:
     """Return the checks as text: one line each, with advice below where something is not there."""
     marks = {"ok": "ok     ", "missing": "MISSING", "absent": "absent "}
@@ -115,18 +130,26 @@ def render(checks: list[Check]) -> str:
         if check.state != "ok":
             lines.append(f"{' ' * (9 + width)}  for: {check.enables}")
             lines += [f"{' ' * (9 + width)}  {check.advice}"] if check.advice else []
+    lacking = [name for name in LAYERS if name not in sandboxed(checks).split(", ")]
+    without = f", not {' and not '.join(lacking)}: '--sandbox require' is refused" if lacking else ""
+    lines += ["", f"Libraries are kept in (as results say, sandbox): {sandboxed(checks)}{without}."]
     missing = [check.name for check in checks if check.state == "missing"]
     absent = sum(check.state == "absent" for check in checks)
+    if not trusted(checks):
+        wrong = ", ".join(check.name for check in checks if check.decides and check.state != "ok")
+        lines.append(f"No verdict of this machine could be trusted: {wrong}.")
     if missing:
-        lines += ["", f"golden cannot validate a library here: {', '.join(missing)}."]
+        lines += [f"golden cannot validate a library here: {', '.join(missing)}."]
     else:
-        lines += ["", f"golden can validate libraries here; {absent} optional things are absent."]
+        lines += [f"golden can validate libraries here; {absent} optional things are absent."]
     return "\n".join(lines)
 
 
-def _check(name: str, ok: bool, found: str, enables: str, advice: str = "", essential: bool = False) -> Check:
-    state: State = "ok" if ok else "missing" if essential else "absent"
-    return Check(name, state, found, enables, "" if ok else advice)
+def _check(
+    name: str, ok: bool, found: str, enables: str, advice: str = "", essential: bool = False, decides: bool = False
+) -> Check:
+    state: State = "ok" if ok else "missing" if essential or decides else "absent"
+    return Check(name, state, found, enables, "" if ok else advice, decides)
 
 
 def _python() -> Iterator[Check]:
@@ -150,13 +173,14 @@ def _python() -> Iterator[Check]:
 def _self() -> Iterator[Check]:
     for name, fault in (("arithmetic", arithmetic_fault()), ("system", machine_fault())):
         found = fault or "as judging needs it"
-        yield _check(name, not fault, found, "a verdict that can be trusted", essential=True)
+        advice = "Mend that first: 'golden validate' and its like end with exit code 5 here."
+        yield _check(name, not fault, found, "a verdict that can be trusted", advice, decides=True)
 
 
 def _byte_order() -> Check:
     advice = "Validate on a little-endian machine; vectors can be read anywhere."
     enables = "calling a library: operands are handed over as the vector files hold them"
-    return _check("byte order", sys.byteorder == "little", sys.byteorder, enables, advice, essential=True)
+    return _check("byte order", sys.byteorder == "little", sys.byteorder, enables, advice, decides=True)
 
 
 def _guards() -> Check:
@@ -166,7 +190,7 @@ def _guards() -> Check:
     found = "an access beyond an operand is stopped" if ok else _complaint(done)
     enables = "the worker process: accesses outside operands, on Linux with mmap and memfd_create"
     advice = "Run on Linux, or with less strict limits on memory (ulimit -v) and system calls (seccomp)."
-    return _check("guard pages", ok, found, enables, advice, essential=True)
+    return _check("guard pages", ok, found, enables, advice, decides=True)
 
 
 def _fault_addresses() -> Check:

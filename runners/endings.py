@@ -49,6 +49,21 @@ def describe_end(
     return Ending("exit", "", f"ended its process with exit code {end.code}")
 
 
+def died(noun: str, predicate: str, symbol: str, call: str, unloading: bool = False) -> Finding:
+    """Say of a process that it ended outside calls: it decides for the entry point that it had called last.
+
+    ``symbol`` and ``call``: of that call; "" where there was none, and then nothing is decided.
+    """
+    if not symbol:
+        return Finding("crash", f"The {noun} {predicate} before its first call.")
+    when = (
+        f"while it was unloaded, after its call of {symbol}"
+        if unloading
+        else f"after its call of {symbol}, before another"
+    )
+    return Finding("crash", f"The {noun} died {when}: it {predicate}.", symbol=symbol, call=call)
+
+
 def describe_kill(starved: bool) -> str:
     """Say of a SIGKILL that golden did not send where it came from, as a predicate."""
     if starved:

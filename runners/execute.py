@@ -5,13 +5,15 @@ see is stated in :attr:`ExecSession.unobservable` and :attr:`ExecSession.blind` 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 
 from golden.errors import MachineError, TargetError
 from golden.operator import entry_points
 from golden.results import Library
+from runners.endings import died
 from runners.frames import (
     DEFAULT_ENVIRONMENT,
     Disturbance,
@@ -97,6 +99,7 @@ class ExecSession:
         self._peer: Peer | None = None
         self._gone = ""  # why there will be no harness any more
         self._stray: list[Finding] = []
+        self._last = ("", "")  # symbol and name of the call that was made last
         self._closed = False
         peer = Peer(command, self._environment)
         hello = self._greeting(peer)
@@ -169,16 +172,19 @@ class ExecSession:
 
     def _dismiss(self) -> None:
         """Say goodbye, if it is not in the middle of a call, and see it end."""
+        self._look()
         peer, self._peer = self._peer, None
         if peer is None:
             return
         if not self._backlog.sent and not peer.ended:
             peer.send(frame(Message.BYE))
             deadline = time.monotonic() + self.timeout
-            while (left := deadline - time.monotonic()) > 0 and peer.wait(left):
-                pass
+            while (left := deadline - time.monotonic()) > 0 and (news := peer.wait(left)):
+                self._last_words(peer, news)
             if not peer.ended:
                 self._stray.append(Finding("unload", f"The {self.noun} took over {self.timeout:g} s to end."))
+            elif (peer.signal or peer.fault) and self._last[0]:
+                self._stray.append(died(self.noun, peer.ended, *self._last, unloading=True))
             elif peer.exit_code != 0:
                 self._stray.append(Finding("unload", f"The {self.noun} {peer.ended} after its last call."))
         if count := peer.kill():
@@ -227,13 +233,28 @@ class ExecSession:
             hello = "is another one than before"
         self._gone = f"The {self.noun} could not be started again: it {hello}."
 
+    def _look(self) -> None:
+        """See whether it has ended between two calls, of what an earlier one left behind, perhaps."""
+        peer = self._peer
+        if peer is None or self._backlog.sent:
+            return
+        if news := peer.wait(0.0):
+            self._last_words(peer, news)
+            if not peer.fault or peer.wait(_GRACE) or not peer.ended:
+                peer.ended = "spoke before it was asked"
+        if peer.ended:
+            self._lost(None)
+
+    def _last_words(self, peer: Peer, news: Sequence[tuple[Message, bytes]]) -> None:
+        """Take in what is said outside calls, if it is of which signal a process dies."""
+        for kind, payload in news:
+            if kind is Message.FAULT:
+                with suppress(HarnessError):
+                    peer.fault = decode_fault(payload)
+
     def _send_ahead(self) -> None:
         """Keep the harness supplied, and answer calls of hopeless symbols without it."""
-        if self._peer is not None and not self._backlog.sent:
-            if self._peer.wait(0.0):
-                self._peer.ended = "spoke before it was asked"
-            if self._peer.ended:  # of what an earlier call left behind, perhaps
-                self._lost(None)
+        self._look()
         while (job := self._backlog.to_send()) is not None:
             if self._peer is None and not self._gone:
                 self._start()
@@ -298,6 +319,7 @@ class ExecSession:
             self._backlog.answered([self._outcome(job, result)])
         else:
             raise HarnessError(f"sent a {kind.name.lower()} frame in the middle of its work")
+        self._last = job.call.symbol, job.call.name
         if job.done:
             del self._sent[id(job)]
 
@@ -333,8 +355,9 @@ class ExecSession:
         job = self._backlog.lost()
         self._sent.clear()
         if job is None:
-            self._stray += [*left, Finding("crash", f"The {self.noun} {peer.ended} between two calls.")]
+            self._stray += [*left, died(self.noun, peer.ended, *self._last)]
             return
+        self._last = job.call.symbol, job.call.name
         symbol = job.call.symbol
         if (hung is not None and not peer.fault) or peer.signal == "SIGALRM":
             limit = self._backlog.limit(job.call, self.timeout)

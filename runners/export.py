@@ -5,6 +5,7 @@ asks for the same.
 """
 
 import os
+import secrets
 import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -67,7 +68,8 @@ def export(
 ) -> Manifest:
     """Write every call of a validation into ``folder``, which must not hold anything yet, with C sources.
 
-    ``options``: what the validation will use: ``suite`` or ``vectors``, ``platform``, ``reduction-enum``, ``memory``.
+    ``options``: what the validation will use: ``suite`` or ``vectors``, ``platform``, ``reduction-enum``, ``memory``,
+    ``draw`` (what their order is drawn from; anything by default).
     ``address``: where the region for calls and results begins; by default the first shared region of the platform, or
     0 where it documents none. ``limit``: bytes of the region. The folder is there whole or not at all.
 
@@ -81,8 +83,9 @@ def export(
         raise UsageError(
             "--memory documented: operands lie at the platform's addresses; say with --address where the calls go."
         )
+    options = {**options, "draw": options.get("draw") or secrets.token_hex(8)}
     start = address if address is not None else next(iter(profile.memory.shared), 0)
-    settings = Settings(profile, options["suite"], reduction_enum=options["reduction-enum"])
+    settings = Settings(profile, options["suite"], reduction_enum=options["reduction-enum"], draw=options["draw"])
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         scratch.mkdir(parents=True)

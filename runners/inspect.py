@@ -79,9 +79,9 @@ class _Prober:
     def _position(self) -> str:
         positions = Positions()
         for case, output in self._outputs(lambda c: "position" in c.flags):
-            if (where := positions.differing(case, output)) is not None:
-                return f"dependent: {case.id} element {where}"
-        return "independent"
+            positions.add(case, output)
+        found = next(((head, where) for head, where in positions.differing() if where is not None), None)
+        return f"dependent: {found[0].id} element {found[1]}" if found else "independent"
 
     def _alignment(self) -> str:
         """Move all operands together, from large alignments down to single elements, until something breaks."""

@@ -15,7 +15,7 @@ import struct
 import sys
 import time
 
-_PR_SET_CHILD_SUBREAPER = 36
+PR_SET_CHILD_SUBREAPER = 36
 #: Seconds that cleaning up may take: killed processes go at once unless they hang in the kernel.
 _PATIENCE = 2.0
 #: What is reported: a kind and a number.
@@ -41,8 +41,11 @@ def parent_of(pid: int) -> int:
     return 0
 
 
-def kill_adopted() -> int:
-    """Kill and reap every child, and the children that these leave, until there are none; return how many."""
+def kill_adopted(everybody: bool = False) -> int:
+    """Kill and reap every child, and the children that these leave, until there are none; return how many.
+
+    ``everybody``: this is the init of a namespace, and all that is in it goes at once.
+    """
     killed, deadline = 0, time.monotonic() + _PATIENCE
     while time.monotonic() < deadline:
         try:
@@ -52,10 +55,10 @@ def kill_adopted() -> int:
         if pid:
             killed += os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
             continue
-        for child, parent in parents().items():
-            if parent == os.getpid():
-                with contextlib.suppress(OSError):
-                    os.kill(child, signal.SIGKILL)
+        # -1: everything in its namespace but init
+        for child in [-1] if everybody else [pid for pid, parent in parents().items() if parent == os.getpid()]:
+            with contextlib.suppress(OSError):
+                os.kill(child, signal.SIGKILL)
         time.sleep(0.001)
     return killed
 
@@ -67,7 +70,7 @@ def _keep(reports: int, orders: int, words: list[str]) -> None:
 
     for fd in (reports, orders):
         os.set_inheritable(fd, False)
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     wakeup, wake = socket.socketpair()
     for end in (wakeup, wake):
         end.setblocking(False)

@@ -7,6 +7,7 @@ The judge fills and inspects the memory (:mod:`runners.arena`), and the worker m
 import itertools
 import platform
 import secrets
+import signal
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -22,7 +23,7 @@ from runners.allocator import GUARD
 from runners.arena import Arena, Placed
 from runners.arguments import HalfAbi, call_for
 from runners.batches import BYTES, Batch, Registers
-from runners.endings import Ending, describe_end, memory_kills
+from runners.endings import Ending, describe_end, died, memory_kills
 from runners.image import Image
 from runners.jobs import SHORT_TIMEOUT, Backlog, Job
 from runners.layout import Layouts
@@ -135,6 +136,7 @@ class LibrarySession:
         self._words: Fault | Trouble | None = None  # its last words
         self._end = Ended(0, 0, 0, 0)  # the end of the last one
         self._stray: list[Finding] = []  # concerning no call
+        self._last = ("", "")  # symbol and name of the call that was made last
         self._closed = False
         self._sent: deque[Batch] = deque()
         self._banks = list(range(BANKS))
@@ -226,6 +228,7 @@ class LibrarySession:
         """Make the next call the first one of a fresh process; raises ValueError while calls are queued."""
         if self._backlog:
             raise ValueError("collect the submitted calls first")
+        self._look()
         if self._alive:
             *replies, end = self._nursery.kill()
             self._follow(replies)
@@ -236,6 +239,7 @@ class LibrarySession:
         """Unload the library, end its processes, return what that showed; a second call does nothing."""
         if self._closed:
             return []
+        self._look()
         self._closed = True
         try:
             # With a call under way there is no telling in what state the library is: no unloading then.
@@ -258,6 +262,8 @@ class LibrarySession:
         if self._alive:
             self._stray.append(Finding("unload", f"Unloading the library took over {self.timeout:g} s."))
             self._follow(self._nursery.kill())
+        elif self._end.signal and self._last[0]:
+            self._stray.append(died("library", self._ending().predicate, *self._last, unloading=True))
         elif self._end.signal or self._end.code or self._end.note:
             self._stray.append(Finding("unload", f"The library {self._ending().predicate} while it was unloaded."))
         self._stray += self._take_refused() + self._take_text()[2]
@@ -303,12 +309,16 @@ class LibrarySession:
             raise TargetError(f"{path} cannot be loaded: {reason}.")
         return self._loaded
 
+    def _look(self) -> None:
+        """See whether it has died between two calls, of what an earlier one left behind, perhaps."""
+        if self._alive and not self._sent:
+            self._follow(self._nursery.wait(0.0))
+
     def _send_ahead(self) -> None:
         """Keep the worker supplied, and answer calls of hopeless symbols without it."""
         if self._sent and self._backlog.pending < stub.BATCH and self._sending is None:
             return  # waking the worker takes longer than a small call: many at a time
-        if self._alive and not self._sent:
-            self._follow(self._nursery.wait(0.0))  # it may have died of what an earlier call left behind
+        self._look()
         batches: list[protocol.Batch] = []
         while self._banks and (batch := self._next_batch()) is not None:
             batches.append(batch)
@@ -438,6 +448,7 @@ class LibrarySession:
                 others = f"(this call, or one of the {batch.calls - 1} before it)"
                 left = [Finding(f.kind, f"{f.message.removesuffix('.')} {others}.") for f in left]
             outcomes[-1].findings += left
+        self._last = batch.symbol, batch.name
         self._memory.setdefault(batch.symbol, []).append((len(batch), done.memory))
         self._backlog.answered(outcomes)
 
@@ -471,9 +482,11 @@ class LibrarySession:
         refused = self._take_refused()
         if job is None or (killed and hung is None and self._words is None):
             self._stray += [*_left_findings(end), *refused]
-            if not killed and not self._closed:
-                self._stray.append(Finding("crash", f"The library {self._ending().predicate} between two calls."))
+            ours = killed and (end.note or end.signal == signal.SIGKILL)
+            if job is None and not ours and not self._closed:
+                self._stray.append(died("library", self._ending().predicate, *self._last))
             return
+        self._last = job.call.symbol, job.call.name
         findings = [*refused, *_left_findings(end)]
         if hung is not None:
             self._backlog.hung(job, hung).findings = findings

@@ -27,10 +27,10 @@ from typing import Any
 import msgspec
 
 from runners import protocol, sandbox
+from runners.keeper import PR_SET_CHILD_SUBREAPER, kill_adopted
 from runners.protocol import Allow, Ended, Event, Kill, Ready, Refused, Spawn, Started
 from runners.system import prctl
 
-_PR_SET_CHILD_SUBREAPER = 36
 #: Seconds after which the nursery looks whether the judge still lives, should its socket have been inherited.
 _HEARTBEAT = 1.0
 #: Bytes of the library's own text that are kept an outcome and stream.
@@ -474,7 +474,7 @@ class _Supervisor:
         self._allowed.clear()
         _kill_group(worker)
         _, status = os.waitpid(worker, 0)
-        left = _kill_adopted(self._pid, self._isolated)
+        left = kill_adopted(self._isolated)
         killer = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         self._tell(Ended(worker, os.WEXITSTATUS(status) if not killer else 0, killer, left))
 
@@ -498,36 +498,6 @@ def _kill_group(worker: int) -> None:
         os.kill(worker, signal.SIGKILL)  # it may not have made its group yet
 
 
-def _kill_adopted(parent: int, isolated: bool) -> int:
-    """Kill and reap every child that is left, group member or not; return how many were still alive."""
-    killed = 0
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            break
-        if pid:
-            killed += os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-            continue
-        for child in [-1] if isolated else _children(parent):  # -1: everything in its namespace but init
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        time.sleep(0.001)
-    return killed
-
-
-def _children(parent: int) -> list[int]:
-    """Return the children of a process from /proc (its ``children`` file is not built into every kernel)."""
-    found = []
-    for name in os.listdir("/proc"):  # noqa: PTH208 (pathlib is slow to import)
-        if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
-                if int(file.read().rpartition(b")")[2].split()[1]) == parent:
-                    found.append(int(name))
-    return found
-
-
 def main() -> None:
     """Serve the judge at the other end of the inherited socket whose number is the first argument."""
     judge = socket.socket(fileno=int(sys.argv[1]))
@@ -536,7 +506,7 @@ def main() -> None:
     from runners import bulk, worker  # noqa: F401, PLC0415 - before anything is hidden, and once for all workers
 
     layers = sandbox.isolate(setting.mode, setting.hidden)
-    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
     gc.freeze()  # keeps pages shared after a fork
     _Supervisor(judge, setting, layers).run()
 

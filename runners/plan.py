@@ -1,11 +1,12 @@
-"""Which ways each case is executed: everything that must not change a bit of the result."""
+"""Which ways each case is executed: everything that must not change a bit of the result. And in which order."""
 
 import hashlib
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from golden.case import Case
+from golden.case import Case, Head
 from golden.operator import EntryPoint
 from golden.profile import Profile
 from runners.protocol import Invocation
@@ -22,15 +23,36 @@ _PLAIN_EVERY = 8
 #: From this many elements on a case is repeated, so that cores which share memory have time to meet.
 _LARGE = 4096
 _REPEATS = 8
+#: One case in this many is also run with its untouched operands inaccessible: each that touches one costs a process.
+_GUARDED = 8
 
 
-def invocations(case: Case, entry: EntryPoint, profile: Profile, plain: bool = False) -> list[Invocation]:
+def shuffled(draw: str, name: str, count: int) -> list[int]:
+    """Return the numbers below ``count`` in an order that is drawn: the same one for the same ``draw`` and name."""
+    order = list(range(count))
+    random.Random(f"{draw} {name}").shuffle(order)
+    return order
+
+
+def guarded(draw: str, entry: EntryPoint, heads: Sequence[Head]) -> frozenset[str]:
+    """Draw the cases of an entry point that are also run with the operands inaccessible that they must not touch.
+
+    Always as many, of the class ``selection``; returns their ids.
+    """
+    able = [h.id for h in heads if h.klass == "selection" and h.operator.untouched(h.scalars)]
+    chosen = shuffled(draw, f"{entry.symbol} untouched", len(able))[: -(-len(able) // _GUARDED)]
+    return frozenset(able[number] for number in chosen)
+
+
+def invocations(
+    case: Case, entry: EntryPoint, profile: Profile, guard: bool = False, plain: bool = False
+) -> list[Invocation]:
     """Return the invocations of a case on an entry point; the first is the one whose result is judged in full.
 
     The second differs from it in everything at once: mask, placement, poison, content of unread operands. Others
-    vary masks and alignments by the case's id, so that a suite covers them all; the last repeats the first. ``plain``:
-    some are made with operands in plain memory and zeros in the output, so that what is right only where guards and
-    fills are is found out.
+    vary masks and alignments by the case's id, so that a suite covers them all; the last repeats the first.
+    ``guard``: it is one of those that :func:`guarded` has drawn. ``plain``: some are made with operands in plain memory
+    and zeros in the output, so that what is right only where guards and fills are is found out.
     """
     draw = _Draw(f"{case.id} {entry.symbol}")
     mask = profile.full_mask if entry.has_core_mask else None
@@ -43,7 +65,7 @@ def invocations(case: Case, entry: EntryPoint, profile: Profile, plain: bool = F
     offset = 0 if profile.alignment else draw.below(16)
     skew = 0 if profile.alignment else draw.below(16)
     plan.append(_shifted(first, offset, skew))
-    if case.klass == "selection" and draw.below(8) == 0 and (unreadable := case.operator.untouched(case.scalars)):
+    if guard and (unreadable := case.operator.untouched(case.scalars)):
         plan.append(msgspec.structs.replace(first, unreadable=unreadable))
     size = case.golden.value.size
     drawn = case.klass in _THOROUGH and size in _THOROUGH_SIZES and draw.below(_EVERY) == 0

@@ -1,8 +1,12 @@
 """Same inputs, same bits: at every position of a call, and in longer and shorter calls."""
 
+from collections.abc import Iterator
+from operator import attrgetter
+from typing import Any, NamedTuple
+
 import numpy as np
 
-from golden.case import Case
+from golden.case import Case, Head
 from golden.formats import Array, Format
 
 #: Cases up to this many elements are also compared with each other.
@@ -14,32 +18,52 @@ def comparable_bits(fmt: Format, output: Array) -> Array:
     return np.where(np.isnan(output), fmt.bits_dtype.type(fmt.exponent_mask | 1), fmt.bits(output))
 
 
+class _Seen(NamedTuple):
+    """What a case has shown: the element that contradicts another of it, if one does, or its inputs and results."""
+
+    place: int
+    head: Head
+    where: int | None
+    scope: str = ""
+    results: tuple[Array, Array, Array] | None = None  #: inputs, bits and index of at most _REMEMBERED elements
+
+
 class Positions:
-    """Remembers what results some inputs gave; one for each entry point."""
+    """Remembers what results some inputs gave; one for each entry point. Cases may come in any order."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, bytes], int] = {}
+        self._cases: list[_Seen] = []
 
-    def differing(self, case: Case, output: Array) -> int | None:
-        """Return the index of the first element whose bits differ from those of equal inputs, or None."""
+    def add(self, case: Case, output: Array, place: int | None = None) -> None:
+        """Take a case in; ``place``: where it stands in its suite, if not behind those that were added before."""
+        place = len(self._cases) if place is None else place
         fmt = case.fmt
         index, inputs = case.operator.element_inputs(fmt, case.scalars, case.operands)
-        if len(index) == 0:
-            return None
-        rows = np.ascontiguousarray(inputs).view(np.dtype((np.void, inputs.itemsize * inputs.shape[1]))).reshape(-1)
-        keys, first, which = np.unique(rows, return_index=True, return_inverse=True)
-        bits = comparable_bits(fmt, output)[index]
-        differ = np.flatnonzero(bits != bits[first][which])
-        if differ.size:
-            return int(index[differ[0]])
-        if len(index) <= _REMEMBERED:
-            for key, position in zip(keys.tolist(), first.tolist(), strict=True):
-                got = int(bits[position])
-                if self._seen.setdefault((self._scope(case), key), got) != got:
-                    return int(index[position])
-        return None
+        where: int | None = None
+        seen: tuple[Any, ...] = ()
+        if len(index):
+            rows = np.ascontiguousarray(inputs).view(np.dtype((np.void, inputs.itemsize * inputs.shape[1]))).reshape(-1)
+            keys, first, which = np.unique(rows, return_index=True, return_inverse=True)
+            bits = comparable_bits(fmt, output)[index]
+            differ = np.flatnonzero(bits != bits[first][which])
+            where = int(index[differ[0]]) if differ.size else None
+            if where is None and len(index) <= _REMEMBERED:
+                seen = _scope(case), (keys, bits[first], index[first])
+        self._cases.append(_Seen(place, case.head, where, *seen))
 
-    def _scope(self, case: Case) -> str:
-        """Name what besides the element's own inputs a result depends on."""
-        total = case.operands.get("total_weight")
-        return case.group if total is None else f"{case.group} {total.tobytes().hex()}"
+    def differing(self) -> Iterator[tuple[Head, int | None]]:
+        """Return of every case, in the order of the suite, the first element with other bits than its inputs gave."""
+        known: dict[tuple[str, bytes], int] = {}
+        for seen in sorted(self._cases, key=attrgetter("place")):
+            where = seen.where
+            for key, bits, index in zip(*(values.tolist() for values in seen.results or ()), strict=True):
+                if known.setdefault((seen.scope, key), bits) != bits:
+                    where = index
+                    break
+            yield seen.head, where
+
+
+def _scope(case: Case) -> str:
+    """Name what besides the element's own inputs a result depends on."""
+    total = case.operands.get("total_weight")
+    return case.group if total is None else f"{case.group} {total.tobytes().hex()}"

@@ -79,13 +79,14 @@ class ScalarArgument(msgspec.Struct, frozen=True, array_like=True, tag="scalar")
 class Call(msgspec.Struct, frozen=True, array_like=True, tag="call"):
     """One kernel call with the ways to execute it. ``arguments`` are in C order, ``core_mask`` not included.
 
-    ``timeout``: seconds an invocation; 0 means the session's.
+    ``timeout``: seconds an invocation; 0 means the session's. ``name``: what findings between calls know it by.
     """
 
     symbol: str
     arguments: tuple[PointerArgument | ScalarArgument, ...]
     invocations: tuple[Invocation, ...]
     timeout: float = 0.0
+    name: str = ""
 
     @property
     def size(self) -> int:
@@ -101,13 +102,16 @@ class Finding(msgspec.Struct, frozen=True, array_like=True):
     ``unreadable``), ``fp-environment``, ``registers`` (what the calling convention preserves), ``printed``, ``forked``,
     ``left-process``, ``intrusion`` (a system call that reaches for other processes), ``refused`` (another one that no
     kernel needs), ``state-...`` (what a call leaves in its process), ``exception-flags``, ``unload``, ``crash``
-    (between two calls).
+    (between two calls, or after the last one). ``symbol`` and ``call``: the entry point that decides for, and the name
+    of the :class:`Call` after which it was.
     """
 
     kind: str
     message: str
     operand: str = ""
     element: int | None = None
+    symbol: str = ""
+    call: str = ""
 
 
 class Outcome(msgspec.Struct):
@@ -161,7 +165,10 @@ class Session(Protocol):
         """Make the next call the first one of a fresh process; raises ValueError while calls are queued."""
 
     def close(self) -> list[Finding]:
-        """End the target and return what ending it showed; calling it again does nothing."""
+        """End the target and return what ending it showed, and what was seen between calls; again it does nothing.
+
+        What names a ``symbol`` decides for that entry point.
+        """
 
 
 # What judge and worker tell each other on the control socket

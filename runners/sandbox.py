@@ -29,6 +29,12 @@ LAYERS = {
     "seccomp": "starting processes, debugging, sockets and changing the memory that is watched are refused by name",
 }
 
+
+def described(layers: Iterable[str]) -> str:
+    """Return layers in the words of results: ``landlock, namespaces``, or ``none``."""
+    return ", ".join(sorted(layers)) or "none"
+
+
 _CLONE = {"user": 0x10000000, "pid": 0x20000000, "net": 0x40000000, "ipc": 0x08000000, "mount": 0x00020000}
 _PR_SET_NO_NEW_PRIVS = 38
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 1, 2, 4, 8, 0x4000, 0x40000

@@ -12,6 +12,7 @@ from golden.options import (
     complete_case,
     complete_operator,
     complete_platform,
+    draw,
     platform_option,
     quiet,
     suite_option,
@@ -156,6 +157,7 @@ class _Number(click.ParamType[int]):
     show_default=True,
     help="Bytes of memory there for calls, results and operands.",
 )
+@draw
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -175,6 +177,7 @@ def export(
     memory: str,
     address: int | None,
     limit: int,
+    draw: str,
     out: Path,
     quiet: bool,
 ) -> None:
@@ -194,6 +197,7 @@ def export(
     profile = load_profile(platform)
     files = choose(open_vectors(suite, vectors), operators, dtypes)
     options = {"suite": suite, "platform": platform, "reduction-enum": reduction_enum, "memory": memory}
+    options |= {"draw": draw} if draw else {}
     if vectors:
         options["vectors"] = str(vectors)
     check_folder(out.parent)

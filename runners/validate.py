@@ -2,13 +2,17 @@
 
 import hashlib
 import platform as host_platform
+import random
+import secrets
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from golden import __version__
@@ -18,7 +22,6 @@ from golden.operator import EntryPoint
 from golden.profile import Profile
 from golden.results import (
     SCHEMA,
-    EntryPointResult,
     Finding,
     Host,
     Library,
@@ -34,11 +37,11 @@ from golden.vectorfile import VectorFile
 from golden.verdicts import overall
 from runners.arguments import HalfAbi, call_for
 from runners.library import LibrarySession
-from runners.plan import invocations
+from runners.plan import guarded, invocations, shuffled
 from runners.positions import comparable_bits
 from runners.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions, probe_subnormals
 from runners.protocol import Invocation, Session
-from runners.sandbox import Mode
+from runners.sandbox import Mode, described
 from runners.verdict import EntryPointVerdict
 from runners.xfail import read_xfail
 
@@ -80,7 +83,7 @@ def validate(
     settings: Settings,
     progress: Callable[[Progress], None] = lambda step: None,
 ) -> Results:
-    """Run and judge every case of ``files`` on every entry point that the platform requires.
+    """Run and judge every case of ``files`` on every entry point that the platform requires, in an order that is drawn.
 
     An interrupt (KeyboardInterrupt) ends the run early; its results lack the footer ``complete``.
 
@@ -88,8 +91,8 @@ def validate(
     """
     check_arithmetic()
     started = time.monotonic()
-    xfail = read_xfail(settings.xfail)
-    profile = settings.profile
+    draw = session.draw if isinstance(session, LibrarySession) else settings.draw or secrets.token_hex(8)
+    profile, xfail = settings.profile, read_xfail(settings.xfail)
     by_kind = {(f.operator.name, f.dtype): f for f in files}
     wanted = [e for e in profile.required() if (e.operator.name, e.fmt.name) in by_kind]
     if not any(e.symbol in session.symbols for e in wanted):
@@ -107,16 +110,15 @@ def validate(
 
     total = sum(len(by_kind[e.operator.name, e.fmt.name].cases) for e in wanted if e.symbol in session.symbols)
     done, complete, baselines = 0, True, Baselines()
-    entries: list[EntryPointResult] = []
+    verdicts: dict[str, EntryPointVerdict] = {}
     outputs: dict[str, bytes] = {}  # digests of the shared entry points', for comparison with the private ones
-    orders: dict[str, str] = {}
     misnumbered = probe.reduction_enum not in (reduction_enum, "unknown", "other")
     for entry in wanted:
+        file = by_kind[entry.operator.name, entry.fmt.name]
         verdict = EntryPointVerdict(entry, profile, settings.strict, xfail, session.unobservable, baselines)
+        verdicts[entry.symbol] = verdict
         if entry.symbol not in session.symbols:
-            entries.append(verdict.missing())
             continue
-        cases = by_kind[entry.operator.name, entry.fmt.name].cases
         if misnumbered and any(s.kind == "reduction" for s in entry.operator.scalars):
             verdict.refuse(
                 "reduction-enum",
@@ -126,22 +128,22 @@ def validate(
         else:
             session.restart()  # what a library does in its first call of a process is judged like the rest
             try:
-                for _ in _run(session, entry, cases, profile, half_abi, reduction_enum, verdict, outputs):
+                for _ in _run(session, entry, file, profile, draw, half_abi, reduction_enum, verdict, outputs):
                     done += 1
                     progress(Progress(entry.symbol, done, total))
             except KeyboardInterrupt:
                 complete = False
-        entries.append(verdict.result(expected=len(cases)))
-        findings += verdict.findings()
-        if best := verdict.orders.best():
-            orders[entry.symbol] = best
         if not complete:
             break
-    closing = Counter((f.kind, f.message) for f in session.close())
-    findings += [
-        Finding(f"close-{kind}", "", "warning", message + (f" {count} times." if count > 1 else ""))
-        for (kind, message), count in closing.items()
+    closing = _close(session, verdicts, by_kind)  # before results: how the target ends may decide
+    entries = [
+        v.result(expected=len(by_kind[v.entry.operator.name, v.entry.fmt.name].cases))
+        if symbol in session.symbols
+        else v.missing()
+        for symbol, v in verdicts.items()
     ]
+    findings += [found for v in verdicts.values() for found in v.findings()] + closing
+    orders = {symbol: best for symbol, v in verdicts.items() if (best := v.orders.best())}
 
     check_arithmetic()  # of what was imported meanwhile, something may have changed the mode
     findings += [
@@ -178,6 +180,7 @@ def validate(
             "timeout": f"{settings.timeout:g} s",
             "memory": settings.memory,
             "xfail": xfail.name or "none",
+            "draw": draw,
             **session_facts(session),
         },
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -190,11 +193,29 @@ def validate(
     )
 
 
+def _close(
+    session: Session, verdicts: dict[str, EntryPointVerdict], files: dict[tuple[str, str], VectorFile]
+) -> list[Finding]:
+    """End the session; what decides is held against its entry point, the rest is returned as remarks."""
+    remarks: Counter[tuple[str, str]] = Counter()
+    for found in session.close():
+        verdict = verdicts.get(found.symbol)
+        if verdict is None:
+            remarks[found.kind, found.message] += 1
+            continue
+        file = files[verdict.entry.operator.name, verdict.entry.fmt.name]
+        verdict.died(next((head for head in file.heads if head.id == found.call), None), found.message)
+    return [
+        Finding(f"close-{kind}", "", "warning", message + (f" {count} times." if count > 1 else ""))
+        for (kind, message), count in remarks.items()
+    ]
+
+
 def session_facts(session: Session) -> dict[str, str]:
-    """Return what kept a library in its process, and what its run was drawn from; nothing for other targets."""
+    """Return what kept a library in its process, and how often something was tried again."""
     facts = {"retries": str(session.retries)} if session.retries else {}
     if isinstance(session, LibrarySession):
-        facts |= {"sandbox": ", ".join(sorted(session.layers)) or "none", "draw": session.draw}
+        facts["sandbox"] = described(session.layers)
     return facts
 
 
@@ -215,8 +236,9 @@ def _probe(session: Session, settings: Settings, wanted: Iterable[EntryPoint]) -
 def _run(
     session: Session,
     entry: EntryPoint,
-    cases: Sequence[Case],
+    file: VectorFile,
     profile: Profile,
+    draw: str,
     half_abi: HalfAbi,
     reduction_enum: str,
     verdict: EntryPointVerdict,
@@ -224,36 +246,44 @@ def _run(
 ) -> Iterator[None]:
     """Run and judge all cases of an entry point, keeping the worker busy; yields after each.
 
-    Nothing of a case may outlive its turn: the largest take hundreds of megabytes.
+    Cases and the invocations of each are made in an order that is drawn, so that it tells a library nothing, and judged
+    as if in that of the suite and the plan. Nothing of a case may outlive its turn: the largest take hundreds of
+    megabytes.
     """
 
-    running: deque[tuple[Case, list[Invocation], int]] = deque()
+    running: deque[tuple[int, Case, list[Invocation], list[int], int]] = deque()
     under_way = 0
-    waiting = iter(cases)
+    guards = guarded(draw, entry, file.heads)
+    waiting = iter(shuffled(draw, entry.symbol, len(file.cases)))
+    ways = random.Random(f"{draw} {entry.symbol} ways")
 
     def submit() -> None:
         nonlocal under_way
         while len(running) < _AHEAD_LEAST or (len(running) < _AHEAD and under_way < _AHEAD_BYTES):
-            case = next(waiting, None)
-            if case is None:
+            place = next(waiting, None)
+            if place is None:
                 return
-            plan = invocations(case, entry, profile, session.plain)
-            call = call_for(entry, case.scalars, case.operands, plan, half_abi=half_abi, reduction_enum=reduction_enum)
-            session.submit(call)
+            case = file.cases[place]
+            plan = invocations(case, entry, profile, case.id in guards, session.plain)
+            order = ways.sample(range(len(plan)), len(plan))
+            made = [plan[number] for number in order]
+            call = call_for(entry, case.scalars, case.operands, made, half_abi=half_abi, reduction_enum=reduction_enum)
+            session.submit(msgspec.structs.replace(call, name=case.id))
             size = call.size
             under_way += size
-            running.append((case, plan, size))
+            running.append((place, case, plan, order, size))
 
     submit()
     while running:
-        case, plan, size = running.popleft()
-        outcomes = session.collect()
+        place, case, plan, order, size = running.popleft()
+        made = zip(order, session.collect(), strict=True)
+        outcomes = [outcome for _, outcome in sorted(made, key=itemgetter(0))]
         under_way -= size
         submit()
-        verdict.add(case, plan, outcomes)
+        verdict.add(case, plan, outcomes, place)
         if outcomes[0].status == "ok":
             _compare_storages(verdict, entry, case, outcomes[0].output, outputs)
-        del case, plan, outcomes
+        del case, plan, outcomes, made
         yield
 
 

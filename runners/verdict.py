@@ -2,11 +2,14 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import count
+from operator import attrgetter, itemgetter
+from typing import NamedTuple
 
 import numpy as np
 
-from golden.case import Case
+from golden.case import Case, Head
 from golden.formats import Array
 from golden.judge import KEPT_FAILURES, Judged, element, judge
 from golden.operator import EntryPoint
@@ -47,6 +50,14 @@ _WHERE = {
 }
 
 
+class _Noted(NamedTuple):
+    """A kind of finding: the first one, and the cases in which it was seen."""
+
+    rank: tuple[int, int]  #: place of its case in the suite, and a number that rises
+    first: Finding
+    cases: set[str]
+
+
 class EntryPointVerdict:
     """Collects what is found about one entry point, case by case. ``baselines``: of the run's cases."""
 
@@ -71,18 +82,31 @@ class EntryPointVerdict:
         self._stress: dict[str, Accumulator] = {}
         self._overall = Accumulator(detailed=True)
         self._classes: dict[str, Counter[str]] = {}
-        self._failures: list[Failure] = []
+        self._failures: list[tuple[int, Failure]] = []  # with the place of the case
         self._failing = 0
         self._statuses: Counter[str] = Counter()
         self._cases = 0
-        self._findings: dict[tuple[str, str], tuple[Finding, set[str]]] = {}
+        self._findings: dict[tuple[str, str], _Noted] = {}
+        self._numbers = count()
+        self._places: dict[str, int] = {}  # of cases by id
+        self._groups: dict[str, int] = {}  # places of the first cases of classes and groups
         self._refused = ""
         self._positions = Positions()
         self._checks = Contracts(entry, unobservable)
-        self._bits: dict[str, hashlib._Hash] = {}
+        self._bits: dict[str, list[tuple[int, bytes]]] = {}
 
-    def add(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> None:
-        """Judge the outcomes of one case, one an invocation of its plan."""
+    def add(
+        self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome], place: int | None = None
+    ) -> None:
+        """Judge the outcomes of one case, one an invocation of its plan.
+
+        Cases may come in any order: what is found is told in the order of the suite. ``place``: where the case stands
+        in it, if not behind those that were added before.
+        """
+        place = self._cases if place is None else place
+        self._places[case.id] = place
+        for group in (case.klass, case.group):
+            self._groups[group] = min(self._groups.get(group, place), place)
         self._cases += 1
         row = self._classes.setdefault(case.klass, Counter())
         row["cases"] += 1
@@ -90,8 +114,8 @@ class EntryPointVerdict:
         outputs = [self._array(case, o) for o in outcomes]
         self._checks.add(case, plan, outcomes, outputs)
         first = outputs[0]
-        digest = self._bits.setdefault(case.klass, hashlib.sha256())
-        digest.update(case.id.encode() + (b"" if first is None else comparable_bits(case.fmt, first).tobytes()))
+        bits = b"" if first is None else comparable_bits(case.fmt, first).tobytes()
+        self._bits.setdefault(case.klass, []).append((place, hashlib.sha256(case.id.encode() + bits).digest()))
         judged = None if first is None else judge(case, first, self._profile.may_flush)
         if first is not None and judged is not None:
             problems += self._value_failures(case, first, judged)
@@ -102,27 +126,33 @@ class EntryPointVerdict:
             return
         self._evidence += _is_evidence(case)
         if first is not None and judged is not None:
-            self._count(case, first, judged)
+            self._count(case, first, judged, place)
         if problems:
             self._fail(case, problems)
             row["failures"] += 1
 
-    def _count(self, case: Case, output: Array, judged: Judged) -> None:
+    def _count(self, case: Case, output: Array, judged: Judged, place: int) -> None:
         """Add the first output to the statistics."""
         rows = self._required if case.tier == "required" else self._stress
         baseline = self._baselines.of(case)
-        rows.setdefault(case.group, Accumulator()).add(case, output, judged, baseline)
+        rows.setdefault(case.group, Accumulator()).add(case, output, judged, baseline, place)
         if case.tier == "required":
-            self._overall.add(case, output, judged, baseline)
+            self._overall.add(case, output, judged, baseline, place)
         if case.klass == "order-distinguishing":
             self.orders.add(case, output)
         if "position" in case.flags:
-            where = self._positions.differing(case, output)
-            self._checks.compared("position", case, where is None)
-            if where is None:
-                return
-            text = f"Element {where} has other bits than another element with the same inputs, within bounds or not."
-            self._note("position-dependent", "warning", text, case)
+            self._positions.add(case, output, place)
+
+    def _settle(self) -> None:
+        """Hold the cases that were added against each other, once they are all there."""
+        for head, where in self._positions.differing():
+            self._checks.compared("position", head, where is None)
+            if where is not None:
+                text = (
+                    f"Element {where} has other bits than another element with the same inputs, within bounds or not."
+                )
+                self._note("position-dependent", "warning", text, head)
+        self._positions = Positions()
 
     def _value_failures(self, case: Case, output: Array, judged: Judged, where: str = "") -> list[Failure]:
         failing = judged.failing
@@ -224,13 +254,17 @@ class EntryPointVerdict:
             return
         self._failing += 1
         self._statuses.update({_status_of(p) for p in problems})
-        self._failures += problems
+        self._failures += [(self._places[case.id], problem) for problem in problems]
 
-    def _note(self, kind: str, severity: Severity, message: str, case: Case) -> None:
-        """Keep the first finding of a kind, and in which cases it was seen."""
+    def _note(self, kind: str, severity: Severity, message: str, case: Head) -> None:
+        """Keep the first finding of a kind in the order of the suite, and in which cases it was seen."""
         key = (kind, case.klass if kind.startswith("stress") else "")
-        first = Finding(kind, self.entry.symbol, severity, message, case.id)
-        self._findings.setdefault(key, (first, set()))[1].add(case.id)
+        rank = (self._places[case.id], next(self._numbers))
+        noted = self._findings.get(key)
+        if noted is None or rank < noted.rank:
+            first = Finding(kind, self.entry.symbol, severity, message, case.id)
+            noted = self._findings[key] = _Noted(rank, first, noted.cases if noted else set())
+        noted.cases.add(case.id)
 
     def storage_compared(self, case: Case, equal: bool) -> None:
         """Take in whether the private entry point gave the bits of the shared one."""
@@ -238,20 +272,37 @@ class EntryPointVerdict:
         if not equal:
             self._note("storage-dependent", "warning", "_s and _p give different bits for the same case.", case)
 
+    def died(self, case: Head | None, message: str) -> None:
+        """Fail because the target died after a call: that of a case, or of a probe."""
+        if case is None:
+            self._failures.append((0, Failure("", "", "required", "crash", message)))
+            self._failing += 1
+        elif case.id not in self._places or self._xfail.expects(self.entry.symbol, case.id):
+            return  # of an interrupted run, or expected
+        else:
+            failure = Failure(case.id, case.klass, case.tier, "crash", message)
+            self._checks.problems(case, [failure])
+            if all(known.case != case.id for _, known in self._failures):
+                self._classes[case.klass]["failures"] += 1
+                self._failing += 1
+            self._failures.append((self._places[case.id], failure))
+        self._statuses["crash"] += 1
+
     def refuse(self, kind: str, message: str) -> None:
         """Fail without running: one sentence instead of thousands of failures."""
         self._refused = message
         self._failing += 1
         self._statuses["fail"] += 1
-        self._failures.append(Failure("", "", "required", kind, message))
+        self._failures.append((0, Failure("", "", "required", kind, message)))
 
     def findings(self) -> list[Finding]:
         """Return the findings, with counts where a kind was seen more than once."""
+        self._settle()
         return [
             Finding(
                 f.kind, f.symbol, f.severity, f.message + (f" {len(c)} cases like this." if len(c) > 1 else ""), f.case
             )
-            for f, c in self._findings.values()
+            for _, f, c in sorted(self._findings.values(), key=attrgetter("rank"))
         ]
 
     def missing(self) -> EntryPointResult:
@@ -260,6 +311,7 @@ class EntryPointVerdict:
 
     def result(self, expected: int) -> EntryPointResult:
         """Return the result after all cases; fewer than ``expected`` is a failure."""
+        self._settle()
         if self._refused:
             return self._result("fail", self._refused)
         if self._cases != expected or not expected:
@@ -272,13 +324,14 @@ class EntryPointVerdict:
             return self._result("pass", "")
         status: Status = "crash" if self._statuses["crash"] else "timeout" if self._statuses["timeout"] else "fail"
         worst = next(f for f in self._ordered_failures() if _status_of(f) == status)
-        return self._result(status, f"{self._failing} of {expected} cases fail; {worst.case}: {worst.message}")
+        text = f"{worst.case}: {worst.message}" if worst.case else worst.message
+        return self._result(status, f"{self._failing} of {expected} cases fail; {text}")
 
     def _ordered_failures(self) -> list[Failure]:
         """Order failures so that one of every (class, kind) comes first, required ones before stress."""
         seen: Counter[tuple[str, str]] = Counter()
         ranked = []
-        for position, failure in enumerate(self._failures):
+        for position, (_, failure) in enumerate(sorted(self._failures, key=itemgetter(0))):
             key = (failure.klass, failure.kind)
             ranked.append((failure.tier == "stress", seen[key], position, failure))
             seen[key] += 1
@@ -300,10 +353,10 @@ class EntryPointVerdict:
             cases=self._cases,
             failures=self._failing,
             detail=detail,
-            groups={name: rows.tally() for name, rows in self._required.items()},
-            stress={name: rows.tally() for name, rows in self._stress.items()},
-            classes={k: {"cases": c["cases"], "failures": c["failures"]} for k, c in self._classes.items()},
-            bits={k: digest.hexdigest()[:16] for k, digest in self._bits.items()},
+            groups={name: self._required[name].tally() for name in self._in_order(self._required)},
+            stress={name: self._stress[name].tally() for name in self._in_order(self._stress)},
+            classes={k: {n: self._classes[k][n] for n in ("cases", "failures")} for k in self._in_order(self._classes)},
+            bits={k: _digest(self._bits[k]) for k in self._in_order(self._bits)},
             expected_failures=self._expected,
             evidence=self._evidence,
             failing=self._ordered_failures()[:KEPT_FAILURES],
@@ -312,10 +365,19 @@ class EntryPointVerdict:
             contracts=self._checks.result() if self._cases else [],
         )
 
+    def _in_order(self, names: Iterable[str]) -> list[str]:
+        """Return classes or groups as they first come in the suite."""
+        return sorted(names, key=self._groups.__getitem__)
+
     def _array(self, case: Case, outcome: Outcome) -> Array | None:
         if outcome.status != "ok":
             return None
         return np.frombuffer(outcome.output, case.fmt.dtype)
+
+
+def _digest(parts: Iterable[tuple[int, bytes]]) -> str:
+    """Return the digest of digests, in the order of the places that they come with."""
+    return hashlib.sha256(b"".join(digest for _, digest in sorted(parts))).hexdigest()[:16]
 
 
 def _status_of(failure: Failure) -> Status:

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, NoReturn
 
 from runners import protocol, stub
 from runners.allocator import LibraryMemory
-from runners.protocol import Batch, Fault, Finding, Load, Mapping, ScalarArgument
+from runners.protocol import Batch, Fault, Finding, Load, Mapping
 from runners.sandbox import ARENA
 from runners.system import (
     MAP_FIXED,
@@ -35,7 +35,7 @@ from runners.system import (
     map_pages,
 )
 
-_SA_SIGINFO = 4
+SA_SIGINFO = 4
 _SA_RESETHAND = 0x80000000
 _IOLBF = 1
 #: The C library's buffer of stdout, as long as the process lives.
@@ -128,7 +128,7 @@ def _name(names: tuple[str, ...], value: int) -> str:
 # Signals
 
 
-class _SigAction(ctypes.Structure):
+class SigAction(ctypes.Structure):
     """C's ``struct sigaction`` on Linux, x86-64 and AArch64."""
 
     _fields_ = (
@@ -139,52 +139,28 @@ class _SigAction(ctypes.Structure):
     )
 
 
-def _peek(address: int, form: str) -> Any:
+def peek(address: int, form: str) -> Any:
+    """Return what lies at an address, in a form of :mod:`struct`."""
     return struct.unpack(form, ctypes.string_at(address, struct.calcsize(form)))[0]
 
 
-def _fault_access(context: int) -> tuple[str, bool]:
+def fault_access(context: int) -> tuple[str, bool]:
     """Return "read", "write" or "" from a ``ucontext_t``, and whether the fault's address is known."""
     machine = platform.machine()
     if machine == "x86_64":
-        if _peek(context + 200, "<Q") == 13:  # trap number: a general protection fault carries no address
+        if peek(context + 200, "<Q") == 13:  # trap number: a general protection fault carries no address
             return "", False
-        return ("write" if _peek(context + 192, "<Q") & 2 else "read"), True
+        return ("write" if peek(context + 192, "<Q") & 2 else "read"), True
     if machine == "aarch64":
         record, end = context + 464, context + 464 + 4096
-        while record + 16 <= end and (size := _peek(record + 4, "<I")):
-            if _peek(record, "<I") == 0x45535201:  # ESR_MAGIC: the syndrome register; bit 6 is "write, not read"
-                return ("write" if _peek(record + 8, "<Q") & 0x40 else "read"), True
+        while record + 16 <= end and (size := peek(record + 4, "<I")):
+            if peek(record, "<I") == 0x45535201:  # ESR_MAGIC: the syndrome register; bit 6 is "write, not read"
+                return ("write" if peek(record + 8, "<Q") & 0x40 else "read"), True
             record += size
     return "", True
 
 
 # The worker
-
-
-def c_scalar(argument: ScalarArgument) -> Any:
-    """Return a ctypes value that reaches the callee with the wanted bits.
-
-    ctypes has no fp16. A ``_Float16`` travels in the low 16 bits of a floating-point register (System V
-    x86-64 psABI, AAPCS64), so a float of those bits does it; what is above them is zero here, as compilers
-    leave it when they load from memory. Bits are copied, never converted: signalling NaNs arrive as they are.
-    """
-    if argument.ctype == "int32":
-        return ctypes.c_int(argument.bits)
-    if argument.ctype == "uint16":
-        return ctypes.c_uint16(argument.bits)
-    return ctypes.c_float.from_buffer_copy(argument.bits.to_bytes(4, "little"))
-
-
-def decoy_arguments(scalars: Sequence[ScalarArgument]) -> list[Any]:
-    """Return surplus arguments that load NaN where the other half convention would look for the value.
-
-    Without them a wrong guess may go unnoticed: that register can still hold the value from its own passing.
-    Surplus arguments do no harm in either ABI, where the caller cleans up.
-    """
-    types = {s.ctype for s in scalars}
-    floating = [ctypes.c_float.from_buffer_copy(b"\x00\x7e\xc0\x7f")] if "uint16" in types else []
-    return floating + ([ctypes.c_int(0x7E00)] if "float16" in types else [])
 
 
 class _MallInfo(ctypes.Structure):
@@ -497,7 +473,7 @@ class Worker:
         details.
         """
         self._handler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(self._on_fault)
-        action = _SigAction(ctypes.cast(self._handler, ctypes.c_void_p), flags=_SA_SIGINFO | _SA_RESETHAND)
+        action = SigAction(ctypes.cast(self._handler, ctypes.c_void_p), flags=SA_SIGINFO | _SA_RESETHAND)
         for number in (signal.SIGSEGV, signal.SIGBUS):
             libc.sigaction(number, ctypes.byref(action), None)
 
@@ -505,11 +481,11 @@ class Worker:
         # SA_RESETHAND has already set the default action: whatever goes wrong in here, the process dies.
         if os.getpid() == self._pid:
             with contextlib.suppress(OSError):
-                if _peek(info + 8, "<i") <= 0:  # si_code: sent by raise() or kill(), so there is no address
+                if peek(info + 8, "<i") <= 0:  # si_code: sent by raise() or kill(), so there is no address
                     self.send(Fault(number, None, "sent"))
                 else:
-                    access, known = _fault_access(context)
-                    address: int | None = _peek(info + 16, "<Q") if known else None
+                    access, known = fault_access(context)
+                    address: int | None = peek(info + 16, "<Q") if known else None
                     near = None if address is None else self.locate(address)
                     self.send(Fault(number, address, access, *(near or ())))
         # Blocked until this handler returns, so the message is out first. Returning alone would repeat the

@@ -80,6 +80,10 @@ def read_call() -> tuple[int, int, int]:
     payload = read_exactly(struct.unpack("<I", head[8:12])[0])
     read_exactly(4)
     if struct.unpack("<I", head[4:8])[0] == 2:
+        if "bye-killed" in sys.argv:
+            os.abort()
+        if "bye-exits" in sys.argv:
+            os._exit(3)
         while os.write(1, frame(20, b"")) and "goodbyes" in sys.argv:
             time.sleep(0.05)
         sys.exit(0)
@@ -160,6 +164,11 @@ def misbehave(fault: str, serial: int, index: int, output: bytes) -> None:
         os.write(2, b"%d\n" % daemon())
         if fault == "daemon":
             return
+    elif fault.startswith("bye"):
+        return
+    elif fault == "dies-after":
+        os.write(1, good)
+        os.kill(os.getpid(), signal.SIGKILL)
     elif fault in ("sigkill", "one-less"):
         os.kill(os.getpid(), signal.SIGKILL)
     elif fault == "killed":

@@ -1,7 +1,9 @@
 """Objects for the target ``python:MODULE:OBJECT``: right ones, and ones that do one thing wrong each."""
 
+import atexit
 import os
 import signal
+import threading
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -73,4 +75,32 @@ fp32_only = SimpleNamespace(
     evaluate=formula, name="formula", version="1.2", operators={"smoothl1lossgrad": ["fp32"], "nlllossgrad": ["fp32"]}
 )
 no_mapping = SimpleNamespace(evaluate=formula, operators=["smoothl1lossgrad"])
+
+
+class _Idle:
+    """Ends the process when nothing has been called for a while."""
+
+    def __init__(self) -> None:
+        self._called = 0.0
+
+    def __call__(self, operator: str, dtype: str, scalars: dict[str, Any], operands: dict[str, Array]) -> Array:
+        first, self._called = not self._called, time.monotonic() + 1000
+        if first:
+            threading.Thread(target=self._end, daemon=True).start()
+        output = formula(operator, dtype, scalars, operands)
+        self._called = time.monotonic()
+        return output
+
+    def _end(self) -> None:
+        while time.monotonic() - self._called < 0.5:
+            time.sleep(0.05)
+        os.abort()
+
+
+def aborts_at_exit(operator: str, dtype: str, scalars: dict[str, Any], operands: dict[str, Array]) -> Array:
+    atexit.register(os.abort)
+    return formula(operator, dtype, scalars, operands)
+
+
+idle = _Idle()
 number = 7

@@ -1,14 +1,18 @@
 """The doctor looks at the real thing, and says what to do about what is not there."""
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from golden.cli import cli
 from runners import doctor
-from runners.doctor import Check, diagnose, healthy, render
+from runners.doctor import Check, diagnose, healthy, render, sandboxed
+from tests.test_validate import needs_compiler, run_library
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +93,42 @@ def test_a_missing_suite_is_essential_if_it_is_the_default(monkeypatch: pytest.M
 def test_the_byte_order_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "byteorder", "big")
     assert doctor._byte_order().state == "missing"
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "code"),
+    [
+        ("", None, 0),
+        ("_PACKAGES", ("no-such-package",), 2),
+        ("arithmetic_fault", lambda: "Flush-to-zero is on.", 5),
+        ("machine_fault", lambda: "/proc is not there.", 5),
+        ("_FAULT_PROGRAM", "print(7)", 5),
+    ],
+)
+def test_the_exit_code_says_whether_a_verdict_could_be_trusted(
+    attribute: str, value: object, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if attribute:
+        monkeypatch.setattr(doctor, attribute, value)
+    done = CliRunner().invoke(cli, ["--no-config", "doctor"])
+    assert done.exit_code == code
+    assert ("No verdict of this machine could be trusted: " in done.output) == (code == 5)
+    if callable(value):
+        assert value() in done.output and "exit code 5" in done.output
+    facts = json.loads(CliRunner().invoke(cli, ["--no-config", "doctor", "--json"]).output)
+    assert (facts["trusted"], facts["healthy"]) == (code != 5, code == 0)
+
+
+@needs_compiler
+def test_layers_are_named_as_in_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = diagnose()
+    results = run_library(tmp_path, "good(dy, dx1, x1, x2, length, beta);")
+    assert results.options["sandbox"] == sandboxed(found)
+    assert f"Libraries are kept in (as results say, sandbox): {sandboxed(found)}" in render(found)
+    monkeypatch.setattr(doctor, "_SANDBOX_PROGRAM", "print('landlock')")
+    found = diagnose()
+    assert sandboxed(found) == "landlock" and healthy(found)
+    assert "landlock, not namespaces and not seccomp: '--sandbox require' is refused." in render(found)
+    monkeypatch.setattr(doctor, "_SANDBOX_PROGRAM", "raise OSError('not here')")
+    found = diagnose()
+    assert sandboxed(found) == "none" and {c.found for c in found if "sandbox" in c.name} == {"OSError: not here"}

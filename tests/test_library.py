@@ -106,17 +106,10 @@ def test_a_process_forked_by_a_constructor_is_found(compile_c: Compile) -> None:
         assert "left-process" in [f.kind for f in session.close()]
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("destructor_crashes", "The library crashed with SIGABRT while it was unloaded."),
-        ("destructor_hangs", "Unloading the library took over 0.5 s."),
-    ],
-)
-def test_a_destructor_that_fails_is_found(compile_c: Compile, name: str, text: str) -> None:
-    session = open_session(compile_c(name, LOADING[name] + KERNELS), timeout=0.5)
+def test_a_destructor_that_hangs_is_a_remark(compile_c: Compile) -> None:
+    session = open_session(compile_c("destructor_hangs", LOADING["destructor_hangs"] + KERNELS), timeout=0.5)
     assert run_one(session, "healthy", timeout=10).output == expected()
-    assert session.close() == [Finding("unload", text)]
+    assert session.close() == [Finding("unload", "Unloading the library took over 0.5 s.")]
 
 
 def test_what_is_no_library_is_named(tmp_path: Path, kernels: Path, compile_c: Compile) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import h5py
 import numpy as np
 import pytest
 
+from generators.smoothl1lossgrad import CLASSES, _case
 from generators.stream import SEED
 from golden.errors import GoldenError, TargetError, VectorError
-from golden.manifest import open_vectors
+from golden.formats import FP16
+from golden.manifest import open_vectors, write_manifest
 from golden.operator import operator
 from golden.results import read_results
 from golden.text import plain
@@ -20,6 +23,7 @@ from runners.elf import inspect_library
 from runners.xfail import read_xfail
 from tests.fuzz_files import campaign, outcome
 from tests.small_files import small_cases
+from tests.test_cli import golden
 
 SMOOTH = operator("smoothl1lossgrad")
 
@@ -94,6 +98,35 @@ def test_cases_that_ship_cannot_be_others(small: Path) -> None:
     write_vectors(small, "mine", SMOOTH, "fp16", made, SEED)
     with pytest.raises(VectorError, match="another tier, class or scalar"):
         open_vectors("smoke", small)
+
+
+def test_a_suite_that_is_generated_here_has_the_cases_of_its_generator(small: Path) -> None:
+    """Files of the suite full are nobody's but their maker's: what they must hold is listed, and not made."""
+    made = [dataclasses.replace(c, id=f"{c.id}/large") for c in small_cases()]
+    listed = [case.head for case in made]
+    stress = dataclasses.replace(made[2], tier="stress")
+    for cases, words in (
+        (made, ""),
+        ([*made[:2], stress, *made[3:]], f"case {stress.id} has another tier, class or scalar"),
+        ([*made, dataclasses.replace(made[0], id="smoothl1lossgrad/fp16/more")], "fp16/more is none of the suite full"),
+        (made[1:], f"lacks the case {made[0].id}"),
+    ):
+        write_vectors(small, "full", SMOOTH, "fp16", cases, SEED)
+        digest = read_vectors(small).digest
+        write_manifest(small.parent, "full", {small.name: (digest, len(cases))})
+        for path in (small, small.parent):
+            with nullcontext() if not words else pytest.raises(VectorError, match=words):
+                open_vectors("full", path, heads=lambda suite, name, dtype: listed)
+            open_vectors("full", path, heads=lambda suite, name, dtype: None)
+
+
+def test_validating_lists_the_cases_of_the_suite_full(small: Path) -> None:
+    (case,) = _case(FP16, "kink", 0.1, 4097, CLASSES["kink"])  # too large for the suites that ship
+    for tier, words in (("stress", f"case {case.id} has another tier"), ("required", "it lacks the case")):
+        cases = [dataclasses.replace(case, tier=tier)]  # type: ignore[arg-type]
+        write_vectors(small, "full", SMOOTH, "fp16", cases, SEED)
+        done = golden("validate", "reference:formula", "--vectors", small, "--out", small.parent / "out")
+        assert done.returncode == 4 and words in done.stderr, done.stderr
 
 
 def test_a_declared_size_that_is_not_there(small: Path) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import time
 from pathlib import Path
 
 import msgspec
@@ -9,11 +10,11 @@ import pytest
 
 from generators import suite as suites
 from generators.stream import SEED
-from generators.suite import generate, generate_file
+from generators.suite import generate, generate_file, heads
 from golden.errors import UsageError, VectorError
 from golden.formats import FORMATS
-from golden.manifest import NAME, Manifest, read_suite, write_manifest
-from golden.operator import operator, operators
+from golden.manifest import NAME, Manifest, read_suite, suite_folder, write_manifest
+from golden.operator import Golden, Operator, operator, operators
 from golden.vectorfile import read_vectors, write_vectors
 from tests.small_files import small_cases
 
@@ -38,6 +39,23 @@ def test_a_whole_suite(suite: Path) -> None:
     assert [(f.operator.name, f.dtype) for f in files] == sorted(KINDS)
     manifest = msgspec.json.decode((suite / NAME).read_bytes(), type=Manifest)
     assert {n: f.cases for n, f in manifest.files.items()} == {f.path.name: len(f.cases) for f in files}
+
+
+@pytest.mark.parametrize(("name", "dtype"), KINDS)
+def test_heads_are_listed_without_making_data(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def oracle(self: Operator, *_: object) -> Golden:
+        raise AssertionError
+
+    shipped = {s: read_vectors(suite_folder(s) / f"{name}-{dtype}.h5").heads for s in ("smoke", "core")}
+    monkeypatch.setattr(type(operator(name)), "oracle", oracle)
+    for suite, found in shipped.items():
+        assert heads(suite, name, dtype) == list(found)
+    started = time.process_time()
+    full = heads("full", name, dtype)
+    assert time.process_time() - started < 5  # half a second, where nothing else runs
+    assert full is not None and max(head.size for head in full) >= 1 << 20
+    assert {head.id for head in shipped["core"]} <= {head.id for head in full}
+    assert heads("another", name, dtype) is None and heads("full", "another", dtype) is None
 
 
 def test_consistent_edits_are_found_by_the_manifest(edited: Path) -> None:

@@ -122,7 +122,8 @@ def test_adding_into_the_output_shows_whatever_the_poison(shared: LibrarySession
 
 
 def test_poisons_differ_in_every_bit_and_are_finite_numbers() -> None:
-    a, b = protocol.POISONS
+    a, b, fresh = protocol.POISONS
+    assert fresh == 0
     assert a ^ b == 0xFF
     for value, form in itertools.product((a, b), ("<f2", "<f4")):
         number = np.frombuffer(bytes([value]) * 4, form)[0]
@@ -512,6 +513,6 @@ def test_a_frame_of_absurd_length_is_refused() -> None:
 
 
 def test_the_worker_knows_c_structures_by_their_size() -> None:
-    from runners.worker import _SigAction
+    from runners.worker import SigAction
 
-    assert ctypes.sizeof(_SigAction) == 152
+    assert ctypes.sizeof(SigAction) == 152

@@ -135,7 +135,9 @@ def judge(target: Target, suite: str, work: Path, code: str) -> dict[str, Any] |
     if not kept:
         state.unlink(missing_ok=True)
         name = target.target.format(file.name)
-        done = golden(work, "validate", name, "--suite", suite, "--out", path.parent.name, "--quiet")
+        done = golden(
+            work, "validate", name, "--suite", suite, "--draw", "published", "--out", path.parent.name, "--quiet"
+        )
         if done.returncode == 3:
             return _reason(done.stderr)
         if done.returncode not in (0, 1):

@@ -103,7 +103,11 @@ def check(variant: Variant, legal: Legal | None = None, folder: Path = FOLDER, t
 def _validate(library: Path, expected: Legal, files: list[VectorFile], timeout: float) -> Results | str:
     """Return the results, or why the library could not be loaded."""
     settings = Settings(
-        load_profile(expected.platform), "core", reduction_enum=expected.reduction_enum, timeout=timeout
+        load_profile(expected.platform),
+        "core",
+        reduction_enum=expected.reduction_enum,
+        timeout=timeout,
+        draw="mutants",  # of boards, whose calls are exported once for all; that of libraries is their session's
     )
     try:
         session, described = open_target(_target(library, settings), timeout)
@@ -121,7 +125,7 @@ def _target(built: Path, settings: Settings) -> str:
         return str(built) if built.suffix == SUFFIXES["library"] else f"exec:{built}"
     exported = built.with_name("export")
     if not exported.is_dir():
-        options = {"suite": "core", "platform": settings.profile.name, "memory": "any"}
+        options = {"suite": "core", "platform": settings.profile.name, "memory": "any", "draw": settings.draw}
         export(exported, read_suite(VECTORS), settings.profile, options | {"reduction-enum": settings.reduction_enum})
     run_board(built, exported)
     return f"dump:{exported}"
