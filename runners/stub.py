@@ -79,6 +79,12 @@ def progress(batch: memoryview) -> int:
     return int.from_bytes(batch[_PROGRESS : _PROGRESS + 8], "little")
 
 
+def returned(batch: memoryview, calls: int) -> int:
+    """Return how many calls in a row have returned, by frames that the library could have written to."""
+    start = HEADER + _RETURNED
+    return (bytes(batch[start : start + calls * FRAME : FRAME]) + b"\0").find(0)
+
+
 def control(environment: bytes) -> tuple[int, int]:
     """Return the parts of an environment that a call has to leave alone, for :func:`read_frame`."""
     if not NATIVE:
