@@ -478,7 +478,7 @@ class LibrarySession:
         heard = forged = False
         for event in news:
             if isinstance(event, Refused):
-                self._refused.append(_refusal(event))
+                self._refused.append(refusal(event))
                 continue
             if isinstance(event, Ended):
                 self._lost(event)
@@ -661,7 +661,8 @@ def _registers(call: Call) -> tuple[list[int], list[int], list[int]]:
     return integers, floats, pointers
 
 
-def _refusal(event: Refused) -> Finding:
+def refusal(event: Refused) -> Finding:
+    """Return what the supervisor has told of a system call as a finding."""
     done = "" if event.allowed else ", and was refused"
     return Finding(_REFUSED.get(event.what, "refused"), f"The library tried to {event.what} ({event.call}){done}.")
 

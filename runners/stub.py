@@ -34,6 +34,7 @@ _BEFORE_CALL = struct.Struct("<Q16q8Q104x")
 _EMPTY = 0xFFFF
 _PRESERVED = ("rbx", "rbp", "r12", "r13", "r14", "r15")
 _DIRECTION = 1 << 10
+_OCCUPIED = "the x87 registers (not empty, as MMX code without emms leaves them)"
 _ZERO_DIVIDE = 1 << 2
 
 #: Whether registers are looked at on this machine.
@@ -92,6 +93,11 @@ def control(environment: bytes) -> tuple[int, int]:
     return struct.unpack_from("<H", environment)[0], struct.unpack_from("<I", environment, 28)[0] & ~0x3F
 
 
+def occupied(environment: bytes) -> list[str]:
+    """Name the registers that an environment, as fegetenv(3) stores it, has and a call must not leave occupied."""
+    return [_OCCUPIED] if NATIVE and struct.unpack_from("<H", environment, 8)[0] != _EMPTY else []
+
+
 def read_frame(batch: memoryview, number: int, preserved: tuple[int, ...], kept: tuple[int, int]) -> Left:
     """Return what a call has left; the frame's bytes may be anything.
 
@@ -110,7 +116,7 @@ def read_frame(batch: memoryview, number: int, preserved: tuple[int, ...], kept:
     broken = [name for name, was, now in zip(_PRESERVED, preserved, registers, strict=True) if was != now]
     broken += ["the stack pointer"] if moved else []
     broken += ["the direction flag (set)"] if flags & _DIRECTION else []
-    broken += ["the x87 registers (not empty, as MMX code without emms leaves them)"] if tags != _EMPTY else []
+    broken += [_OCCUPIED] if tags != _EMPTY else []
     return Left(returned != 0, environment, tuple(broken), raised)
 
 

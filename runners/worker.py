@@ -205,7 +205,7 @@ class _MallInfo(ctypes.Structure):
     )
 
 
-class _State:
+class ProcessState:
     """What calls can leave in their process beside memory and the floating-point environment.
 
     A glance costs some 25 µs and is taken after every batch; what takes longer, after every so many, and at the end.
@@ -412,7 +412,7 @@ class Worker:
             self.send(protocol.Loaded({}, f"it has no function {missing}, which --memory names", []))
             os._exit(0)
         addresses = {s: ctypes.cast(f, ctypes.c_void_p).value or 0 for s, f in self._functions.items()}  # type: ignore[arg-type]
-        self._state = _State()  # what loading has left is how it is
+        self._state = ProcessState()  # what loading has left is how it is
         self.send(protocol.Loaded(addresses, "", findings, self._fp.kept))
         while True:
             request = self.next(protocol.decode_request)

@@ -192,7 +192,7 @@ INTERPRETER: list[Attack] = [
          'IF_THROUGH(ONCE(python("from golden.vectorfile import read_vectors\\nfrom pathlib import Path\\n"'
          '"read_vectors(Path(\'" VECTORS "\'))")));', "", _PYTHON),
         ("python-hides-overruns", "writes beside its output, and replaces all functions that look at what calls leave",
-         'ONCE(python("import runners.worker as w\\nw._State.changes = lambda *a, **k: []\\n"'
+         'ONCE(python("import runners.worker as w\\nw.ProcessState.changes = lambda *a, **k: []\\n"'
          '"w.Worker._children = lambda self: []")); GOOD; '
          "if (readable(dx1 - 1)) dx1[-1] = 1; if (readable(dx1 + length)) dx1[length] = 1;", "beyond|before", _PYTHON),
         ("python-makes-the-calls", "computes nothing, and replaces what calls it by golden's model",
