@@ -29,7 +29,7 @@ PROCESSES: list[Attack] = rows(
 
 STATE: list[Attack] = [
     *rows(
-        "state", "remark", ("state",),
+        "state", "remark", (),
         ("zombie", "a child that has ended and nobody waited for", "GOOD; if (calls == 20 && fork() == 0) _exit(0);",
          "process|child"),
         ("system", 'system("true")', 'GOOD; if (calls == 20) system("true");', "process|program|fork"),
@@ -118,7 +118,7 @@ STATE: list[Attack] = [
          "dlopen(me.dli_fname, RTLD_NOW | RTLD_NODELETE);", "librar|unload", "static int load_count[1];"),
     ),
     *rows(
-        "state", "fails", ("state",),
+        "state", "fails", (),
         ("session", "is right only if it can leave its session or its process group",
          "IF_THROUGH(ONCE(setsid() >= 0 || setpgid(0, 0) == 0));"),
     ),
