@@ -148,10 +148,9 @@ RECOGNITION: list[Attack] = [
          _FILL + " int any = 0; for (size_t i = 0; i < size; i++) any |= o[i]; if (length > 0) IF_THROUGH(any);"),
         ("fill-read", "is wrong where the first element that it finds in its output is negative",
          "if (length > 0) IF_THROUGH(!signbit(dx1[0]));", "output", "#include <math.h>"),
-        ("fill-kept", "leaves elements alone that hold what golden fills outputs with",
+        ("fill-kept", "leaves every seventh element alone where it finds an odd number there",
          "float *r = malloc(4 * length + 4); good(dy, r, x1, x2, length, beta);"
-         "for (int i = 0; i < length; i++) if (i % 7 != 3 || (*(unsigned char *)&dx1[i] != 0xa5)) dx1[i] = r[i]; "
-         "free(r);"),
+         "for (int i = 0; i < length; i++) if (i % 7 != 3 || *(unsigned *)&dx1[i] % 2 == 0) dx1[i] = r[i]; free(r);"),
         ("same-place-and-wrong", "is wrong where its output lies where it lay in the three calls before",
          "static float *last; static int same; same = last == dx1 ? same + 1 : 0; last = dx1; IF_THROUGH(same < 3);",
          "as in the call before"),
