@@ -249,6 +249,8 @@ class LibrarySession:
             self._send_ahead()
             if job.done:
                 break
+            if not self._alive:  # it ended while it was loaded again: there is nothing to wait for
+                continue
             limit = self._limit(job.call)
             left = moved + limit - time.monotonic()
             if self._follow(self._nursery.wait(min(max(left, 0.0), limit / 4))):
@@ -278,7 +280,7 @@ class LibrarySession:
             raise ValueError("collect the submitted calls first")
         if self._alive:
             *replies, end = self._nursery.kill()
-            self._follow(replies)
+            self._follow(replies, ended=True)
             if isinstance(end, Ended):
                 self._lost(end, killed=True)
 
@@ -469,8 +471,8 @@ class LibrarySession:
         sent = self._sent[0]
         return min(stub.progress(self._arena.banks[sent.bank]), len(sent.places))
 
-    def _follow(self, news: Sequence[News]) -> bool:
-        """Take the worker's news in; return whether something came that was waited for.
+    def _follow(self, news: Sequence[News], ended: bool = False) -> bool:
+        """Take the worker's news in, ``ended`` if it is gone; return whether something came that was waited for.
 
         The library can write to the worker's socket. What it says there decides nothing; an answer that is not due,
         such as one to calls that have not returned, ends the process.
@@ -496,7 +498,7 @@ class LibrarySession:
                 forged = True
                 continue
             heard = True
-        if forged and self._alive:
+        if forged and self._alive and not ended:
             self._words = Trouble("an answer came that nobody had asked for")
             self._follow(self._nursery.kill())
         return heard or forged
@@ -554,7 +556,7 @@ class LibrarySession:
         """Kill the worker because an invocation takes longer than that."""
         seen = len(job.outcomes)
         *replies, end = self._nursery.kill()
-        self._follow(replies)
+        self._follow(replies, ended=True)
         if isinstance(end, Ended):
             # Nobody is to blame if it has just answered.
             hung = len(job.outcomes) == seen
