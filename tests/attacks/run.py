@@ -16,14 +16,6 @@ from tests.attacks.attacks import ATTACKS, GROUPS
 from tests.attacks.check import Outcome, check, layers_in_force
 from tests.campaign import in_processes, made, parser, publish, table, told
 
-#: What a row must lead to, as the table says it.
-MUST = {
-    "fails": "does not conform",
-    "remark": "is remarked on",
-    "untouched": "changes nothing outside",
-    "conforms": "conforms",
-    "documented": "nothing: see docs/trust.md",
-}
 #: Options of golden validate with which attacks that only layers stop get through.
 UNPROTECTED = ("--sandbox", "off")
 
@@ -48,7 +40,8 @@ def shown(attack: Attack, outcome: Outcome) -> str:
     said = next((s for s in outcome.said if words and _matches(words, s)), "")
     # Where attacks are built has another name each time.
     said = re.sub(r"\S*/golden-attack-\w+/", "", said)
-    text = outcome.verdict + (f"; {said if len(said) < 120 else said[:117] + '...'}" if said else "")
+    text = outcome.verdict + (f"; {said if len(said) < 80 else said[:77] + '...'}" if said else "")
+    text += "; nothing outside is changed" if attack.must == "untouched" else ""
     return f"**{outcome.wrong}**" if outcome.wrong else "".join(c if c.isprintable() else "?" for c in text)
 
 
@@ -78,7 +71,7 @@ def render(outcomes: dict[str, Outcome], since: float, control: dict[str, Outcom
         f"{', '.join(force) or 'nothing'}; {made(since)}.",
         "",
         "An attack whose getting through has no effect to look at is a kernel that is right only if it got through. "
-        "Several layers in a row: each alone stops it.",
+        "Several layers in a row: each alone stops it. Bold is what golden should not have done.",
         "",
     ]
     if control:
@@ -92,11 +85,8 @@ def render(outcomes: dict[str, Outcome], since: float, control: dict[str, Outcom
         members = [a for a in rows if a.group == group]
         if members:
             lines += [f"## {title}", ""]
-            cells = (
-                (a.name, a.description, layer(a), MUST[a.must], shown(a, outcomes[a.name]).replace("\n", " "))
-                for a in members
-            )
-            lines += table(["build", "what it does", "stopped by", "must", "outcome"], cells)
+            cells = ((a.name, a.description, layer(a), shown(a, outcomes[a.name]).replace("\n", " ")) for a in members)
+            lines += table(["build", "what it does", "stopped by", "outcome"], cells)
     return "\n".join(lines)
 
 
