@@ -17,6 +17,7 @@ class SweepResult(msgspec.Struct, kw_only=True):
 
     ``exhaustive``: every bit pattern of the varying operands was computed, so the maximum is an upper bound;
     otherwise it is a lower one. ``share``: share of their combinations that were.
+    ``broken``: contracts that calls broke, beside what the numbers say; ``findings``: remarks.
     """
 
     schema: str = SCHEMA
@@ -37,6 +38,7 @@ class SweepResult(msgspec.Struct, kw_only=True):
     tally: Tally
     first_failure: Element | None = None
     findings: list[str] = []
+    broken: list[str] = []
     seconds: float
     kernel_seconds: float
     rate: float  #: points a second

@@ -50,8 +50,8 @@ def maximum(sweep: SweepResult) -> str:
 
 
 def grade(sweep: SweepResult) -> str:
-    """Return the grade; points outside every legal bound leave none but ``fails``."""
-    return "fails" if sweep.bound_exceeded else sweep.tally.grade
+    """Return the grade; points outside every legal bound, or broken contracts, leave none but ``fails``."""
+    return "fails" if sweep.bound_exceeded or sweep.broken else sweep.tally.grade
 
 
 def build_key(judged: Results | SweepResult) -> str:

@@ -1,8 +1,10 @@
 """Bulk calls of a library: operands in memory shared with the judge, and only a few bytes a call on the socket.
 
 A worker as in :mod:`runners.worker` (a sandboxed process of its own, operands between inaccessible pages, inputs
-read-only, faults located, floating-point environment checked), for sweeps: the judge fills the operands of a block in
-shared memory, tells the worker to run the calls, and judges one block while the worker computes the next.
+read-only, faults located), for sweeps: the judge fills the operands of a block in shared memory, tells the worker to
+run the calls, and judges one block while the worker computes the next. What calls leave in the floating-point units is
+looked at after every block. Of every eighth one and of the last, the first call is made by :mod:`runners.stub`, which
+looks at the registers, and then it is looked at what is left in the process.
 """
 
 import contextlib
@@ -17,13 +19,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import msgspec
 
-from runners import protocol, sandbox
-from runners.calls import Gather, Job, caller
+from runners import protocol, sandbox, stub
+from runners.calls import Gather, Job, caller, in_python
+from runners.checked import Checked
 from runners.endings import signal_name
 from runners.nursery import Nursery, Setting
 from runners.protocol import Ended, Fault, Finding, Load, Loaded, Refused, ScalarArgument, Trouble
 from runners.system import MAP_FIXED, PROT_NONE, map_pages
-from runners.worker import Worker
+from runners.worker import ProcessState, Worker
 from runners.worker import run_worker as become_worker
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ _SEAL_FUTURE_WRITE = 0x10
 _ELSEWHERE = 0x4000 << 32
 #: Seconds for starting a process and loading the library.
 PATIENCE = 30.0
+#: Of so many blocks one is looked at: it costs some 40 µs, as much as a tenth of a block's calls.
+_LOOK_EVERY = 8
 
 
 class Operand(msgspec.Struct, frozen=True, array_like=True):
@@ -80,7 +85,8 @@ class Map(msgspec.Struct, array_like=True, tag="map"):
 class Run(msgspec.Struct, array_like=True, tag="run"):
     """Judge to worker: make ``calls`` calls on a slot; ``steps``: bytes that each argument moves by from call to call.
 
-    ``gather`` > 0: the kernel writes ``written`` elements, every ``gather``-th of which goes to the output.
+    ``gather`` > 0: the kernel writes ``written`` elements, every ``gather``-th of which goes to the output. ``last``:
+    no other run may follow.
     """
 
     slot: int
@@ -90,6 +96,7 @@ class Run(msgspec.Struct, array_like=True, tag="run"):
     width: int
     gather: int
     written: int
+    last: bool = False
 
 
 class Done(msgspec.Struct, array_like=True, tag="done"):
@@ -155,6 +162,10 @@ class BulkWorker(Worker):
         self._pages = [p for slot in self._slots for p in slot if p]
         self._scratch: _Pages | None = None
         self._make = caller(request.helper)
+        self._now = ctypes.create_string_buffer(128)
+        self._checked = Checked(self._functions[request.symbol], self._call, self._fp.kept)
+        self._turn, self._broken = 0, False
+        self._state = ProcessState()  # what loading has left is how it is
         self.send(Done(0.0, []))
 
     def _run_block(self, run: Run) -> None:
@@ -180,13 +191,37 @@ class BulkWorker(Worker):
         mask = self._request.core_mask
         tail = [*([] if mask is None else [ctypes.c_int(mask)]), *decoy_arguments(given)]
         function = self._functions[self._request.symbol]
-        seconds = self._make(
-            Job(function, run.calls, [*arguments, *tail], [*steps, *[0] * len(tail)], run.width, gather)
-        )
-        findings = [Finding("fp-environment", f"A call changed {c}.") for c in self._fp.changes()]
+        job = Job(function, run.calls, [*arguments, *tail], [*steps, *[0] * len(tail)], run.width, gather)
+        looked_at = run.last or self._turn % _LOOK_EVERY == 0 or self._broken
+        self._turn += 1
+        seconds = self._make_checked(job) if looked_at and stub.NATIVE else self._make(job)
+        findings = [*self._checked.findings, *self._units()]
+        if looked_at:
+            findings += [*self._state.changes(run.last), *self._children()]
+            self._broken |= bool(self._checked.findings)  # C would trip over what it leaves
+            self._checked.findings = []
+        self.send(Done(seconds, findings))
+
+    def _make_checked(self, job: Job) -> float:
+        """Make calls, the first one checked; and the others, too, if it broke something that C relies on."""
+        first = job._replace(function=self._checked, calls=1)
+        seconds = in_python(first)  # which moves the pointers on
+        if job.calls == 1:
+            return seconds
+        if (gather := job.gather) is not None:
+            gather = gather._replace(sink=gather.sink + job.width * gather.itemsize)
+        if self._checked.findings:
+            return seconds + in_python(first._replace(calls=job.calls - 1, gather=gather))
+        return seconds + self._make(job._replace(calls=job.calls - 1, gather=gather))
+
+    def _units(self) -> list[Finding]:
+        """Look at what calls have left in the floating-point units, and set them back."""
+        self._fp.get(ctypes.addressof(self._now))
+        findings = [Finding("registers", f"The call did not preserve {name}.") for name in stub.occupied(self._now.raw)]
+        findings += [Finding("fp-environment", f"The call changed {c}.") for c in self._fp.changes()]
         if findings:
             self._fp.restore()
-        self.send(Done(seconds, findings))
+        return findings
 
     def _gathered(self, output: _Pages, written: int) -> _Pages:
         """Return private memory for ``written`` output elements, between inaccessible pages."""
@@ -349,8 +384,9 @@ class BulkLibrary:
         return reply
 
     def _take_refused(self, event: Refused) -> None:
-        done = "" if event.allowed else ", and was refused"
-        finding = Finding("refused", f"The library tried to {event.what} ({event.call}){done}.")
+        from runners.library import refusal  # noqa: PLC0415 - with NumPy, which a library's process has no use for
+
+        finding = refusal(event)
         if self._loaded and finding not in self.findings:
             self.findings.append(finding)
 

@@ -190,7 +190,8 @@ def sweep(
     """Judge a whole input space: every pair of fp16 numbers, every value of an fp32 operand, or a counted sample.
 
     Every point is computed by TARGET (a shared library, or reference:MODEL) and judged. Ctrl-C keeps what is done;
-    the same command with --resume goes on, here or on a cluster. Exit code 0: no result is outside every legal bound.
+    the same command with --resume goes on, here or on a cluster. Exit code 0: no result is outside every legal bound,
+    and calls break no contract.
     """
     from golden.profile import load_profile
     from golden.sweepfile import write_sweep
@@ -240,12 +241,14 @@ def sweep(
             f"{tally.misrounded:,} misrounded, max {limit} {tally.max_ulp:.6g} ulp, {result.bound_exceeded:,} outside "
             f"every legal bound; {result.seconds:.1f} s ({result.rate / 1e6:.0f} M/s)"
         )
+        for broken in result.broken:
+            click.echo(f"failure: {broken}")
         for finding in result.findings:
             click.echo(f"warning: {finding}")
     if not result.complete:
         click.echo("interrupted: go on with --resume", err=True)
         sys.exit(130)
-    sys.exit(1 if result.bound_exceeded else 0)
+    sys.exit(1 if result.bound_exceeded or result.broken else 0)
 
 
 def _fixed(word: str) -> tuple[str, float]:

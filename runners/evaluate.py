@@ -27,6 +27,7 @@ from runners.protocol import ScalarArgument
 from runners.reference import MODELS
 from runners.sandbox import Mode
 from runners.spaces import CallPlan, Space
+from runners.verdict import FAILING
 
 #: What a shared entry point is called with; results do not depend on it, which `validate` checks.
 _CORE_MASK = 1
@@ -53,20 +54,25 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evaluated(msgspec.Struct):
-    """What some blocks gave. ``kernel_seconds``: time inside the library's calls; ``judges``: native, numpy or both."""
+    """What some blocks gave. ``kernel_seconds``: time inside the library's calls; ``judges``: native, numpy or both.
+
+    ``findings``: remarks; ``broken``: contracts that were, which decide as in a validation.
+    """
 
     tally: BlockTally
     kernel_seconds: float = 0.0
     findings: list[str] = []
     judges: list[str] = []
+    broken: list[str] = []
 
     def plus(self, other: "Evaluated") -> "Evaluated":
         """Return both together; neither is changed."""
         tally = BlockTally()
         tally.add(self.tally)
         tally.add(other.tally)
-        findings, judges = {*self.findings, *other.findings}, {*self.judges, *other.judges}
-        return Evaluated(tally, self.kernel_seconds + other.kernel_seconds, sorted(findings), sorted(judges))
+        seconds = self.kernel_seconds + other.kernel_seconds
+        told = [sorted({*getattr(self, n), *getattr(other, n)}) for n in ("findings", "judges", "broken")]
+        return Evaluated(tally, seconds, *told)
 
 
 class Pool(Protocol):
@@ -136,7 +142,8 @@ class Evaluator:
             tally.shift(block * self.space.step)
             found.tally.add(tally)
         if self._library is not None:
-            found.findings = sorted({f.message for f in self._library.findings})
+            found.broken = sorted({f.message for f in self._library.findings if f.kind in FAILING})
+            found.findings = sorted({f.message for f in self._library.findings if f.kind not in FAILING})
         return found
 
     def outputs(self, blocks: range) -> Iterator[tuple[int, Operands, Array, float]]:
@@ -161,7 +168,7 @@ class Evaluator:
                 slot = turn % SLOTS
                 operands = self.space.operands(block, self._rooms[slot])
                 n = min(self.space.step, self.space.points - block * self.space.step)
-                self._start(operands, n, slot)
+                self._start(operands, n, slot, last=block == blocks[-1])
                 if running is not None:
                     yield self._finish(*running)
                 running = block, operands, n, slot
@@ -238,7 +245,7 @@ class Evaluator:
             )
         return image
 
-    def _start(self, operands: Operands, n: int, slot: int) -> None:
+    def _start(self, operands: Operands, n: int, slot: int, last: bool) -> None:
         """Fill a slot's operands and have the worker compute it."""
         library, space = self._library, self.space
         assert library is not None
@@ -252,7 +259,8 @@ class Evaluator:
             self._filled[name, slot] = values.size
         if (slot, n) not in self._runs:  # but for the arrays, plans of as many points are the same
             self._runs[slot, n] = self._run(plan, slot)
-        library.start(self._runs[slot, n])
+        run = self._runs[slot, n]
+        library.start(msgspec.structs.replace(run, last=True) if last else run)
 
     def _run(self, plan: CallPlan, slot: int) -> Run:
         entry, scalars, steps = self.space.entry, list[ScalarArgument | None](), []

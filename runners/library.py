@@ -10,7 +10,7 @@ import secrets
 import signal
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -200,11 +200,13 @@ class LibrarySession:
             self._send_ahead()
             if job.done:
                 break
+            if not self._alive:  # it ended while it was loaded again: there is nothing to wait for
+                continue
             limit = self._limit(job.call)
             left = moved + limit - time.monotonic()
             if self._follow(self._nursery.wait(min(max(left, 0.0), limit / 4))):
-                moved = time.monotonic()
-            elif self._loaded is not None and self._sent and (begun := self._progress()) != seen:
+                moved, seen = time.monotonic(), -1
+            elif self._loaded is not None and self._sent and (begun := self._progress()) > seen:
                 moved, seen = time.monotonic(), begun  # the worker tells of a batch, not of every call in it
             elif left <= 0:
                 self._give_up(job, limit)
@@ -231,7 +233,7 @@ class LibrarySession:
         self._look()
         if self._alive:
             *replies, end = self._nursery.kill()
-            self._follow(replies)
+            self._follow(replies, ended=True)
             if isinstance(end, Ended):
                 self._lost(end, killed=True)
 
@@ -257,9 +259,7 @@ class LibrarySession:
 
     def _unload(self) -> None:
         self._nursery.send(protocol.Unload())
-        while self._alive and self._follow(self._nursery.wait(self.timeout)):
-            pass
-        if self._alive:
+        if not self._await(lambda: False, self.timeout):
             self._stray.append(Finding("unload", f"Unloading the library took over {self.timeout:g} s."))
             self._follow(self._nursery.kill())
         elif self._end.signal and self._last[0]:
@@ -293,10 +293,9 @@ class LibrarySession:
         path = self.library.path
         self._refused: list[Finding] = []
         self._start()
-        while self._alive and (self._loaded is None or not self._nursery.worker):
-            if not self._follow(self._nursery.wait(self._limit())):
-                self._nursery.kill()
-                raise TargetError(f"{path} did not finish loading in {self.timeout:g} s: its own start-up code hangs.")
+        if not self._has_loaded():
+            self._nursery.kill()
+            raise TargetError(f"{path} did not finish loading in {self.timeout:g} s: its own start-up code hangs.")
         if self._loaded is None:
             raise TargetError(
                 f"{path} {self._ending().predicate} while it was being loaded. Check that the file is whole, "
@@ -334,7 +333,9 @@ class LibrarySession:
             if batch is None:
                 if not self._alive:
                     self._start()
-                if self._loaded is None and not self._wait_for_load():  # where its functions lie is not known yet
+                if self._loaded is None and not self._has_loaded():  # where its functions lie is not known yet
+                    self._give_up(self._backlog.sent[0], self.timeout)
+                if not self._alive:
                     return None
                 batch = self._open(following[0].call.symbol)
             job, size, first = following
@@ -376,13 +377,18 @@ class LibrarySession:
         function = self._loaded.symbols[symbol]
         return Batch(self._arena, self._layouts, self._registers, self._banks.pop(), symbol, function, starts)
 
-    def _wait_for_load(self) -> bool:
-        """Wait for the worker's answer to Load; returns whether it is there."""
-        while self._alive and self._loaded is None:
-            if not self._follow(self._nursery.wait(self._limit())):
-                job = self._backlog.sent[0]
-                self._give_up(job, self.timeout)
-        return self._alive
+    def _has_loaded(self) -> bool:
+        """Wait for the worker's answer to Load, or for its end; returns whether that came in time."""
+        return self._await(lambda: self._nursery.worker > 0, PATIENCE) and self._await(
+            lambda: self._loaded is not None, self.timeout
+        )
+
+    def _await(self, ready: Callable[[], bool], seconds: float) -> bool:
+        """Wait until ``ready``, or for the worker's end; returns whether it came in time: other news gain none."""
+        deadline = time.monotonic() + seconds
+        while self._alive and not ready() and (left := deadline - time.monotonic()) > 0:
+            self._follow(self._nursery.wait(left))
+        return not self._alive or ready()
 
     def _dispatch(self, batch: Batch) -> protocol.Batch:
         """Return what tells the worker of a batch."""
@@ -401,41 +407,59 @@ class LibrarySession:
 
     _announced = False
 
-    def _limit(self, call: Call | None = None) -> float:
+    def _limit(self, call: Call) -> float:
         """Seconds without news after which the worker counts as hung."""
         if not self._nursery.worker:
             return PATIENCE
         if self._words is not None:
             return SHORT_TIMEOUT  # only its end is missing
-        if self._loaded is None or call is None:
-            return self.timeout
-        return self._backlog.limit(call, self.timeout)
+        return self._backlog.limit(call, self.timeout) if self._loaded is not None else self.timeout
 
     def _progress(self) -> int:
         """Return how many calls of the oldest batch have begun: what the library's memory says, within sense."""
         sent = self._sent[0]
         return min(stub.progress(self._arena.banks[sent.bank]), len(sent))
 
-    def _follow(self, news: Sequence[News]) -> bool:
-        """Take the worker's news in; return whether there were any."""
+    def _follow(self, news: Sequence[News], ended: bool = False) -> bool:
+        """Take the worker's news in, ``ended`` if it is gone; return whether something came that was waited for.
+
+        The library can write to the worker's socket. What it says there decides nothing; an answer that is not due,
+        such as one to calls that have not returned, ends the process.
+        """
+        heard = forged = False
         for event in news:
-            if isinstance(event, Done):
-                if self._sent and self._sent[0].bank == event.bank:
-                    self._done(event)
-                elif event.bank < 0 and self._closed:  # before it is unloaded
-                    self._stray += event.findings
-            elif isinstance(event, Ended):
+            if isinstance(event, Refused):
+                self._refused.append(refusal(event))
+                continue
+            if isinstance(event, Ended):
                 self._lost(event)
-            elif isinstance(event, Loaded):
-                if self._loaded is None and len(event.environment) == (0 if event.error else stub.ENVIRONMENT):
-                    self._loaded = event
-                    if not event.error:
-                        self._registers = Registers(self._preserved, event.environment)
-            elif isinstance(event, Refused):
-                self._refused.append(_refusal(event))
-            elif not isinstance(event, Started | Ready):
+            elif forged or (isinstance(event, Fault | Trouble) and self._words is not None):
+                continue
+            elif isinstance(event, Fault | Trouble):
                 self._words = event
-        return bool(news)
+            elif isinstance(event, Loaded) and self._loaded is None and _sensible(event):
+                self._loaded = event
+                if not event.error:
+                    self._registers = Registers(self._preserved, event.environment)
+            elif isinstance(event, Done) and event.bank < 0 and self._closed:  # before it is unloaded
+                self._stray += event.findings
+            elif isinstance(event, Done) and self._due(event):
+                self._done(event)
+            elif not isinstance(event, Started | Ready):
+                forged = True
+                continue
+            heard = True
+        if forged and self._alive and not ended:
+            self._words = Trouble("an answer came that nobody had asked for")
+            self._follow(self._nursery.kill())
+        return heard or forged
+
+    def _due(self, done: Done) -> bool:
+        """Tell whether the oldest batch is meant, and has returned."""
+        if not self._sent or self._sent[0].bank != done.bank:
+            return False
+        calls = len(self._sent[0])
+        return stub.returned(self._arena.banks[done.bank], calls) == calls
 
     def _done(self, done: Done) -> None:
         """Take the outcomes of a batch in."""
@@ -456,10 +480,10 @@ class LibrarySession:
         """Kill the worker because an invocation takes longer than that."""
         seen = len(job.outcomes)
         *replies, end = self._nursery.kill()
-        self._follow(replies)
+        self._follow(replies, ended=True)
         if isinstance(end, Ended):
             # Nobody is to blame if it has just answered.
-            hung = len(job.outcomes) == seen and self._words is None
+            hung = len(job.outcomes) == seen
             self._lost(end, seconds if hung else None, killed=True)
 
     def _lost(self, end: Ended, hung: float | None = None, killed: bool = False) -> None:
@@ -472,7 +496,8 @@ class LibrarySession:
         batch = self._sent.popleft() if self._sent else None
         begun = 0
         if batch is not None and self._loaded is not None:
-            begun = min(max(stub.progress(self._arena.banks[batch.bank]), 1), len(batch))
+            memory, calls = self._arena.banks[batch.bank], len(batch)
+            begun = max(min(stub.progress(memory), stub.returned(memory, calls) + 1, calls), 1)
             self._backlog.answered(batch.inspect(begun - 1))
             self._suspect.add(batch.symbol)
         self._sent.clear()
@@ -541,7 +566,13 @@ class LibrarySession:
         return out, err, [Finding("printed", f"{n} bytes were printed on {name}.") for name, n in counts if n]
 
 
-def _refusal(event: Refused) -> Finding:
+def _sensible(loaded: Loaded) -> bool:
+    """Tell whether an answer to Load can be one: the environment is there if the library is."""
+    return len(loaded.environment) == (0 if loaded.error else stub.ENVIRONMENT)
+
+
+def refusal(event: Refused) -> Finding:
+    """Return what the supervisor has told of a system call as a finding."""
     done = "" if event.allowed else ", and was refused"
     return Finding(_REFUSED.get(event.what, "refused"), f"The library tried to {event.what} ({event.call}){done}.")
 

@@ -450,6 +450,9 @@ class _Supervisor:
         if asked.name in ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"):
             mine = first in (0, self._worker) or os.path.exists(f"/proc/{self._worker}/task/{first}")  # noqa: PTH110
             return mine, not mine
+        if asked.name == "prlimit64" and not asked.arguments[2]:  # it only asks
+            mine = first in (0, self._worker)
+            return mine, not mine
         if asked.name == "rt_sigaction":
             harmless = self._loading or not second
             return harmless, not harmless

@@ -13,8 +13,9 @@ import msgspec
 Status = Literal["ok", "crash", "timeout", "exit", "not-run"]
 Placement = Literal["end", "begin", "plain"]
 
-#: Largest frame that is accepted, in bytes: four operands of 2**24 fp32 elements and change.
-MAX_FRAME = 1 << 29
+#: Largest frame that is accepted, in bytes: four operands of 2**24 fp32 elements and change; and where a library may be
+#: the one that sends, which has no operands to send.
+MAX_FRAME, MAX_REPLY = 1 << 29, 1 << 20
 
 #: Bytes that a harness fills the output with before a call. The first two are complements, so no byte and no unwritten
 #: element can be the same under both. As numbers (fp16 -0.022 and 203, fp32 -2.9e-16 and 1.5e16) they are neither
@@ -357,16 +358,16 @@ def frame(message: Any) -> bytearray:
     return whole
 
 
-def frame_length(header: bytes | bytearray) -> int:
+def frame_length(header: bytes | bytearray, limit: int = MAX_FRAME) -> int:
     """Return the body's length that a four-byte header announces; raises :class:`FrameError`."""
     length = int.from_bytes(header[:4], "little")
-    if length > MAX_FRAME:
-        raise FrameError(f"announced a frame of {length} bytes (limit {MAX_FRAME})")
+    if length > limit:
+        raise FrameError(f"announced a frame of {length} bytes (limit {limit})")
     return length
 
 
 class Frames:
-    """Cuts a byte stream into frames."""
+    """Cuts what a library's process sends into frames."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -379,7 +380,7 @@ class Frames:
         self._buffer += chunk
         start = 0
         while len(self._buffer) - start >= 4:
-            stop = start + 4 + frame_length(self._buffer[start : start + 4])
+            stop = start + 4 + frame_length(self._buffer[start : start + 4], MAX_REPLY)
             if len(self._buffer) < stop:
                 break
             with memoryview(self._buffer) as whole, whole[start + 4 : stop] as body:

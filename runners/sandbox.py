@@ -127,7 +127,11 @@ def _write(path: str, text: str) -> None:
 def _mounts(hidden: Iterable[str]) -> None:
     """Show a /proc of these processes alone, hide folders, and make everything read-only."""
     _mount(None, b"/", None, _MS_REC | _MS_PRIVATE)
-    _mount(b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+    try:
+        _mount(b"proc", b"/proc", b"proc", flags, b"hidepid=ptraceable")  # its own entries: not even its parent's name
+    except OSError:  # before Linux 5.8
+        _mount(b"proc", b"/proc", b"proc", flags)
     for folder in hidden:
         with contextlib.suppress(OSError):
             _mount(b"tmpfs", os.fsencode(folder), b"tmpfs", _MS_RDONLY | _MS_NOSUID | _MS_NODEV, b"size=4k")
@@ -169,6 +173,9 @@ _REFUSED: dict[str, tuple[str, ...]] = {
     "write a file": ("unlink", "unlinkat", "rename", "renameat", "renameat2", "truncate", "link", "linkat", "symlink",
                      "symlinkat", "mkdir", "mkdirat", "rmdir", "mknod", "mknodat", "creat", "chmod", "fchmod",
                      "fchmodat", "chown", "fchown", "lchown", "fchownat", "utimensat", "setxattr", "lsetxattr"),
+    "share or watch something outside its process": (
+        "inotify_init", "inotify_init1", "fanotify_init", "shmget", "shmat", "semget", "msgget", "mq_open",
+    ),
     "send a signal to another process": ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"),
 }  # fmt: skip
 _MEMORY = ("mmap", "mprotect", "munmap", "mremap", "madvise", "pkey_mprotect", "remap_file_pages")
@@ -250,7 +257,8 @@ class Cage:
         rules.add_rule(
             seccomp.ERRNO(errno.ENOSYS), "clone3"
         )  # its flags are in memory; the C library goes on with clone
-        ask("prlimit64", "change its user or its limits", seccomp.Arg(2, seccomp.NE, 0))
+        for argument in (0, 2):  # of another process, and new ones
+            ask("prlimit64", "change its user or its limits", seccomp.Arg(argument, seccomp.NE, 0))
         for flag in (os.O_WRONLY, os.O_RDWR, os.O_CREAT):
             ask("openat", "write a file", seccomp.Arg(2, seccomp.MASKED_EQ, flag, flag))
             ask("open", "write a file", seccomp.Arg(1, seccomp.MASKED_EQ, flag, flag))

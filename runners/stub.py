@@ -39,6 +39,7 @@ set_word = struct.Struct("<q").pack_into
 _EMPTY = 0xFFFF
 _PRESERVED = ("rbx", "rbp", "r12", "r13", "r14", "r15")
 _DIRECTION = 1 << 10
+_OCCUPIED = "the x87 registers (not empty, as MMX code without emms leaves them)"
 _ZERO_DIVIDE = 1 << 2
 
 #: Whether registers are looked at on this machine.
@@ -84,11 +85,22 @@ def progress(batch: memoryview) -> int:
     return int.from_bytes(batch[_PROGRESS : _PROGRESS + 8], "little")
 
 
+def returned(batch: memoryview, calls: int) -> int:
+    """Return how many calls in a row have returned, by frames that the library could have written to."""
+    start = HEADER + LEFT
+    return (bytes(batch[start : start + calls * FRAME : FRAME]) + b"\0").find(0)
+
+
 def control(environment: bytes) -> tuple[int, int]:
     """Return the parts of an environment that a call has to leave alone, for :func:`read_frame`."""
     if not NATIVE:
         return 0, 0
     return struct.unpack_from("<H", environment)[0], struct.unpack_from("<I", environment, 28)[0] & ~0x3F
+
+
+def occupied(environment: bytes) -> list[str]:
+    """Name the registers that an environment, as fegetenv(3) stores it, has and a call must not leave occupied."""
+    return [_OCCUPIED] if NATIVE and struct.unpack_from("<H", environment, 8)[0] != _EMPTY else []
 
 
 def read_left(left: bytes, preserved: tuple[int, ...], kept: tuple[int, int]) -> Left:
@@ -109,7 +121,7 @@ def read_left(left: bytes, preserved: tuple[int, ...], kept: tuple[int, int]) ->
     broken = [name for name, was, now in zip(_PRESERVED, preserved, registers, strict=True) if was != now]
     broken += ["the stack pointer"] if moved else []
     broken += ["the direction flag (set)"] if flags & _DIRECTION else []
-    broken += ["the x87 registers (not empty, as MMX code without emms leaves them)"] if tags != _EMPTY else []
+    broken += [_OCCUPIED] if tags != _EMPTY else []
     return Left(returned != 0, environment, tuple(broken), raised)
 
 

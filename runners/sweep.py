@@ -29,7 +29,7 @@ from runners.reference import MODELS
 from runners.sandbox import Mode
 from runners.spaces import Space
 
-STATE_SCHEMA = "golden-sweep-state/2"
+STATE_SCHEMA = "golden-sweep-state/3"
 #: Points that an evaluator takes at a time, at least; and the most tasks that a sweep is cut into: the state, and
 #: what a cluster's scheduler has to do, stay small for any space.
 TASK, TASKS = 1 << 25, 1 << 16
@@ -48,6 +48,7 @@ class State(msgspec.Struct):
     kernel_seconds: float
     findings: list[str]
     judges: list[str]
+    broken: list[str]
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ class _Sweep:
                 "or remove the file to begin anew."
             )
         if resume:
-            self._sum = done, Evaluated(tally, state.kernel_seconds, state.findings, state.judges)
+            self._sum = done, Evaluated(tally, state.kernel_seconds, state.findings, state.judges, state.broken)
             self._seconds = state.seconds
 
     def run(self, pool: Pool, progress: Callable[[Progress], None]) -> SweepResult:
@@ -227,6 +228,7 @@ class _Sweep:
         state = State(
             *(STATE_SCHEMA, self._digest, f"{done:x}", tally),
             *(self._seconds, found.kernel_seconds, found.findings, found.judges),
+            broken=found.broken,
         )
         self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, msgspec.json.encode(state))
@@ -259,6 +261,7 @@ class _Sweep:
             tally=statistics,
             first_failure=first,
             findings=found.findings,
+            broken=found.broken,
             seconds=self._seconds,
             kernel_seconds=found.kernel_seconds,
             rate=tally.points / max(self._seconds, 1e-9),

@@ -131,6 +131,20 @@ class EntryPointVerdict:
             self._fail(case, problems)
             row["failures"] += 1
 
+    @property
+    def fails(self) -> bool:
+        """Tell whether a case has failed already."""
+        return self._failing > 0
+
+    def again(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> None:
+        """Judge a case that was run once more, with operands at the addresses of the call before."""
+        problems = self._contracts(case, plan, outcomes)
+        if (output := self._array(case, outcomes[0])) is not None:
+            judged = judge(case, output, self._profile.may_flush)
+            problems += self._value_failures(case, output, judged, " where operands lie as in the call before")
+        if problems and not self._xfail.expects(self.entry.symbol, case.id):
+            self._fail(case, problems)
+
     def _count(self, case: Case, output: Array, judged: Judged, place: int) -> None:
         """Add the first output to the statistics."""
         rows = self._required if case.tier == "required" else self._stress

@@ -40,6 +40,12 @@ _SA_RESETHAND = 0x80000000
 _IOLBF = 1
 #: The C library's buffer of stdout, as long as the process lives.
 _STDOUT_BUFFER = ctypes.create_string_buffer(1 << 16)
+#: Of a process' state: timers, and what prctl(2) and setlocale(3) are asked.
+_ITIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+_PR_GET_PDEATHSIG, _PR_GET_CHILD_SUBREAPER, _LC_ALL = 2, 37, 6
+_setlocale = libc.setlocale
+_setlocale.restype = ctypes.c_char_p
+_OnObject = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
 #: Access to pages of the guards' file, the inputs' and the outputs'.
 _ACCESS = (PROT_NONE, mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE)
 
@@ -175,10 +181,11 @@ class _MallInfo(ctypes.Structure):
     )
 
 
-class _State:
+class ProcessState:
     """What calls can leave in their process beside memory and the floating-point environment.
 
     A glance costs some 25 µs and is taken after every batch; what takes longer, after every so many, and at the end.
+    Group and session are not looked at: their leader, which a worker is, can change neither.
     """
 
     _EVERY = 16
@@ -190,21 +197,33 @@ class _State:
         ("state-timers", "timers"),
         ("state-descriptors", "open descriptors: the lowest free one"),
         ("forked", "processes that have ended since"),
+        ("state-name", "the name of its process"),
         ("state-threads", "the number of threads"),
         ("state-signals", "which signals are blocked"),
         ("state-signals", "which signals are ignored"),
         ("state-signals", "which signals are caught"),
+        ("state-scheduling", "the scheduling policy"),
     )
     _LOOK = (
         ("state-descriptors", "open descriptors"),
         ("state-output", "standard input and output"),
         ("state-umask", "the mask of file permissions"),
         ("state-limits", "limits of the process"),
-        ("state-limits", "its priority"),
+        ("state-scheduling", "its priority"),
+        ("state-scheduling", "the processors that it may use"),
+        ("state-parent", "the signal that ends it with its parent"),
+        ("state-parent", "whether it adopts orphans of its children"),
+        ("state-signals", "the stack that signals are handled on"),
+        ("state-locale", "the locale"),
+        ("state-locked", "how much of its memory is locked"),
+        ("state-libraries", "which libraries are loaded"),
     )
 
     def __init__(self) -> None:
         self._stat = os.open("/proc/self/stat", os.O_RDONLY)
+        self._status = os.open("/proc/self/status", os.O_RDONLY)
+        self._loaded = 0, 0
+        self._note_loaded = _OnObject(self._on_object)
         try:
             self._timers = os.open("/proc/self/timers", os.O_RDONLY)
         except OSError:  # not built into every kernel
@@ -246,8 +265,18 @@ class _State:
                 self._last_look = look
         return found
 
+    def libraries(self) -> tuple[int, int]:
+        """Return how many libraries the process has loaded so far, and how many of them unloaded."""
+        libc.dl_iterate_phdr(self._note_loaded, None)
+        return self._loaded
+
+    def _on_object(self, info: int, _size: int, _data: int) -> int:
+        self._loaded = peek(info + 32, "<Q"), peek(info + 40, "<Q")
+        return 1  # the numbers are the same for all objects: no more of them
+
     def _glance(self) -> tuple[object, ...]:
-        fields = os.pread(self._stat, 4096, 0).rpartition(b")")[2].split(None, 32)
+        name, _, rest = os.pread(self._stat, 4096, 0).rpartition(b")")
+        fields = rest.split(None, 39)
         self.addresses = int(fields[20])
         table = self._environ.value
         free = -1
@@ -256,12 +285,14 @@ class _State:
         return (
             _or_none(os.getcwd),
             ctypes.string_at(table, 8 * self._variables + 8) if table else b"",
-            signal.getitimer(signal.ITIMER_REAL)[0] > 0,
+            any(signal.getitimer(which)[0] > 0 for which in _ITIMERS),
             os.pread(self._timers, 4096, 0).count(b"ID:") if self._timers >= 0 else 0,
             free,
             resource.getrusage(resource.RUSAGE_CHILDREN).ru_minflt > 0,
+            name.partition(b"(")[2].decode("ascii", "replace"),
             int(fields[17]),
             *fields[29:32],
+            int(fields[38]),
         )
 
     def _look(self) -> tuple[object, ...]:
@@ -274,7 +305,28 @@ class _State:
             f"{mask:#o}",
             tuple(resource.getrlimit(k) for k in limits),
             os.getpriority(os.PRIO_PROCESS, 0),
+            tuple(sorted(os.sched_getaffinity(0))),
+            _asked(_PR_GET_PDEATHSIG),
+            _asked(_PR_GET_CHILD_SUBREAPER),
+            _alternate_stack(),
+            _setlocale(_LC_ALL, None) or b"",
+            next(line for line in os.pread(self._status, 8192, 0).splitlines() if line.startswith(b"VmLck:")),
+            self.libraries(),
         )
+
+
+def _asked(option: int) -> int:
+    """Return what prctl(2) stores in a number."""
+    number = ctypes.c_int(-1)
+    libc.prctl(option, ctypes.byref(number), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    return number.value
+
+
+def _alternate_stack() -> tuple[int, ...]:
+    stack = ctypes.create_string_buffer(24)
+    libc.sigaltstack(None, stack)
+    address, flags, size = struct.unpack("<QixxxxQ", stack.raw)
+    return address, flags, size
 
 
 def _changed(kinds: Sequence[tuple[str, str]], before: Sequence[object], now: Sequence[object]) -> list[Finding]:
@@ -339,7 +391,7 @@ class Worker:
             self.send(protocol.Loaded({}, f"it has no function {missing}, which --memory names", []))
             os._exit(0)
         addresses = {s: ctypes.cast(f, ctypes.c_void_p).value or 0 for s, f in self._functions.items()}  # type: ignore[arg-type]
-        self._state = _State()  # what loading has left is how it is
+        self._state = ProcessState()  # what loading has left is how it is
         self.send(protocol.Loaded(addresses, "", findings, self._fp.kept))
         while True:
             request = self.next(protocol.decode_request)
@@ -350,7 +402,12 @@ class Worker:
                     self._memory.trim()
                 if found := self._state.changes(thorough=True):
                     self.send(protocol.Done(-1, found, (0, 0)))
+                loaded = self._state.libraries()
                 libc.dlclose(self._handle)
+                if self._state.libraries() == loaded:
+                    stays = Finding("state-libraries", "The library stays in its process after it is unloaded.")
+                    with contextlib.suppress(OSError):  # its destructors may have closed anything
+                        self.send(protocol.Done(-1, [stays], (0, 0)))
                 libc.exit(0)  # unlike os._exit it runs the handlers that the library has registered
 
     def first(self, decode: Callable[[bytes], Any]) -> tuple[Any, list[int]]:

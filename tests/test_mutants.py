@@ -1,6 +1,7 @@
 """Defective kernels are rejected and legal ones accepted: a part of the table always, all of it when asked."""
 
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -126,7 +127,7 @@ def test_the_report_names_survivors_and_what_kills_the_others() -> None:
             mutant.name: run.Outcome(mutant.name, "fails", ("smoothl1lossgrad/kink",), ("value", "guard"), reason="x"),
             other.name: run.Outcome(other.name, "conforms", wrong="conforms: all pass"),
         },
-        1.0,
+        time.monotonic(),
     )
     assert "1 of 2 defective builds are rejected" in text
     assert f"| {mutant.name} | {mutant.family} | {described} | fails | guard, smoothl1/kink | 1 |" in text

@@ -283,10 +283,11 @@ def test_exhaustive_and_sampled_maxima_are_told_apart_in_every_format():
     assert [s["exhaustive"] for s in document["sweeps"]] == [True, False]
 
 
-def test_a_sweep_stands_in_the_column_of_its_build_and_beneath_its_group():
+@pytest.mark.parametrize("broken", [{"bound_exceeded": 3}, {"broken": ["The call did not preserve rbx."]}])
+def test_a_sweep_stands_in_the_column_of_its_build_and_beneath_its_group(broken):
     other = factory.conforming()
     other.library = Library("other.so", "12" * 32)
-    alone = factory.sweep(library=Library("alone.so", "34" * 32), bound_exceeded=3)
+    alone = factory.sweep(library=Library("alone.so", "34" * 32), **broken)
     grid = tables.matrix([factory.conforming(), other], [factory.sweep(), alone])
     assert [build for _, build in grid.columns] == ["libops.so", "other.so", "alone.so"]
     assert grid.columns[2][0] == "sweep only"

@@ -1,5 +1,6 @@
 """What a library can reach from its process, and what its calls leave there: each by a kernel that tries."""
 
+import os
 import platform
 import shutil
 import subprocess
@@ -22,7 +23,13 @@ KERNELS = r"""
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <locale.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 KERNEL(fine) { ADD; }
 KERNEL(forks) { ADD; o[0] = fork(); }
 KERNEL(runs) { ADD; system("true"); }
@@ -52,6 +59,23 @@ KERNEL(leaves_open) { ADD; open("/dev/null", O_RDONLY); }
 KERNEL(catches) { ADD; signal(SIGUSR1, caught); }
 static void *spin(void *p) { for (;;) pause(); }
 KERNEL(leaves_thread) { ADD; pthread_t t; pthread_create(&t, 0, spin, 0); }
+KERNEL(renames) { ADD; prctl(PR_SET_NAME, "another"); }
+KERNEL(reschedules) { ADD; struct sched_param p = {0}; sched_setscheduler(0, SCHED_BATCH, &p); }
+KERNEL(binds) { ADD; cpu_set_t s; CPU_ZERO(&s); CPU_SET(sched_getcpu(), &s); sched_setaffinity(0, sizeof s, &s); }
+KERNEL(outlives) { ADD; prctl(PR_SET_PDEATHSIG, 0); }
+KERNEL(adopts) { ADD; prctl(PR_SET_CHILD_SUBREAPER, 1); }
+KERNEL(locks) { ADD; static char own[8192]; mlock((void *)page(own + 4096), 4096); }
+KERNEL(other_locale) { ADD; setlocale(LC_ALL, "C"); }
+KERNEL(other_stack) { ADD; static char own[65536]; stack_t s = {own, 0, sizeof own}; sigaltstack(&s, 0); }
+KERNEL(times_itself) { ADD; struct itimerval t = {{1000}, {1000}}; setitimer(ITIMER_PROF, &t, 0); }
+KERNEL(loads) { ADD; dlopen("libutil.so.1", RTLD_NOW); }
+KERNEL(stays) { ADD; Dl_info me; dladdr((void *)stays, &me); dlopen(me.dli_fname, RTLD_NOW | RTLD_NODELETE); }
+KERNEL(names_parent) {
+    ADD; char p[64]; snprintf(p, sizeof p, "/proc/%d/cmdline", getppid()); o[0] = open(p, O_RDONLY) >= 0;
+}
+KERNEL(watches) { ADD; o[0] = syscall(SYS_inotify_init1, 0); }
+KERNEL(asks_limits) { ADD; o[0] = syscall(SYS_prlimit64, getppid(), RLIMIT_NOFILE, 0, &(struct rlimit){0}); }
+KERNEL(asks_own_limits) { ADD; syscall(SYS_prlimit64, getpid(), RLIMIT_NOFILE, 0, &(struct rlimit){0}); }
 KERNEL(leaks) { ADD; *(volatile char *)malloc(1000) = 1; }
 KERNEL(divides) { ADD; feraiseexcept(FE_DIVBYZERO); }
 #ifdef __x86_64__
@@ -101,6 +125,12 @@ def needs(session: LibrarySession, layer: str) -> None:
         ("opens_input", "guard", "change the memory that operands lie in (mprotect), and was refused"),
         ("handles", "guard", "handle the signal of a bad access itself (rt_sigaction), and was refused"),
         ("writes_file", "refused", "tried to write a file (open"),
+        (
+            "watches",
+            "refused",
+            "tried to share or watch something outside its process (inotify_init1), and was refused",
+        ),
+        ("asks_limits", "refused", "tried to change its user or its limits (prlimit64), and was refused"),
     ],
 )
 def test_a_system_call_that_no_kernel_needs_is_named(
@@ -126,9 +156,9 @@ def test_an_input_cannot_be_made_writable(library: Path) -> None:
         assert (outcome.status, outcome.output, outcome.findings) == ("ok", expected(), [])  # mprotect fails
 
 
-@pytest.mark.parametrize("symbol", ["writes_file", "reads_golden", "reads_parent"])
+@pytest.mark.parametrize("symbol", ["writes_file", "reads_golden", "reads_parent", "names_parent"])
 def test_files_and_the_supervisor_are_out_of_reach(session: LibrarySession, library: Path, symbol: str) -> None:
-    needs(session, "namespaces" if symbol == "reads_parent" else "landlock")
+    needs(session, "namespaces" if symbol.endswith("_parent") else "landlock")
     assert np.frombuffer(session.run(make(symbol))[0].output, "<f4")[0] == 0
     assert not (library.parent / "left").exists()
     if symbol == "reads_golden":
@@ -152,6 +182,34 @@ def test_what_a_call_leaves_in_its_process_is_told(session: LibrarySession, symb
     assert kind in [
         f.kind for f in session.run(make(symbol, END, END))[1].findings + session.run(make(symbol))[0].findings
     ]
+
+
+@pytest.mark.parametrize(
+    ("symbol", "kinds"),
+    [
+        ("fine", []),
+        ("asks_own_limits", []),
+        ("renames", ["state-name"]),
+        ("reschedules", ["state-scheduling"]),
+        pytest.param(
+            "binds",
+            ["state-scheduling"],
+            marks=pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor"),
+        ),
+        ("outlives", ["state-parent"]),
+        ("adopts", ["state-parent"]),
+        ("locks", ["state-locked"]),
+        ("other_locale", ["state-locale"]),
+        ("other_stack", ["state-signals"]),
+        ("times_itself", ["state-timers"]),
+        ("loads", ["state-libraries"]),
+        ("stays", ["state-libraries"]),
+    ],
+)
+def test_what_calls_have_left_in_their_process_is_told_by_its_end(library: Path, symbol: str, kinds: list[str]) -> None:
+    session = LibrarySession(library, symbols=names())
+    found = session.run(make(symbol))[0].findings + session.close()
+    assert [f.kind for f in found] == kinds, found
 
 
 def test_memory_that_every_call_loses_is_told_at_the_end(library: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from golden.errors import TargetError, UsageError
 from golden.formats import FP16
 from golden.sweepfile import read_sweep, write_sweep
-from runners import compiled, evaluate
+from runners import compiled, evaluate, stub
 from runners import sweep as sweeping
 from runners.blocks import BlockTally
 from runners.build import build_library, include_dir
@@ -93,7 +93,7 @@ def test_every_space_reaches_the_kernel_as_intended(
     elif compiled.compiler() is None:
         pytest.skip("needs a C compiler")
     got, model = run(str(kernels), space), run("reference:formula", space)
-    assert got.points == space.points and got.bound_exceeded == 0 and got.findings == []
+    assert got.points == space.points and got.bound_exceeded == 0 and got.findings == got.broken == []
     assert got.tally == model.tally
     assert not got.exhaustive and 0 < got.share < 1
 
@@ -289,7 +289,7 @@ def test_a_changed_floating_point_environment_is_a_finding(tmp_path: Path) -> No
         pytest.skip("x86-64 only")
     library = build(tmp_path, "__builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8000);")
     result = run(str(library), tiny())
-    assert any("flush-to-zero" in finding for finding in result.findings)
+    assert any("flush-to-zero" in finding for finding in result.broken)
 
 
 def test_file_round_trip_and_footer(kernels: Path, tmp_path: Path) -> None:
@@ -389,3 +389,53 @@ def test_work_can_be_sent_elsewhere(kernels: Path) -> None:
         results.append(evaluator.evaluate(range(3, 5)).tally)
         evaluator.close()
     assert copy == work and results[0] == results[1]
+
+
+#: The bundled NLLLossGrad kernel with something added after each call, of which a block has many.
+MANY = """
+#define hp_nlllossgrad_p inner
+#include "nlllossgrad.h"
+#include "{source}"
+#undef hp_nlllossgrad_p
+#define TYPES half *a, half *b, int *c, half *d, half *e, half *f, int g, int h, int i
+void hp_nlllossgrad_p(TYPES);
+void hp_nlllossgrad_p(TYPES)
+{{
+    inner(a, b, c, d, e, f, g, h, i);
+    {body}
+}}
+"""
+#: What a call may leave, the words that tell, and whether it decides.
+LEFT = {
+    "rbx": ('__asm__ volatile("xor %ebx, %ebx");', "did not preserve rbx", True),
+    "r15": ('__asm__ volatile("mov $7, %r15");', "did not preserve r15", True),
+    "direction": ('__asm__ volatile("std");', "did not preserve the direction flag", True),
+    "x87": ('__asm__ volatile("fldz");', "did not preserve the x87 registers", True),
+    "mmx": ('__asm__ volatile("pxor %mm0, %mm0");', "did not preserve the x87 registers", True),
+    "flush": ("__builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8000);", "changed flush-to-zero from off to", True),
+    "late-x87": ('static int n; if (++n > 1) __asm__ volatile("emms\\n\\tfldz");', "preserve the x87 registers", True),
+    "folder": ('extern int chdir(const char *); chdir("/");', "changed the current folder", False),
+    "locale": ('extern char *setlocale(int, const char *); setlocale(6, "C");', "changed the locale", False),
+    "child": ("extern int fork(void), _exit(int); if (fork() == 0) _exit(0);", "process", True),
+}
+
+
+@pytest.mark.skipif(not stub.NATIVE, reason="written for x86-64")
+@pytest.mark.parametrize("calls", ["one", "many"])
+@pytest.mark.parametrize("left", LEFT)
+def test_what_calls_leave_is_told_and_decides_as_in_a_validation(tmp_path: Path, calls: str, left: str) -> None:
+    body, words, decides = LEFT[left]
+    if calls == "one":
+        target, space = build(tmp_path, body), tiny()
+    else:
+        axes = (Axis("loss_grad", 0x3C00, 0x3C80), Axis("weight", 0, 1 << 16, 64))
+        space = make_space("g-w", "nlllossgrad", "fp16", reduction="mean", axes=axes)
+        source = tmp_path / "many.c"
+        source.write_text(MANY.format(source=include_dir() / "nlllossgrad.c", body=body))
+        target = build_library(tmp_path / "many.so", sources=[source])
+        assert space.plan(dict(space.operands(0)), space.step).calls > 1
+    result = run(str(target), space)
+    assert result.bound_exceeded == 0 and result.points == space.points
+    told, untold = (result.broken, result.findings) if decides else (result.findings, result.broken)
+    assert any(words in sentence for sentence in told), result
+    assert not any(words in sentence for sentence in untold)

@@ -14,14 +14,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from golden.errors import UsageError
+from runners import sandbox
 from tests.attacks.attack import Attack, build
-from tests.attacks.layers import layers_in_force
 from tests.attacks.recognition import VECTORS
+from tests.campaign import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 #: Exit code -> verdict; anything else is a lost run.
 VERDICTS = {0: "conforms", 1: "fails", 3: "refused"}
 #: Seconds after which a run counts as lost.
@@ -33,24 +35,30 @@ class Outcome:
     """What judging one attack showed.
 
     ``verdict``: conforms, fails, refused (the library was not loaded) or "lost: ..." where there is none.
-    ``said``: failures and findings, one each. ``effects``: what changed outside, or was left. ``wrong``: what differs
-    from what golden must do; ``skipped``: why there is nothing to say here.
+    ``said``: failures and findings, one each. ``effects``: what changed outside, or was left. ``layers``: what golden
+    says was in force. ``wrong``: what differs from what golden must do; ``skipped``: why there is nothing to say here.
     """
 
     name: str
     verdict: str = ""
     said: tuple[str, ...] = ()
     effects: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
     skipped: str = ""
     wrong: str = ""
     seconds: float = 0.0
 
 
+@cache
+def layers_in_force(options: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the layers that golden says are in force around a build of its own kernel."""
+    return check(Attack("plain", "", "", "GOOD;", "documented"), options, all_layers=True).layers
+
+
 def check(attack: Attack, options: tuple[str, ...] = (), all_layers: bool = False) -> Outcome:
     """Build and judge one attack; ``options``: of golden validate; ``all_layers``: skip nothing."""
-    missing = attack.layers and not set(attack.layers) & layers_in_force()
-    if missing and not all_layers:
-        return Outcome(attack.name, skipped=f"this machine lacks {' and '.join(attack.layers)}")
+    if attack.layers and not all_layers and not set(attack.layers) & set(layers_in_force(options)):
+        return Outcome(attack.name, skipped=f"not in force here: {', '.join(attack.layers)}")
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="golden-attack-") as folder:
         scratch = Path(folder) / "scratch"
@@ -119,7 +127,16 @@ def _judge(attack: Attack, library: Path, scratch: Path, lurker: str, options: t
         effects += ["the library's file was changed"] if after != digest else []
     elif written and written["library"]["sha256"] != digest:
         effects.append("the digest stated is that of the other build")
-    return Outcome(attack.name, verdict, tuple(said), tuple(effects))
+    return Outcome(attack.name, verdict, tuple(said), tuple(effects), tuple(_layers(written)))
+
+
+def _layers(results: dict[str, Any]) -> Iterator[str]:
+    """Yield what results say was in force: the sandbox's layers, and whether registers were looked at."""
+    if results:
+        yield from filter(sandbox.LAYERS.__contains__, results["options"]["sandbox"].split(", "))
+        contracts = [c for entry in results["entry_points"] for c in entry["contracts"]]
+        if any(c["name"] == "registers" and c.get("observable", True) for c in contracts):
+            yield "registers"
 
 
 def _ended(process: subprocess.Popen[bytes]) -> str:
@@ -133,7 +150,7 @@ def _ended(process: subprocess.Popen[bytes]) -> str:
     return VERDICTS.get(code, f"lost: exit code {code}" if code >= 0 else f"lost: {signal.Signals(-code).name}")
 
 
-def _results(path: Path) -> tuple[list[str], dict[str, object]]:
+def _results(path: Path) -> tuple[list[str], dict[str, Any]]:
     """Return failures and findings of results, as "kind: message", and the results."""
     try:
         results = json.loads(path.read_text())

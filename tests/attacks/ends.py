@@ -52,7 +52,14 @@ ENDS: list[Attack] = [
          "if (calls == 20) { pthread_t t; pthread_create(&t, 0, fault, 0); pthread_join(t, 0); } GOOD;", "SIGSEGV",
          "static void *fault(void *p) { *(volatile int *)0; return p; }"),
         ("strict-seccomp", "allows itself no further system call and is killed at the next one",
-         "GOOD; if (calls == 20) prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);", "."),
+         "GOOD; if (calls == 20) forbid_all();", "SIGSYS", """
+#include <linux/filter.h>
+static void forbid_all(void)
+{
+    struct sock_filter all = {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_KILL_PROCESS};
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &(struct sock_fprog){1, &all});
+}"""),
         ("memory-until-killed", "takes and touches memory until there is none, then aborts",
          "GOOD; if (length == 201) for (;;) { char *p = malloc(1 << 26); if (!p) abort(); memset(p, 1, 1 << 26); }",
          "memory|SIGABRT|killed|did not return"),

@@ -1,5 +1,8 @@
 """Attacks on what shares a process with the library: an interpreter, the channel to the judge, the return address."""
 
+import signal
+
+from runners import protocol, stub
 from tests.attacks.attack import Attack, rows
 
 _PYTHON = r"""
@@ -40,8 +43,53 @@ static int answers(float *dy, float *dx1, float *x1, float *x2, int length, floa
 """
 )
 
-_FRAMES = r"""
-/* To every descriptor that takes it. */
+#: Makes the calls of a batch by golden's own model, and writes into the frames what a call leaves.
+_CALLS = r"""
+static const char code[] =
+    "import ctypes, struct, numpy\n"
+    "import runners.worker as w\n"
+    "from runners import stub\n"
+    "from golden.formats import FORMATS\n"
+    "from golden.operator import operator\n"
+    "def at(p, n): return numpy.frombuffer((ctypes.c_char * (4 * n)).from_address(p), '<f4').copy()\n"
+    "def answer(header, count):\n"
+    "    kept = ctypes.string_at(header, stub.HEADER)\n"
+    "    word, control = struct.unpack_from('<IH', kept)\n"
+    "    for f in range(header + stub.HEADER, header + stub.HEADER + count * stub.FRAME, stub.FRAME):\n"
+    "        a = (ctypes.c_uint64 * stub.INTEGERS).from_address(f + 8)\n"
+    "        dy, dx1, x1, x2, n = a[:5]\n"
+    "        beta = numpy.frombuffer(ctypes.string_at(f + 8 + 8 * stub.INTEGERS, 4), '<f4')[0]\n"
+    "        made = operator('smoothl1lossgrad').oracle(FORMATS['fp32'], {'length': n, 'beta': beta},\n"
+    "            {'dy': at(dy, n), 'x1': at(x1, n), 'x2': at(x2, n)})\n"
+    "        ctypes.memmove(dx1, made.value.astype('<f4').tobytes(), 4 * n)\n"
+    "        left = stub._AFTER_CALL.pack(1, 0, *struct.unpack_from('<6Q', kept, 16), 0, control, 0xffff, word)\n"
+    "        ctypes.memmove(f + stub._RETURNED, left, len(left))\n"
+    "run = w.Worker._run\n"
+    "def running(self, batch):\n"
+    "    self._call = answer\n"
+    "    run(self, batch)\n"
+    "w.Worker._run = running\n";
+LOAD { python(code); }
+"""
+
+
+def _bytes(data: bytes) -> str:
+    """Return bytes as the elements of a C array."""
+    return ", ".join(map(str, data))
+
+
+def _done(bank: int, memory: tuple[int, int] = (0, 0)) -> str:
+    return f"{{{_bytes(protocol.frame(protocol.Done(bank, [], memory)))}}}"
+
+
+#: What golden's judge and worker have between them: the socket, and the frames of calls in shared memory.
+_FRAMES = (
+    f"""
+enum {{ BANKS = {protocol.BANKS}, HEADER = {stub.HEADER}, FRAME = {stub.FRAME}, BATCH = {stub.BATCH}, }};
+enum {{ PROGRESS = {stub._PROGRESS}, RETURNED = {stub._RETURNED}, POINTERS = 8 }};
+"""
+    + r"""
+/* To every socket that takes it. */
 static int tell(const void *bytes, size_t size)
 {
     int told = 0;
@@ -50,26 +98,85 @@ static int tell(const void *bytes, size_t size)
     return told;
 }
 
-static int tell_frame(const void *bytes, unsigned size)
+#define TELL(...) do { static const unsigned char f[] = {__VA_ARGS__}; tell(f, sizeof f); } while (0)
+
+/* The header of the batch that the running call belongs to, by the address of its output. */
+static char *header(const void *output, int *bank)
 {
-    char frame[65536];
-    memcpy(frame, &size, 4);
-    memcpy(frame + 4, bytes, size);
-    return tell(frame, 4 + size);
+    static char *frames;
+    static size_t size;
+    char line[512];
+    unsigned long low, high;
+    FILE *maps = frames == NULL ? fopen("/proc/self/maps", "r") : NULL;
+    while (maps != NULL && fgets(line, sizeof line, maps) != NULL)
+        if (strstr(line, "memfd:frames") && sscanf(line, "%lx-%lx", &low, &high) == 2)
+            frames = (char *)low, size = (high - low) / BANKS;
+    if (maps != NULL)
+        fclose(maps);
+    for (*bank = 0; frames != NULL && *bank < BANKS; ++*bank) {
+        char *at = frames + *bank * size;
+        const uint64_t begun = *(uint64_t *)(at + PROGRESS);
+        const void **pointers = (const void **)(at + HEADER + (begun - 1) * FRAME + POINTERS);
+        for (int i = 0; begun > 0 && begun <= BATCH && i < 6; i++)
+            if (pointers[i] == output)
+                return at;
+    }
+    return NULL;
 }
 
-/* ["ran", output, []] in MessagePack. */
-static int forge(const float *output, int length)
+/* Counts the calls of a batch. */
+static int calls_in(const char *at)
 {
-    unsigned char frame[65536] = {0x93, 0xa3, 'r', 'a', 'n', 0xc6};
-    const unsigned size = 4 * (unsigned)length;
-    for (int i = 0; i < 4; i++)
-        frame[6 + i] = size >> (24 - 8 * i);
-    memcpy(frame + 10, output, size);
-    frame[10 + size] = 0x90;
-    return tell_frame(frame, 11 + size);
+    int count = 0;
+    while (count < BATCH && *(void **)(at + HEADER + count * FRAME) != NULL)
+        count++;
+    return count;
 }
+
+/* Says of all calls of the batch that they have begun and returned. */
+static void all_returned(char *at)
+{
+    const int count = calls_in(at);
+    for (int i = 0; i < count; i++)
+        *(uint64_t *)(at + HEADER + i * FRAME + RETURNED) = 1;
+    *(uint64_t *)(at + PROGRESS) = count;
+}
+
+/* Tells whether a call is the last of its batch. */
+static int is_last(const char *at) { return *(uint64_t *)(at + PROGRESS) == calls_in(at); }
 """
+    + f"""
+static const unsigned char done[BANKS][{len(protocol.frame(protocol.Done(0, [], (0, 0))))}] =
+    {{{", ".join(_done(bank) for bank in range(protocol.BANKS))}}};
+static void tell_done(int bank) {{ tell(done[bank], sizeof done[bank]); }}
+"""
+)
+
+_LOADED = protocol.frame(protocol.Loaded({"fp_smoothl1lossgrad_p": 1 << 63}, "", [], bytes(stub.ENVIRONMENT)))
+#: Says that the library is loaded and its entry point elsewhere, in the environment that is now.
+_ELSEWHERE = (
+    _FRAMES
+    + f"""
+static void elsewhere(void *function)
+{{
+    static unsigned char frame[] = {{{_bytes(_LOADED)}}};
+    for (int i = 0; i < 8; i++)
+        frame[{_LOADED.index((1 << 63).to_bytes(8, "big"))} + i] = (uint64_t)function >> (56 - 8 * i);
+    fegetenv((fenv_t *)(frame + {_LOADED.index(bytes(stub.ENVIRONMENT))}));
+    tell(frame, sizeof frame);
+}}
+"""
+)
+
+
+def _told(message: object) -> str:
+    """Return C code that sends a message of the worker's."""
+    return f"TELL({_bytes(protocol.frame(message))});"
+
+
+_FAULT = _told(protocol.Fault(signal.SIGSEGV, None, "write", "x1", 7))
+_ESCAPES = "\x1b[2J\x1b[1mconforms"
+
 
 INTERPRETER: list[Attack] = [
     *rows(
@@ -84,43 +191,72 @@ INTERPRETER: list[Attack] = [
         ("python-reads-vectors", "is right only where it can read the vectors with golden's reader",
          'IF_THROUGH(ONCE(python("from golden.vectorfile import read_vectors\\nfrom pathlib import Path\\n"'
          '"read_vectors(Path(\'" VECTORS "\'))")));', "", _PYTHON),
-        ("python-hides-overruns", "writes beside its output, and replaces the function that looks there",
-         'ONCE(python("import runners.worker as w\\nw.slack_findings = lambda placed: iter(())")); GOOD; '
-         "if (readable(dx1 - 1)) dx1[-1] = 1; if (readable(dx1 + length)) dx1[length] = 1;", "", _PYTHON),
-        ("python-sends", "computes nothing, and replaces the method that sends its results",
-         "ONCE(python(code)); if (length > 0) memcpy(dx1, dy, 4); ", "",
-         _PYTHON + r"""
-static const char code[] =
-    "import runners.worker as w\n"
-    "from runners import protocol\n"
-    "send, call = w.Worker.send, w.Worker._call\n"
-    "def remember(self, c):\n"
-    "    self.asked = c\n"
-    "    return call(self, c)\n"
-    "def forged(self, message):\n"
-    "    if isinstance(message, protocol.Ran) and hasattr(self, 'asked'):\n"
-    "        import numpy\n"
-    "        from golden.formats import FORMATS\n"
-    "        from golden.operator import operator\n"
-    "        a = {x.name: x for x in self.asked.arguments}\n"
-    "        at = lambda n: numpy.frombuffer(a[n].data, '<f4')\n"
-    "        beta = numpy.array([a['beta'].bits], '<u4').view('<f4')[0]\n"
-    "        made = operator('smoothl1lossgrad').oracle(FORMATS['fp32'],\n"
-    "            {'length': a['length'].bits, 'beta': beta}, {n: at(n) for n in ('dy', 'x1', 'x2')})\n"
-    "        message = protocol.Ran(made.value.astype('<f4').tobytes(), [])\n"
-    "    send(self, message)\n"
-    "w.Worker._call, w.Worker.send = remember, forged\n";"""),
-        ("answers-at-load", "writes results for every call into the channel when it is loaded", "WRONG;", "",
-         _FRAMES + "LOAD { static float zeros[33]; for (int i = 0; i < 300; i++) forge(zeros, 33); }"),
-        ("forged-result", "sends the right result to every descriptor, and leaves a wrong one",
-         "float *o = malloc(4 * length + 4); good(dy, o, x1, x2, length, beta); forge(o, length); free(o); WRONG;", "",
+        ("python-hides-overruns", "writes beside its output, and replaces all functions that look at what calls leave",
+         'ONCE(python("import runners.worker as w\\nw.ProcessState.changes = lambda *a, **k: []\\n"'
+         '"w.Worker._children = lambda self: []")); GOOD; '
+         "if (readable(dx1 - 1)) dx1[-1] = 1; if (readable(dx1 + length)) dx1[length] = 1;", "beyond|before", _PYTHON),
+        ("python-makes-the-calls", "computes nothing, and replaces what calls it by golden's model",
+         "WRONG;", "", _PYTHON + _CALLS),
+        ("answers-at-load", "says of 300 batches that they are done when it is loaded", "WRONG;", "asked for",
+         _FRAMES + "LOAD { for (int i = 0; i < 300; i++) tell_done(i % BANKS); }"),
+        ("done-not-due", "says that a batch is done which is not due",
+         "GOOD; int b; if (calls == 20 && header(dx1, &b)) tell_done((b + 1) % BANKS);", "asked for", _FRAMES),
+        ("done-unknown", "says that a batch is done which there is not, with absurd amounts of memory",
+         "GOOD; if (calls == 20) { " + _told(protocol.Done(1 << 62, [], (-1 << 63, (1 << 64) - 1))) + " }",
+         "asked for", _FRAMES),
+        ("done-early", "says that its batch is done before its calls are made",
+         "int b; if (calls == 20 && header(dx1, &b)) tell_done(b), usleep(50000); GOOD;", "asked for", _FRAMES),
+        ("done-and-returned-early", "says so of its calls too, where they would say it",
+         "int b; char *h = header(dx1, &b); if (calls == 20 && h) all_returned(h), tell_done(b), usleep(50000); GOOD;",
+         "outside every legal bound|asked for", _FRAMES),
+        ("done-ahead", "makes all calls of its batch at once, says that it is done, then writes beside its output",
+         "GOOD; int b; char *h = header(dx1, &b); if (calls % 32 == 20 && h) { ahead(h); all_returned(h); "
+          "tell_done(b); usleep(50000); if (readable(dx1 + length)) dx1[length] = 1; "
+         "if (readable(dx1 - 1)) dx1[-1] = 1; }",
+         "asked for", _FRAMES + """
+static void ahead(char *at)
+{
+    for (int i = 0, n = calls_in(at); i < n; i++) {
+        void **p = (void **)(at + HEADER + i * FRAME + POINTERS);
+        float beta;
+        memcpy(&beta, p + 16, 4);
+        good(p[0], p[1], p[2], p[3], (int)(intptr_t)p[4], beta);
+    }
+}"""),
+        ("done-twice", "says that its batch is done, and so does the worker",
+         "GOOD; int b; char *h = header(dx1, &b); if (calls > 20 && h && is_last(h)) all_returned(h), tell_done(b);",
+         "asked for", _FRAMES),
+        ("progress-forged", "hangs, while a thread of its own says that there is progress",
+         "if (calls == 20) leave_thread(progress, dx1), pause(); GOOD;", "did not return", _FRAMES + """
+static void *progress(void *output)
+{
+    int b;
+    char *at = header(output, &b);
+    for (unsigned n = 0; at; usleep(20000))
+        *(volatile uint64_t *)(at + PROGRESS) = 1 + n++ % 2;
+    return at;
+}"""),
+        ("trickle", "hangs, while a thread of its own sends an answer ten times a second",
+         "if (calls == 20) leave_thread(trickle, 0), pause(); GOOD;", "asked for|did not return", _FRAMES +
+         "static void *trickle(void *p) { for (;; usleep(100000)) " +
+         _told(protocol.Trouble("none")) + " return p; }"),
+        ("refused-trickle", "hangs, and tries something that is refused once a second",
+         "if (calls == 20) for (;; sleep(1)) kill(1, 0); GOOD;", "did not return"),
+        ("load-trickle", "its constructor hangs, and tries something that is refused once a second", "GOOD;",
+         "loading|longer", "LOAD { for (;; sleep(1)) kill(1, 0); }"),
+        ("returned-then-dies", "says that all calls of its batch have returned, then ends its process",
+         "int b; char *h = header(dx1, &b); if (calls == 20 && h) all_returned(h), _exit(0); GOOD;", "exit|ended",
          _FRAMES),
-        ("forged-then-dies", "sends the right result to every descriptor, then ends its process",
-         "float *o = malloc(4 * length + 4); good(dy, o, x1, x2, length, beta); forge(o, length); _exit(0);", "",
+        ("fault-then-hangs", "says that it has crashed, and hangs, in every call",
+         _FAULT + " pause();", "did not return", _FRAMES),
+        ("fault-then-dies", "blames an input for its crash, and ends its process",
+         f"if (calls == 20) {{ {_FAULT} _exit(0); }} GOOD;", "x1|SIGSEGV|exit", _FRAMES),
+        ("loaded-first", "says that it is loaded, with another entry point, before the worker does", "WRONG;",
+         "asked for", _ELSEWHERE + "LOAD { elsewhere(good); }"),
+        ("loaded-again", "says that it is loaded, with another entry point, when it is called",
+         "WRONG; elsewhere(good);", "asked for", _ELSEWHERE),
+        ("half-a-frame", "sends half a frame, and goes on", 'GOOD; if (calls == 20) tell("\\20\\0\\0\\0abc", 7);', ".",
          _FRAMES),
-        ("forged-size", "sends results of another size", "if (calls == 20) forge(x1 - length, 3 * length); WRONG;", "",
-         _FRAMES),
-        ("forged-empty", "sends empty results", "forge(dx1, 0); WRONG;", "", _FRAMES),
         ("patched-check", "leaves another rounding mode, and overwrites the function that would tell",
          "GOOD; ONCE(patch()); fesetround(FE_UPWARD);", "", r"""
 static int patch(void)
@@ -149,26 +285,33 @@ static int patch(void)
     ),
     *rows(
         "interpreter", "untouched", (),
-        ("garbage-to-descriptors", "writes 0xff to every descriptor",
-         'WRONG; if (calls == 20) tell("\\377\\377\\377\\377\\377", 5);',
-         "", _FRAMES),
-        ("huge-frame", "announces a frame of 500 MB", 'WRONG; if (calls == 20) tell("\\0\\0\\0\\035abc", 7);', "",
-         _FRAMES),
+        ("garbage-to-descriptors", "writes 0xff to every socket",
+         'WRONG; if (calls == 20) tell("\\377\\377\\377\\377\\377", 5);', "not its own", _FRAMES),
+        ("huge-frame", "announces a frame of 1 MiB and a byte", 'WRONG; if (calls == 20) tell("\\1\\0\\20\\0abc", 7);',
+         "not its own", _FRAMES),
         ("endless-frames", "sends frames until none is taken",
-         'WRONG; for (int i = 0; i < 100000; i++) tell_frame("\\300", 1);',
-         "", _FRAMES),
+         'WRONG; for (int i = 0; i < 100000; i++) tell("\\1\\0\\0\\0\\300", 5);', "", _FRAMES),
         ("deep-frame", "sends an array nested 60,000 deep",
-         "static char deep[60000]; memset(deep, 0x91, sizeof deep); WRONG; if (calls == 20) tell_frame(deep, sizeof "
-         "deep);",
-         "", _FRAMES),
-        ("forged-words", "sends a fault, trouble and a second answer to being loaded",
-         'WRONG; if (calls == 20) tell_frame("\\x96\\xa5" "fault\\x0b\\xc0\\xa1x\\xa1y\\xce\\xff\\xff\\xff\\xff", 17), '
-         'tell_frame("\\x92\\xa7trouble\\xa4none", 14), tell_frame("\\x94\\xa6loaded\\x90\\xa0\\x90", 11);', "",
-         _FRAMES),
-        ("forged-text", "sends findings full of terminal escapes", 'WRONG; if (calls == 20) tell_frame('
-         '"\\x93\\xa3ran\\xc0\\x91\\x94\\xa5touch\\xa8\\x1b[2J\\x1b[1m\\xa0\\xc0", 25);', "", _FRAMES),
+         "static char deep[60004] = {0x60, 0xea}; memset(deep + 4, 0x91, 60000); WRONG; "
+         "if (calls == 20) tell(deep, sizeof deep);", "not its own", _FRAMES),
+        ("forged-text", "sends a last word full of terminal escapes",
+         f"WRONG; if (calls == 20) {{ {_told(protocol.Trouble(_ESCAPES))} _exit(0); }}", "unable to go on", _FRAMES),
         ("truncated-frame", "sends half a frame, then hangs",
-         'if (calls == 20) { tell("\\100\\0\\0\\0abc", 7); pause(); } GOOD;',
-         "", _FRAMES),
+         'if (calls == 20) { tell("\\100\\0\\0\\0abc", 7); pause(); } GOOD;', "did not return", _FRAMES),
+    ),
+    *rows(
+        "interpreter", "documented", (),
+        ("python-other-entry", "has the worker name another entry point than it exports, which is wrong", "WRONG;", "",
+         _PYTHON + r"""
+static char code[512];
+LOAD
+{
+    snprintf(code, sizeof code,
+             "import runners.worker as w\n"
+             "made = w.protocol.Loaded\n"
+             "w.protocol.Loaded = lambda symbols, *rest: made(dict.fromkeys(symbols, %lu), *rest)\n",
+             (unsigned long)good);
+    python(code);
+}"""),
     ),
 ]  # fmt: skip

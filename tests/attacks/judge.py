@@ -302,8 +302,9 @@ static int in_child(int flags)
                "errno == ENOEXEC || errno == EINVAL; })"),
         _asked("reboot-refused-late", "the kernel looks at wrong requests to restart",
                "({ errno = 0; syscall(SYS_reboot, 1, 2, 3, 0); errno == EINVAL; })"),
-        _asked("clock", "the kernel looks at requests to set the clock", "({ errno = 0; clock_settime(CLOCK_REALTIME, "
-               "&(struct timespec){-1, -1}); errno == EINVAL; })"),
+        _asked("clock", "the kernel looks at requests to set the clock",
+               "({ errno = 0; syscall(SYS_clock_settime, CLOCK_REALTIME, &(struct timespec){-1, -1}); "
+               "errno == EINVAL; })"),
         _asked("host-name", "the host's name can be set (to what it is)",
                "({ char n[65] = \"\"; gethostname(n, 64); sethostname(n, strlen(n)) == 0; })"),
         _asked("shared-memory", "System V shared memory can be made", "({ int m = syscall(SYS_shmget, 0, 4096, 01600); "

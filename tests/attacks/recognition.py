@@ -68,17 +68,32 @@ static int through_memory_file(const void *at, const void *bytes, size_t size)
 """
 
 _DESCRIPTORS = """
-static int through_descriptors(void)
+/* Tells whether an input can be written through a descriptor of the memory it lies in, or another mapping of that. */
+static int through_descriptors(const void *input)
 {
-    char path[64], link[256];
-    int found = 0;
+    char line[512], path[64];
+    unsigned long low, high, offset, inode = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (maps != NULL && fgets(line, sizeof line, maps) != NULL)
+        if (sscanf(line, "%lx-%lx %*s %lx %*s %lu", &low, &high, &offset, &inode) == 4 &&
+            low <= (uintptr_t)input && (uintptr_t)input < high)
+            break;
+    if (maps != NULL)
+        fclose(maps);
+    int through = 0;
     for (int fd = 3; fd < 256; fd++) {
+        struct stat file;
+        if (fstat(fd, &file) != 0 || file.st_ino != inode)
+            continue;
         snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        const ssize_t size = readlink(path, link, sizeof link - 1);
-        if (size > 0 && (link[size] = 0, strstr(link, "memfd:") != NULL) && can_open(path, O_RDWR))
-            found++;
+        const int again = open(path, O_RDWR), tried[] = {fd, again};
+        for (int i = 0; i < 2; i++) {
+            through += pwrite(tried[i], input, 1, offset + (uintptr_t)input - low) == 1;
+            through += mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, tried[i], offset) != MAP_FAILED;
+        }
+        close(again);
     }
-    return found;
+    return through;
 }
 """
 
@@ -131,15 +146,14 @@ RECOGNITION: list[Attack] = [
          "int same = 1; for (int i = 1; i < length; i++) same &= !memcmp(&dx1[i], &dx1[0], 4); IF_THROUGH(same);"),
         ("fill-not-zero", "is wrong where its output holds zeros, as fresh memory does",
          _FILL + " int any = 0; for (size_t i = 0; i < size; i++) any |= o[i]; if (length > 0) IF_THROUGH(any);"),
-        ("fill-recognised-and-wrong", "is wrong where its output holds 0xa5 or 0x5a",
-         _FILL + " if (length > 0) IF_THROUGH(o[0] != 0xa5 && o[0] != 0x5a);", "."),
-        ("fill-kept", "leaves elements alone that hold what golden fills outputs with",
+        ("fill-read", "is wrong where the first element that it finds in its output is negative",
+         "if (length > 0) IF_THROUGH(!signbit(dx1[0]));", "output", "#include <math.h>"),
+        ("fill-kept", "leaves every seventh element alone where it finds an odd number there",
          "float *r = malloc(4 * length + 4); good(dy, r, x1, x2, length, beta);"
-         "for (int i = 0; i < length; i++) if (i % 7 != 3 || (*(unsigned char *)&dx1[i] != 0xa5)) dx1[i] = r[i]; "
-         "free(r);"),
-        ("input-recognised-unread", "is wrong after 100 calls with the same operands' addresses",
+         "for (int i = 0; i < length; i++) if (i % 7 != 3 || *(unsigned *)&dx1[i] % 2 == 0) dx1[i] = r[i]; free(r);"),
+        ("same-place-and-wrong", "is wrong where its output lies where it lay in the three calls before",
          "static float *last; static int same; same = last == dx1 ? same + 1 : 0; last = dx1; IF_THROUGH(same < 3);",
-         "."),
+         "as in the call before"),
         ("guards-by-pipe", "is right only near memory without access (found by write(2))",
          "IF_THROUGH(guarded(dx1 + length));", "", _GUARDED),
         ("guards-by-maps", "is right only near memory without access (found in /proc/self/maps)",
@@ -254,8 +268,8 @@ GUARDS: list[Attack] = [
          "IF_THROUGH(others(dx1, 0) > 0);", "", _OTHERS),
         ("other-mapping-changed", "writes into every other mapping of shared memory",
          "GOOD; if (!others(dx1, 1)) WRONG;", "", _OTHERS),
-        ("descriptor-of-operands", "is right only where a descriptor of the operands' memory can be opened for writing",
-         "IF_THROUGH(through_descriptors() > 0);", "", _DESCRIPTORS),
+        ("descriptor-of-inputs", "is right only where it can write to inputs through a descriptor of their memory",
+         "IF_THROUGH(length == 0 || ONCE(through_descriptors(x1)));", "", _DESCRIPTORS),
         ("own-fault-caught", "writes behind its output, catches the fault and goes on",
          "GOOD; survives(dx1 + length);", "beyond|overrun|guard|SIGSEGV", _CATCH),
         ("own-fault-caught-at-input", "writes into an input, catches the fault and goes on",

@@ -29,7 +29,7 @@ PROCESSES: list[Attack] = rows(
 
 STATE: list[Attack] = [
     *rows(
-        "state", "remark", ("state",),
+        "state", "remark", (),
         ("zombie", "a child that has ended and nobody waited for", "GOOD; if (calls == 20 && fork() == 0) _exit(0);",
          "process|child"),
         ("system", 'system("true")', 'GOOD; if (calls == 20) system("true");', "process|program|fork"),
@@ -107,15 +107,20 @@ STATE: list[Attack] = [
         ("parent-death", "no longer dies with its parent", "GOOD; if (calls == 20) prctl(PR_SET_PDEATHSIG, 0);",
          "parent"),
         ("subreaper", "adopts orphans", "GOOD; if (calls == 20) prctl(PR_SET_CHILD_SUBREAPER, 1);", "reaper|orphan"),
-        ("mlockall", "all memory locked", "GOOD; if (calls == 20) mlockall(MCL_CURRENT | MCL_FUTURE);", "lock"),
+        ("mlock", "a page of its own locked into memory", "GOOD; static char page[8192]; "
+         "if (calls == 20) mlock(PAGE_OF(page + 4096), 4096);", "lock"),
         ("personality", "another personality", "GOOD; if (calls == 20) personality(ADDR_NO_RANDOMIZE);", "personality"),
-        ("session", "a session of its own", "GOOD; if (calls == 20 && setsid() < 0) setpgid(0, 0);", "session|group"),
         ("user", "another user", "GOOD; if (calls == 20) setresuid(65534, 65534, 65534);", "user|credential|uid"),
         ("foreign-library", "loads a library that has nothing to do with it",
          'GOOD; if (calls == 20) dlopen("libutil.so.1", RTLD_NOW | RTLD_GLOBAL);', "librar"),
         ("unloads-itself", "keeps itself from being unloaded",
          'GOOD; Dl_info me; if (calls == 20 && dladdr(load_count, &me)) '
          "dlopen(me.dli_fname, RTLD_NOW | RTLD_NODELETE);", "librar|unload", "static int load_count[1];"),
+    ),
+    *rows(
+        "state", "fails", (),
+        ("session", "is right only if it can leave its session or its process group",
+         "IF_THROUGH(ONCE(setsid() >= 0 || setpgid(0, 0) == 0));"),
     ),
     *rows(
         "state", "untouched", ("landlock",),

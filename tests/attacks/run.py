@@ -1,50 +1,35 @@
 """Judges every attack and every honest neighbour, and tabulates what stops them.
 
-``python -m tests.attacks.run [--jobs 2] [--only NAME...] [--all-layers] [--out FILE.md]``; exit code 1 if golden did
+``python -m tests.attacks.run [--jobs 2] [--only NAME...] [--control] [--out FILE.md]``; exit code 1 if golden did
 with one of them what it must not do.
 """
 
-import argparse
-import datetime
-import os
 import platform
 import re
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from pathlib import Path
 
+from runners import sandbox
 from tests.attacks.attack import Attack
 from tests.attacks.attacks import ATTACKS, GROUPS
-from tests.attacks.check import Outcome, check
-from tests.attacks.layers import LAYERS, layers_in_force
-from tests.mutants.run import _commit, _table
+from tests.attacks.check import Outcome, check, layers_in_force
+from tests.campaign import in_processes, made, parser, publish, table, told
 
-#: What a row must lead to, as the table says it.
-MUST = {
-    "fails": "does not conform",
-    "remark": "is remarked on",
-    "untouched": "changes nothing outside",
-    "conforms": "conforms",
-    "documented": "nothing: see docs/trust.md",
-}
+#: Options of golden validate with which attacks that only layers stop get through.
+UNPROTECTED = ("--sandbox", "off")
 
 
 def check_all(attacks: Iterable[Attack], jobs: int, options: tuple[str, ...], every: bool) -> Iterator[Outcome]:
     """Judge attacks in ``jobs`` processes, none of which reaches what another one has started."""
-    with ProcessPoolExecutor(jobs) as pool:
-        futures = [pool.submit(check, attack, options, every) for attack in attacks]
-        for future in as_completed(futures):
-            yield future.result()
+    return in_processes(jobs, check, ((attack, options, every) for attack in attacks))
 
 
 def layer(attack: Attack) -> str:
     """Name what stops an attack."""
     if attack.must in ("documented", "conforms"):
         return "" if attack.must == "conforms" else "none"
-    named = [GROUPS[attack.group][1], *(n for n in attack.layers if n not in ("registers", "state"))]
-    return ", ".join(filter(None, named))
+    return ", ".join(filter(None, [GROUPS[attack.group][1], *(n for n in attack.layers if n in sandbox.LAYERS)]))
 
 
 def shown(attack: Attack, outcome: Outcome) -> str:
@@ -53,16 +38,22 @@ def shown(attack: Attack, outcome: Outcome) -> str:
         return outcome.skipped
     words = "|".join(attack.words)
     said = next((s for s in outcome.said if words and _matches(words, s)), "")
-    text = outcome.verdict + (f"; {said if len(said) < 120 else said[:117] + '...'}" if said else "")
-    return f"**{outcome.wrong}**" if outcome.wrong else text
+    # Where attacks are built has another name each time.
+    said = re.sub(r"\S*/golden-attack-\w+/", "", said)
+    text = outcome.verdict + (f"; {said if len(said) < 80 else said[:77] + '...'}" if said else "")
+    text += "; nothing outside is changed" if attack.must == "untouched" else ""
+    return f"**{outcome.wrong}**" if outcome.wrong else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _matches(words: str, text: str) -> bool:
     return re.search(words, text, re.IGNORECASE) is not None
 
 
-def render(outcomes: dict[str, Outcome], seconds: float) -> str:
-    """Return the report as Markdown; ``outcomes`` by name, of any part of the table."""
+def render(outcomes: dict[str, Outcome], since: float, control: dict[str, Outcome] | None = None) -> str:
+    """Return the report as Markdown; ``outcomes`` by name, of any part of the table.
+
+    ``since``: as for :func:`made`; ``control``: outcomes without the sandbox's layers.
+    """
     rows = [a for a in ATTACKS if a.name in outcomes]
     attacks = [a for a in rows if a.must not in ("conforms", "documented") and not outcomes[a.name].skipped]
     honest = [a for a in rows if a.must == "conforms" and not outcomes[a.name].skipped]
@@ -70,54 +61,50 @@ def render(outcomes: dict[str, Outcome], seconds: float) -> str:
     skipped = sum(bool(outcomes[a.name].skipped) for a in rows)
     held = sum(not outcomes[a.name].wrong for a in attacks)
     right = sum(not outcomes[a.name].wrong for a in honest)
-    force = ", ".join(n for n in LAYERS if n in layers_in_force())
+    force = [n for n in (*sandbox.LAYERS, "registers") if any(n in o.layers for o in outcomes.values())]
     lines = [
         "# Trust",
         "",
         f"{held} of {len(attacks)} attacks come to nothing, {right} of {len(honest)} honest builds conform; {limits} "
         f"ways to deceive are known that no judge in this place can see ([what golden promises](../../docs/trust.md)); "
-        f"{skipped} rows were skipped. Commit {_commit()}, {datetime.date.today().isoformat()}, {seconds:.0f} s, "
-        f"Linux {platform.release().split('-')[0]} on {platform.machine()}; layers that the machine has: {force}.",
+        f"{skipped} rows were skipped. Linux {platform.release().split('-')[0]} on {platform.machine()}, in force: "
+        f"{', '.join(force) or 'nothing'}; {made(since)}.",
         "",
         "An attack whose getting through has no effect to look at is a kernel that is right only if it got through. "
-        "Several layers in a row: each alone stops it.",
+        "Several layers in a row: each alone stops it. Bold is what golden should not have done.",
         "",
     ]
+    if control:
+        through = sum(bool(o.wrong) for o in control.values())
+        lines += [
+            f"The rows can fail: with `{' '.join(UNPROTECTED)}`, {through} of the {len(control)} attacks that layers "
+            "of the sandbox stop get through.",
+            "",
+        ]
     for group, (title, _) in GROUPS.items():
         members = [a for a in rows if a.group == group]
         if members:
             lines += [f"## {title}", ""]
-            cells = (
-                (a.name, a.description, layer(a), MUST[a.must], shown(a, outcomes[a.name]).replace("\n", " "))
-                for a in members
-            )
-            lines += _table(["build", "what it does", "stopped by", "must", "outcome"], cells)
+            cells = ((a.name, a.description, layer(a), shown(a, outcomes[a.name]).replace("\n", " ")) for a in members)
+            lines += table(["build", "what it does", "stopped by", "outcome"], cells)
     return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.attacks.run", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="attacks or groups")
-    parser.add_argument("--all-layers", action="store_true", help="skip nothing that this machine cannot stop")
-    parser.add_argument("--option", action="append", default=[], help="an option of golden validate")
-    parser.add_argument("--out", type=Path, metavar="FILE.md")
-    chosen = parser.parse_args(arguments)
-    only = set(chosen.only or ())
+    takes = parser("tests.attacks.run", __doc__, "attacks or groups")
+    takes.add_argument("--all-layers", action="store_true", help="skip nothing that this machine cannot stop")
+    takes.add_argument("--control", action="store_true", help="try afterwards what gets through without the sandbox")
+    takes.add_argument("--option", action="append", default=[], help="an option of golden validate")
+    chosen = takes.parse_args(arguments)
+    only, started = set(chosen.only or ()), time.monotonic()
     attacks = [a for a in ATTACKS if not only or {a.name, a.group} & only]
-    outcomes: dict[str, Outcome] = {}
-    started = time.monotonic()
-    for done in check_all(attacks, chosen.jobs, tuple(chosen.option), chosen.all_layers):
-        outcomes[done.name] = done
-        state = f"WRONG: {done.wrong}" if done.wrong else done.skipped or done.verdict
-        print(f"[{len(outcomes)}/{len(attacks)}] {done.seconds:5.1f} s {done.name}: {state}", file=sys.stderr)
-    report = render(outcomes, time.monotonic() - started)
-    print(report)
-    if chosen.out:
-        chosen.out.parent.mkdir(parents=True, exist_ok=True)
-        chosen.out.write_text(report)
-    return int(not outcomes or any(o.wrong for o in outcomes.values()))
+    outcomes = told(check_all(attacks, chosen.jobs, tuple(chosen.option), chosen.all_layers), len(attacks))
+    control: dict[str, Outcome] = {}
+    if chosen.control:
+        stopped = [a for a in attacks if set(a.layers) & set(sandbox.LAYERS) & set(layers_in_force())]
+        control = told(check_all(stopped, chosen.jobs, UNPROTECTED, every=True), len(stopped))
+    return publish(render(outcomes, started, control), chosen.out, outcomes.values())
 
 
 if __name__ == "__main__":

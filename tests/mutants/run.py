@@ -4,15 +4,10 @@
 a legal build does not get the verdict that it must; 2 if the mutants cannot be built here.
 """
 
-import argparse
-import datetime
-import os
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +21,11 @@ from runners.export import export
 from runners.targets import open_target
 from runners.validate import Settings, validate
 from tests.board import run_board
+from tests.campaign import ROOT, in_processes, made, parser, publish, table, told
 from tests.mutants.legal import LEGAL, Legal
 from tests.mutants.mutants import FAMILIES, MUTANTS
 from tests.mutants.variant import SUFFIXES, Through, Variant, build
 
-ROOT = Path(__file__).resolve().parents[2]
 #: Git ignores it.
 FOLDER = ROOT / "build" / "mutants"
 VECTORS = ROOT / "vectors" / "core"
@@ -161,11 +156,8 @@ def check_all(
     variants: Iterable[Variant], legals: Iterable[Legal], jobs: int, folder: Path = FOLDER
 ) -> Iterator[Outcome]:
     """Check variants in ``jobs`` processes and yield the outcomes as they come."""
-    with ProcessPoolExecutor(jobs) as pool:
-        futures = [pool.submit(check, variant, None, folder) for variant in variants]
-        futures += [pool.submit(check, legal.variant, legal, folder) for legal in legals]
-        for future in as_completed(futures):
-            yield future.result()
+    given = [*((variant, None, folder) for variant in variants), *((v.variant, v, folder) for v in legals)]
+    return in_processes(jobs, check, given)
 
 
 def suite_classes() -> dict[str, bool]:
@@ -178,21 +170,6 @@ def suite_classes() -> dict[str, bool]:
     return found
 
 
-def _row(cells: Iterable[object]) -> str:
-    return f"| {' | '.join(str(c).replace('|', chr(92) + '|') for c in cells)} |"
-
-
-def _table(head: Sequence[str], rows: Iterable[Iterable[object]]) -> list[str]:
-    return [_row(head), _row("---" for _ in head), *(_row(r) for r in rows), ""]
-
-
-def _commit() -> str:
-    asked = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return asked.stdout.strip() or "unknown"
-
-
 def _contracts(outcome: Outcome) -> list[str]:
     return [k for k in outcome.kinds if k not in KINDS]
 
@@ -203,8 +180,8 @@ def killers(outcome: Outcome, most: int = 3) -> str:
     return ", ".join(named[:most]) + (f" and {len(named) - most} more" if len(named) > most else "")
 
 
-def render(outcomes: dict[str, Outcome], seconds: float) -> str:
-    """Return the report as Markdown; ``outcomes`` by name, of any part of the tables."""
+def render(outcomes: dict[str, Outcome], since: float) -> str:
+    """Return the report as Markdown; ``outcomes`` by name, of any part of the tables, ``since`` as for :func:`made`."""
     mutants = [m for m in MUTANTS if m.name in outcomes]
     legals = [v for v in LEGAL if v.variant.name in outcomes]
     got = [outcomes[m.name] for m in mutants]
@@ -215,13 +192,12 @@ def render(outcomes: dict[str, Outcome], seconds: float) -> str:
         "# Detection power",
         "",
         f"{killed} of {len(mutants)} defective builds are rejected, {right} of {len(ran)} legal builds get the "
-        f"verdict they must ({len(legals) - len(ran)} could not be built). Suite core, commit {_commit()}, "
-        f"{datetime.date.today().isoformat()}, {seconds:.0f} s.",
+        f"verdict they must ({len(legals) - len(ran)} could not be built). Suite core, {made(since)}.",
         "",
         "## Defective builds",
         "",
     ]
-    lines += _table(
+    lines += table(
         ["mutant", "family", "defect", "verdict", "killed by", "classes"],
         (
             (m.name, m.family, m.description, f"**{o.verdict}**" if o.wrong else o.verdict, killers(o), len(o.classes))
@@ -229,9 +205,9 @@ def render(outcomes: dict[str, Outcome], seconds: float) -> str:
         ),
     )
     lines += ["## Families", ""]
-    lines += _table(["family", "mutants", "rejected"], _by_family(mutants, outcomes))
+    lines += table(["family", "mutants", "rejected"], _by_family(mutants, outcomes))
     lines += ["## Legal builds", ""]
-    lines += _table(
+    lines += table(
         ["build", "what it is", "platform", "verdict", "findings"],
         (
             (
@@ -271,7 +247,7 @@ def _inverse(mutants: Sequence[Outcome]) -> list[str]:
         )
         for k in sorted(known)
     ]
-    lines += _table(["class", "mutants", "alone", "such as"], rows)
+    lines += table(["class", "mutants", "alone", "such as"], rows)
     any_kind = Counter(k for o in mutants for k in o.kinds)
     only_kind = Counter(o.kinds[0] for o in mutants if len(o.kinds) == 1)
     sole = {o.kinds[0]: o.name for o in reversed(mutants) if len(o.kinds) == 1}
@@ -280,35 +256,23 @@ def _inverse(mutants: Sequence[Outcome]) -> list[str]:
     rows = [
         (k, "value" if k in KINDS else "contract", any_kind[k], only_kind[k], sole.get(k, "")) for k in sorted(any_kind)
     ]
-    return lines + _table(["kind", "of", "mutants", "alone", "such as"], rows)
+    return lines + table(["kind", "of", "mutants", "alone", "such as"], rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.mutants.run", description=__doc__)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="mutants, legal builds or families")
-    parser.add_argument("--out", type=Path, metavar="FILE.md")
-    chosen = parser.parse_args(arguments)
+    chosen = parser("tests.mutants.run", __doc__, "mutants, legal builds or families").parse_args(arguments)
     only = set(chosen.only or ())
     mutants = [m for m in MUTANTS if not only or {m.name, m.family} & only]
     legals = [v for v in LEGAL if not only or {v.variant.name, "legal"} & only]
-    total, started = len(mutants) + len(legals), time.monotonic()
-    outcomes: dict[str, Outcome] = {}
+    started = time.monotonic()
     try:
-        for done in check_all(mutants, legals, chosen.jobs):
-            outcomes[done.name] = done
-            state = f"WRONG: {done.wrong}" if done.wrong else done.skipped or f"{done.verdict} ({killers(done)})"
-            print(f"[{len(outcomes)}/{total}] {done.seconds:5.1f} s {done.name}: {state}", file=sys.stderr)
+        checked = check_all(mutants, legals, chosen.jobs)
+        outcomes = told(checked, len(mutants) + len(legals), lambda done: f" ({killers(done)})")
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2
-    report = render(outcomes, time.monotonic() - started)
-    print(report)
-    if chosen.out:
-        chosen.out.parent.mkdir(parents=True, exist_ok=True)
-        chosen.out.write_text(report)
-    return int(not outcomes or any(o.wrong for o in outcomes.values()))
+    return publish(render(outcomes, started), chosen.out, outcomes.values())
 
 
 if __name__ == "__main__":
