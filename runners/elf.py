@@ -11,7 +11,6 @@ from elftools.elf.enums import ENUM_E_MACHINE
 from golden.errors import TargetError, UsageError
 from golden.reading import open_regular
 from golden.results import Library
-from golden.text import plain
 
 _ET_DYN, _COMPRESSED = 3, 0x800
 _MACHINES = {number: name for name, number in ENUM_E_MACHINE.items() if name != "_default_"}
@@ -48,7 +47,7 @@ def inspect_library(path: Path) -> Library:
         )
     if kind != _ET_DYN:
         raise TargetError(f"{path} is an ELF file but not a shared library (type {kind}). Link it with -shared.")
-    return Library(path=plain(str(path)), sha256=digest, compiler=_compiler(path), machine=machine)
+    return Library(path=str(path), sha256=digest, compiler=_compiler(path), machine=machine)
 
 
 def _compiler(path: Path) -> str:
@@ -67,5 +66,5 @@ def _compiler(path: Path) -> str:
         for name, _, flags, _, offset, size, *_ in sections:
             if words[name:].startswith(b".comment\0") and not flags & _COMPRESSED:
                 parts = [t.decode("utf-8", "replace") for t in read(offset, size, 1 << 16).split(b"\0") if t]
-                return plain("; ".join(dict.fromkeys(parts)))
+                return "; ".join(dict.fromkeys(parts))
     return ""

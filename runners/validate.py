@@ -165,7 +165,7 @@ def validate(
         verdict=verdict_word,
         reason=reason,
         platform=platform,
-        target=target.encode(errors="backslashreplace").decode(),
+        target=target,
         library=library,
         host=Host(host_platform.machine(), host_platform.system(), host_platform.python_version(), np.__version__),
         vectors=Vectors(settings.suite, sum(len(f.cases) for f in files), {f.path.name: f.digest for f in files}),
