@@ -412,7 +412,7 @@ def _validate(target: str, *, shown: bool, begin: Callable[[], None] = lambda: N
         options = as_exported(target, export, sources(click.get_current_context()), options)
     vectors, suite, platform = (options.pop(name) for name in ("vectors", "suite", "platform"))
     profile = load_profile(platform)
-    files = open_vectors(suite, vectors, options.pop("recheck", False))
+    files = open_vectors(suite, vectors, options.get("recheck", False))
     if export:
         files = covered(target, export, files)
     settings = Settings(profile, str(vectors) if vectors else suite, **options)

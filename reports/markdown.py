@@ -17,6 +17,8 @@ from reports.tables import Table
 _FAILING_SHOWN = 20
 #: ``$GITHUB_STEP_SUMMARY`` takes 1 MiB and drops a longer document whole.
 _LIMIT = 1_000_000
+#: What would begin a heading, a list, a rule or code at the beginning of a line, or make one of the line before.
+_BLOCK = re.compile(r" (?=   )|#{1,6}(?= |$)|(=+|-+)(?= *$)|[-+](?= |$)|[0-9]{1,9}[.)](?= |$)")
 
 
 def render_markdown(runs: Sequence[Results], sweeps: Sequence[SweepResult] = ()) -> str:
@@ -66,7 +68,10 @@ def code(name: str) -> str:
 def plain(words: str) -> str:
     """Set untrusted text as running text: no markup of any kind survives."""
     shown = html.escape(words, quote=False)
-    return _unlinked(re.sub(r"[|*`~\\\[]|_(?!\w)|(?<=\])\(", lambda m: f"&#{ord(m[0])};", shown))
+    shown = re.sub(r"[|*`~\\\[]|_(?!\w)|(?<=\])\(", lambda m: f"&#{ord(m[0])};", shown)
+    if begun := _BLOCK.match(shown):
+        shown = f"{shown[: begun.end() - 1]}&#{ord(shown[begun.end() - 1])};{shown[begun.end() :]}"
+    return _unlinked(shown)
 
 
 def _unlinked(shown: str) -> str:

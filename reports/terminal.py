@@ -57,7 +57,8 @@ def options(results: Results) -> str:
     """Return the options that were set, with where: ``platform=MT7004 (golden.toml)``."""
     values = {"platform": results.platform.name, "suite": results.vectors.suite, "vectors": results.vectors.suite}
     known = {**values, **results.options}
-    return ", ".join(f"{name}={known[name]} ({source})" for name, source in results.option_sources.items())
+    words = {name: f"{name}={known[name]}" if name in known else name for name in results.option_sources}
+    return ", ".join(f"{words[name]} ({source})" for name, source in results.option_sources.items())
 
 
 def summary_document(results: Results, files: dict[str, str]) -> dict[str, Any]:

@@ -59,6 +59,7 @@ class Settings:
     xfail: Path | None = None
     sandbox: Mode = "auto"
     draw: str = ""
+    recheck: bool = False
 
 
 @dataclass(frozen=True)
@@ -176,6 +177,7 @@ def validate(
             "timeout": f"{settings.timeout:g} s",
             "memory": settings.memory,
             "xfail": xfail.name or "none",
+            **({"recheck": "yes"} if settings.recheck else {}),
             **session_facts(session),
         },
         created=datetime.now(UTC).isoformat(timespec="seconds"),

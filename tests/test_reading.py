@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 from generators.stream import SEED
-from golden.errors import GoldenError, TargetError, VectorError
+from golden.errors import GoldenError, VectorError
 from golden.manifest import open_vectors
 from golden.operator import operator
 from golden.results import read_results
-from golden.text import plain
 from golden.vectorfile import SCHEMA, _digest, read_vectors, write_vectors
 from runners.elf import inspect_library
 from runners.xfail import read_xfail
@@ -106,11 +105,6 @@ def test_a_declared_size_that_is_not_there(small: Path) -> None:
             read_vectors(found)
 
     assert outcome(small, refused) == ""
-
-
-def test_text_of_others_moves_no_cursor() -> None:
-    for text in map(chr, (*range(32), 127, 0x9B, 0x202E, 0x2066, 0x2028, 0xD800)):
-        assert plain(text).isprintable() and str(TargetError(f"a{text}b")).replace("\n", "").isprintable()
 
 
 def test_a_short_campaign(tmp_path: Path) -> None:
