@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -17,13 +17,14 @@ Grade = Literal["correctly-rounded", "faithful", "formula", "legal", "fails"]
 #: Best first. ``fails`` is also the grade of whatever did not run.
 GRADES: tuple[Grade, ...] = ("correctly-rounded", "faithful", "formula", "legal", "fails")
 Severity = Literal["failure", "warning", "info"]
+_HEX_FLOAT = r"^-?(nan|inf|0x[01](\.[0-9a-f]{1,13})?p(\+[0-9]{1,3}|-[0-9]{1,4}))$"
 
 
 class Number(msgspec.Struct, Document, frozen=True):
     """A floating-point number as people and as programs read it."""
 
-    hex: str  #: C hex-float, such as ``-0x1.8p+3``, or ``nan``, ``inf``
-    bits: str  #: bit pattern, such as ``0xc600``
+    hex: Annotated[str, msgspec.Meta(pattern=_HEX_FLOAT)]  #: C hex-float, such as ``-0x1.8p+3``, or ``nan``, ``inf``
+    bits: Annotated[str, msgspec.Meta(pattern="^0x[0-9a-f]{1,16}$")]  #: bit pattern, such as ``0xc600``
     decimal: str  #: shortest decimal that reads back as the same number
 
 

@@ -205,7 +205,7 @@ def _opened(path: Path) -> Iterator[Stored]:
     try:
         with h5py.File(path, "r") as file:
             yield Stored(path, file, size, _AGAIN)
-    except VectorError:
+    except (VectorError, MemoryError):  # what a file declares is held against what is there: memory is this machine's
         raise
     except Exception as error:  # h5py reports damage as OSError, KeyError, RuntimeError, ValueError, ...
         raise VectorError(
@@ -301,8 +301,9 @@ def _wrong_with(head: Head) -> str:
             return f"its {scalar.name} is {value!r}"
         if scalar.kind == "int" and not 0 <= int(value) <= _INT_MAX:
             return f"its {scalar.name} is {value}"
-        if scalar.kind == "real" and float(head.fmt.dtype.type(value)) != value:
-            return f"its {scalar.name} is {value}, which is no number of {head.dtype}"
+        with np.errstate(over="ignore"):
+            if scalar.kind == "real" and float(head.fmt.dtype.type(value)) != value:
+                return f"its {scalar.name} is {value}, which is no number of {head.dtype}"
     return head.operator.outside(head.scalars, {})
 
 
