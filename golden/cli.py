@@ -292,7 +292,6 @@ def report(results: tuple[Path, ...], kind: str, lang: "Lang", out: Path | None)
     if out is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, text.encode())
         say(out)
 

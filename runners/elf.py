@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import platform
 import struct
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from elftools.elf.enums import ENUM_E_MACHINE
 
 from golden.errors import TargetError, UsageError
-from golden.reading import open_regular
+from golden.reading import LIBRARY, check_size, open_regular
 from golden.results import Library
 
 _ET_DYN, _COMPRESSED = 3, 0x800
@@ -27,8 +28,10 @@ def inspect_library(path: Path) -> Library:
         with open_regular(path) as file:
             header = file.read(20)
             file.seek(0)
-            # What is no library may be of any size.
-            digest = hashlib.file_digest(file, "sha256").hexdigest() if header[:4] == b"\x7fELF" else ""
+            digest = ""
+            if header[:4] == b"\x7fELF":  # what is no library may be of any size
+                check_size(path, os.fstat(file.fileno()).st_size, LIBRARY)
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UsageError(f"Cannot read the library {path}: {error.strerror}. Give the path of a .so file.") from error
     if header[:4] != b"\x7fELF" or len(header) < 20:

@@ -228,7 +228,6 @@ class _Sweep:
             *(STATE_SCHEMA, self._digest, f"{done:x}", tally),
             *(self._seconds, found.kernel_seconds, found.findings, found.judges),
         )
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, msgspec.json.encode(state))
 
     def _result(self, jobs: int) -> SweepResult:
