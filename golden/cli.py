@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -40,10 +40,10 @@ from golden.terminal import (
     print_json,
     progress_bar,
     run,
+    say,
     set_aside,
     whole_or_not,
 )
-from golden.text import plain
 from runners.commands import complete_target, doctor, hunt, probe, sweep
 from runners.tools import build, export, list_, platforms, show
 
@@ -158,11 +158,11 @@ def generate(
         done=lambda w: (
             None
             if quiet
-            else click.echo(f"{w.path}: {w.cases} cases, {w.elements} elements, {w.rate:.1f} million/s", err=True)
+            else say(f"{w.path}: {w.cases} cases, {w.elements} elements, {w.rate:.1f} million/s", err=True)
         ),
     )
     if not quiet:
-        click.echo(f"{folder}: {sum(w.cases for w in written)} cases in {len(written)} files")
+        say(f"{folder}: {sum(w.cases for w in written)} cases in {len(written)} files")
 
 
 @cli.command(
@@ -236,17 +236,17 @@ def validate(
     begin = partial(set_aside, out, REPORTS, told=not quiet)
     results = _validate(target, vectors=vectors, shown=not quiet, begin=begin, **options)
     hidden = (*_OUTPUT, "suite") if vectors else _OUTPUT
-    results.option_sources = {name: source for name, source in sources(context).items() if name not in hidden}
+    results = _with_sources(results, context, hidden)
     files = _write_reports(out, results, lang)
     if not results.complete:
-        click.echo(f"interrupted: {results.reason} Partial results: {out / 'results.json'}", err=True)
+        say(f"interrupted: {results.reason} Partial results: {out / 'results.json'}", err=True)
         sys.exit(130)
     with whole_or_not():
         if as_json:
             print_json(summary_document(results, files))
         elif not quiet:
             print_summary(results, out, console())
-            click.echo(f"report: {files['html']}")
+            say(f"report: {files['html']}")
     sys.exit(0 if results.verdict == "conforms" else 1)
 
 
@@ -292,9 +292,8 @@ def report(results: tuple[Path, ...], kind: str, lang: "Lang", out: Path | None)
     if out is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(out, text.encode())
-        click.echo(out)
+        say(out)
 
 
 @cli.command(
@@ -336,7 +335,7 @@ def diff(before: str, after: str, kind: str, as_json: bool, quiet: bool, **optio
     if as_json or not quiet:
         click.echo(DIFF_FORMATS["json" if as_json else kind](found), nl=False)
     if kind == "text" and not (as_json or quiet):
-        click.echo(bits(*runs))
+        say(bits(*runs))
     sys.exit(1 if found.outcome == "worse" else 0)
 
 
@@ -374,7 +373,7 @@ def repro(results: Path, case: str, output: Path | None, symbol: str | None, pla
         click.echo(program, nl=False)
     else:
         write_atomically(output, program.encode())
-        click.echo(output)
+        say(output)
 
 
 @cli.command(
@@ -413,20 +412,30 @@ def _validate(target: str, *, shown: bool, begin: Callable[[], None] = lambda: N
         options = as_exported(target, export, sources(click.get_current_context()), options)
     vectors, suite, platform = (options.pop(name) for name in ("vectors", "suite", "platform"))
     profile = load_profile(platform)
-    files = open_vectors(suite, vectors, options.pop("recheck", False), heads)
+    files = open_vectors(suite, vectors, options.get("recheck", False), heads)
     if export:
         files = covered(target, export, files)
-    settings = Settings(profile, plain(str(vectors)) if vectors else suite, **options)
+    settings = Settings(profile, str(vectors) if vectors else suite, **options)
     memory = placing(settings.memory, profile)
     begin()  # not before: a slip of the pen leaves the results of another run where they are
     session, library = open_target(target, settings.timeout, memory, sandbox=settings.sandbox, draw=settings.draw)
     try:
         with progress_bar(shown) as show_step:
-            return judge(
-                plain(target), session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total)
-            )
+            return judge(target, session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total))
     finally:
         session.close()
+
+
+def _with_sources(results: "Results", context: click.Context, hidden: Collection[str]) -> "Results":
+    """Return results that say where options come from, but for the ``hidden`` ones, which change no result."""
+    from msgspec.structs import replace
+
+    from golden.results import ConfigFile
+
+    found = {name: source for name, source in sources(context).items() if name not in hidden}
+    by_file, config = [name for name, source in found.items() if source != "command line"], context.obj
+    read = ConfigFile(config.path, config.sha256, by_file) if by_file else ConfigFile()
+    return replace(results, option_sources=found, config=read)
 
 
 def _write_reports(out: Path, results: "Results", lang: "Lang") -> dict[str, str]:

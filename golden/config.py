@@ -9,6 +9,7 @@ One table a command, keys are the command's long options::
 The command line wins over the file, the file over the defaults. Paths in it are relative to the file.
 """
 
+import hashlib
 import os
 import stat
 from collections.abc import Mapping
@@ -32,10 +33,15 @@ Defaults = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class Config:
-    """Defaults with where they come from, such as ``golden.toml`` or ``[tool.golden] of ../pyproject.toml``."""
+    """Defaults with where they come from, such as ``golden.toml`` or ``[tool.golden] of ../pyproject.toml``.
+
+    ``path`` and ``sha256``: of the file, as it was read.
+    """
 
     source: str
     defaults: Defaults
+    path: str
+    sha256: str
 
     def __str__(self) -> str:
         return self.source
@@ -52,9 +58,13 @@ def find_config(start: Path) -> Path | None:
     for folder in (start, *start.parents):
         own, shared = folder / NAME, folder / _SHARED
         with suppress(PermissionError):  # nothing can lie for us in a folder that may not be looked into
-            if own.is_file():
+            if os.path.lexists(own):
                 return _trusted(own)
-            if shared.is_file() and b"golden" in _bytes(shared) and "golden" in _tool(_read(shared)):
+            if (
+                os.path.lexists(shared)
+                and b"golden" in (text := _bytes(shared))
+                and "golden" in _tool(_table(shared, text))
+            ):
                 return _trusted(shared)
             if (folder / ".git").exists():
                 return None
@@ -63,6 +73,8 @@ def find_config(start: Path) -> Path | None:
 
 def _trusted(path: Path) -> Path:
     """Return a file that was found; raises :class:`UsageError` if another user owns it or may write to it."""
+    if not path.exists():  # a link to nowhere: who reads it says so
+        return path
     file, folder = path.stat(), path.parent.stat()
     mine = file.st_uid in (os.getuid(), 0)
     others = file.st_mode & stat.S_IWOTH or (file.st_mode & stat.S_IWGRP and file.st_gid not in (os.getgid(), 0))
@@ -80,7 +92,8 @@ def read_config(path: Path, commands: Mapping[str, click.Command]) -> Config:
 
     Raises :class:`UsageError` that names the file, the key and the nearest one there is.
     """
-    content, shown = _read(path), os.path.relpath(path)
+    text, shown = _bytes(path), os.path.relpath(path)
+    content, digest, read = _table(path, text), hashlib.sha256(text).hexdigest(), shown
     if path.name == _SHARED:
         content, shown = _tool(content).get("golden", {}), f"[tool.golden] of {shown}"
     if not isinstance(content, dict):
@@ -98,7 +111,7 @@ def read_config(path: Path, commands: Mapping[str, click.Command]) -> Config:
                 raise UsageError(f"{where}: {name!r} has no such option{_hint(key, known)}")
             option = known[key]
             defaults.setdefault(name, {})[str(option.name)] = _checked(option, value, where, path.parent)
-    return Config(shown, defaults)
+    return Config(shown, defaults, read, digest)
 
 
 def _checked(option: click.Option, value: object, where: str, folder: Path) -> object:
@@ -151,8 +164,8 @@ def _bytes(path: Path) -> bytes:
         raise UsageError(f"Cannot read {path}: {error.strerror}. Go on without it with --no-config.") from error
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _table(path: Path, text: bytes) -> dict[str, Any]:
     try:
-        return reading.toml_of(_bytes(path))
+        return reading.toml_of(text)
     except ValueError as error:
         raise UsageError(f"{os.path.relpath(path)} is not valid TOML: {str(error).rstrip('.')}.") from error

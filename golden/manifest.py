@@ -1,7 +1,8 @@
 """The manifest of a suite: its files, their digests, and how many cases there must be."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ from golden.errors import UsageError, VectorError, unknown_name
 from golden.names import MANIFEST, suites
 from golden.reading import plain_name
 from golden.results import write_atomically
-from golden.vectorfile import VectorFile, read_vectors
+from golden.vectorfile import VectorFile, read_ids, read_vectors
 
 NAME = MANIFEST
 SCHEMA = "golden-manifest/1"
@@ -147,11 +148,25 @@ def open_vectors(
     cases of all files; their cases are held against those that ship, and those that ``heads`` lists. Raises what
     :func:`read_suite`, :func:`suite_folder` and :func:`golden.vectorfile.read_vectors` raise.
     """
-    share = 1.0 if recheck else RECHECKED
     if vectors is None or vectors.is_dir():
-        return read_suite(vectors or suite_folder(suite), share, heads)
-    file = read_vectors(vectors, recheck=1.0 if recheck else 0.0)
+        return read_suite(vectors or suite_folder(suite), 1.0 if recheck else RECHECKED, heads)
+    return [open_file(vectors, recheck=recheck, heads=heads)]
+
+
+def open_file(path: Path, digest: str | None = None, recheck: bool = False, heads: Heads | None = None) -> VectorFile:
+    """Read a single vector file as :func:`open_vectors` does, which must have a ``digest`` if one is given."""
+    file = read_vectors(path, digest, recheck=1.0 if recheck else 0.0)
     if file.digest not in _shipped_digests():
-        file = file if recheck else read_vectors(vectors, file.digest, share)
+        file = file if recheck else read_vectors(path, file.digest, RECHECKED)
         _compare(file, heads)
-    return [file]
+    return file
+
+
+def case_ids(suite: str, vectors: Path | None = None) -> Iterator[str]:
+    """Yield the ids of the cases of a suite, a folder or a file, of whose tables nothing is verified: names to offer.
+
+    Raises what :func:`open_vectors` raises.
+    """
+    folder = vectors or suite_folder(suite)
+    paths = [folder / name for name in read_manifest(folder).files] if folder.is_dir() else [folder]
+    return chain.from_iterable(map(read_ids, paths))

@@ -1,6 +1,5 @@
 """Options that several commands take, what the shell may offer for them, and which of them a user has set."""
 
-import json
 import math
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -13,7 +12,7 @@ from click.core import ParameterSource
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class
 
 from golden import names
-from golden.errors import nearest
+from golden.errors import GoldenError, nearest
 
 #: Adds an option to a command.
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
@@ -52,19 +51,21 @@ def complete_operator(context: click.Context, parameter: click.Parameter, incomp
 
 def complete_case(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the cases of the suite or the vectors that are named on the line so far."""
+    from golden.manifest import case_ids  # noqa: PLC0415 - completing other words need not pay
+
     vectors, suite = context.params.get("vectors"), str(context.params.get("suite") or "core")
-    with suppress(OSError, KeyError, ValueError):  # nothing can be said while a line is being typed
-        folder = Path(vectors) if vectors else names.suites()[suite]
-        return _offer(names.cases(folder), incomplete)
+    with suppress(GoldenError):  # nothing can be said while a line is being typed
+        return _offer(case_ids(suite, Path(vectors) if vectors else None), incomplete)
     return []
 
 
 def complete_failing(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the cases that fail in the results file that is named on the line so far."""
-    with suppress(OSError, KeyError, ValueError, TypeError):
-        results = json.loads(Path(context.params["results"]).read_text(encoding="utf-8"))
-        failing = {failure["case"]: None for entry in results["entry_points"] for failure in entry["failing"]}
-        return _offer(failing, incomplete)
+    from golden.results import read_results  # noqa: PLC0415 - completing other words need not pay
+
+    with suppress(GoldenError, KeyError):
+        results = read_results(Path(context.params["results"]))
+        return _offer({failure.case: None for e in results.entry_points for failure in e.failing}, incomplete)
     return []
 
 

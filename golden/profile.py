@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from golden import reading
+from golden.document import Document
 from golden.errors import UsageError, nearest, unknown_name
 from golden.formats import FORMATS
 from golden.names import platforms
@@ -20,21 +21,21 @@ APART = 1 << 20
 _TOP = 1 << 64
 
 
-class Memory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Memory(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True):
     """Start addresses of the regions that operands are documented to lie in; empty where nothing is stated."""
 
     shared: list[int] = []
     private: list[int] = []
 
 
-class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Provenance(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True):
     """Which facts the vendor states, and which this profile assumes."""
 
     stated: list[str] = []
     assumed: list[str] = []
 
 
-class Profile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Profile(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True):
     """A platform. ``operators`` overrides ``dtypes`` for single operators (an empty list: not supported)."""
 
     name: str
@@ -135,6 +136,8 @@ def _check_dtypes(content: Mapping[str, object]) -> None:
 
 def _check_values(profile: Profile) -> None:
     """Raise ValueError for what is of the right type and makes no sense."""
+    if not profile.name or profile.name != profile.name.strip():
+        raise ValueError("name is empty, or begins or ends with a blank")
     if not profile.dtypes:
         raise ValueError(f"it supports no dtype; give at least one of {', '.join(FORMATS)}")
     for name in profile.operators:

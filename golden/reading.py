@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 #: Bytes that a file of each kind may have: many times what golden writes, or people do.
 RESULTS, STATE, MANIFEST, TOML, TEXT = 256 << 20, 64 << 20, 64 << 20, 1 << 20, 16 << 20
+#: Bytes of a library, which is held in memory.
+LIBRARY = 512 << 20
 #: No count that golden writes comes near it; and a float holds it.
 _COUNT = 1 << 200
 #: Fields that may be negative, or are of no kind that is known here.
@@ -57,14 +59,27 @@ def _check_kind(path: Path, mode: int) -> None:
         raise OSError(errno.EINVAL, f"it is {kind}, not a regular file", str(path))
 
 
+def check_replaceable(path: Path) -> None:
+    """Raise :class:`OSError` for what no file may be put in place of: a device, a pipe, a stream (``/dev/stdout``)."""
+    if path.is_symlink() and str(path.readlink()).startswith("/proc/"):
+        raise OSError(errno.EINVAL, "it is a stream, not a regular file", str(path))
+    if path.exists():
+        _check_kind(path, path.stat().st_mode)
+
+
 def read_bytes(path: Path, limit: int) -> bytes:
     """Return the content of a regular file of at most ``limit`` bytes; raises :class:`OSError` for anything else."""
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         content = file.read(limit + 1) if size <= limit else b""  # files of /proc have no size, and others may grow
-        if max(size, len(content)) > limit:
-            raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes, the most that such a file may", str(path))
+        check_size(path, max(size, len(content)), limit)
     return content
+
+
+def check_size(path: Path, size: int, limit: int) -> None:
+    """Raise :class:`OSError` for a file of more than ``limit`` bytes."""
+    if size > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit:,} bytes, the most that such a file may", str(path))
 
 
 def read_text(path: Path, limit: int = TEXT) -> str:

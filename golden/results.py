@@ -1,12 +1,14 @@
 """Schema of ``results.json``: what one validation run found. Written once, at the end, and atomically."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from golden import reading
+from golden.document import Document
 from golden.errors import UsageError
 
 SCHEMA = "golden-results/1"
@@ -16,17 +18,18 @@ Grade = Literal["correctly-rounded", "faithful", "formula", "legal", "fails"]
 #: Best first. ``fails`` is also the grade of whatever did not run.
 GRADES: tuple[Grade, ...] = ("correctly-rounded", "faithful", "formula", "legal", "fails")
 Severity = Literal["failure", "warning", "info"]
+_HEX_FLOAT = r"^-?(nan|inf|0x[01](\.[0-9a-f]{1,13})?p(\+[0-9]{1,3}|-[0-9]{1,4}))$"
 
 
-class Number(msgspec.Struct, frozen=True):
+class Number(msgspec.Struct, Document, frozen=True):
     """A floating-point number as people and as programs read it."""
 
-    hex: str  #: C hex-float, such as ``-0x1.8p+3``, or ``nan``, ``inf``
-    bits: str  #: bit pattern, such as ``0xc600``
+    hex: Annotated[str, msgspec.Meta(pattern=_HEX_FLOAT)]  #: C hex-float, such as ``-0x1.8p+3``, or ``nan``, ``inf``
+    bits: Annotated[str, msgspec.Meta(pattern="^0x[0-9a-f]{1,16}$")]  #: bit pattern, such as ``0xc600``
     decimal: str  #: shortest decimal that reads back as the same number
 
 
-class Element(msgspec.Struct, frozen=True):
+class Element(msgspec.Struct, Document, frozen=True):
     """One output element held against its exact value."""
 
     case: str
@@ -40,7 +43,7 @@ class Element(msgspec.Struct, frozen=True):
     bound: float  #: largest legal error of this element in ulp
 
 
-class Tally(msgspec.Struct):
+class Tally(msgspec.Struct, Document):
     """Counts and error statistics over a set of output elements.
 
     ``measured`` counts elements whose exact value is a non-zero real number: error statistics are over these.
@@ -67,7 +70,7 @@ class Tally(msgspec.Struct):
     histogram: dict[str, int] = {}  #: upper bin edge in ulp -> elements
 
 
-class Binade(msgspec.Struct, frozen=True, omit_defaults=True):
+class Binade(msgspec.Struct, Document, frozen=True, omit_defaults=True):
     """Errors of the measured elements whose coordinate x has 2**exponent <= |x| < 2**(exponent + 1)."""
 
     exponent: int
@@ -79,7 +82,7 @@ class Binade(msgspec.Struct, frozen=True, omit_defaults=True):
     mean_ulp: float = 0.0
 
 
-class Landscape(msgspec.Struct, frozen=True):
+class Landscape(msgspec.Struct, Document, frozen=True):
     """Where the error lives: the measured elements by the binade of one coordinate, from low to high.
 
     ``axis``: ``result`` (the magnitude of the exact value), or the operator's own coordinate, such as
@@ -92,7 +95,7 @@ class Landscape(msgspec.Struct, frozen=True):
     binades: list[Binade]
 
 
-class Contract(msgspec.Struct, frozen=True, omit_defaults=True):
+class Contract(msgspec.Struct, Document, frozen=True, omit_defaults=True):
     """How often one contract was checked on an entry point, and in how many cases it was broken.
 
     ``name``: one of :data:`CONTRACTS`. ``checked`` counts in the unit that stands there. ``broken`` counts cases in
@@ -128,7 +131,7 @@ CONTRACTS: dict[str, Literal["invocations", "cases"]] = {
 }
 
 
-class Failure(msgspec.Struct, frozen=True):
+class Failure(msgspec.Struct, Document, frozen=True):
     """One case that failed on one entry point, with its first bad element where there is one."""
 
     case: str
@@ -140,7 +143,7 @@ class Failure(msgspec.Struct, frozen=True):
     first: Element | None = None
 
 
-class EntryPointResult(msgspec.Struct):
+class EntryPointResult(msgspec.Struct, Document):
     """What was found for one C symbol. Counts and grade are of the required tier (see ``stress``)."""
 
     symbol: str
@@ -168,7 +171,7 @@ class EntryPointResult(msgspec.Struct):
     contracts: list[Contract] = []  #: what was checked beside the numbers, over all tiers
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Finding(msgspec.Struct, Document, frozen=True):
     """Something worth knowing: a broken contract (``failure``), or a remark that does not decide."""
 
     kind: str
@@ -178,7 +181,7 @@ class Finding(msgspec.Struct, frozen=True):
     case: str = ""
 
 
-class Library(msgspec.Struct, frozen=True):
+class Library(msgspec.Struct, Document, frozen=True):
     """The file that was judged; empty strings where the target is not a file."""
 
     path: str = ""
@@ -187,7 +190,7 @@ class Library(msgspec.Struct, frozen=True):
     machine: str = ""  #: ELF machine, such as EM_X86_64
 
 
-class Platform(msgspec.Struct, frozen=True):
+class Platform(msgspec.Struct, Document, frozen=True):
     """The profile that decided what was required."""
 
     name: str
@@ -202,6 +205,11 @@ class Platform(msgspec.Struct, frozen=True):
     impostor: bool = False  #: it takes the name of one that ships, and says other things
 
     @property
+    def file(self) -> str:
+        """The user's own profile and its digest; "" for one that ships."""
+        return "" if self.source == "shipped" else f"{self.source}, SHA-256 {self.sha256}"
+
+    @property
     def described(self) -> str:
         """The name, with where it comes from if it could be taken for another."""
         if not self.impostor:
@@ -209,7 +217,7 @@ class Platform(msgspec.Struct, frozen=True):
         return f"{self.name} as defined by {self.source} (sha256 {self.sha256[:12]}…), not the profile that ships,"
 
 
-class Vectors(msgspec.Struct, frozen=True):
+class Vectors(msgspec.Struct, Document, frozen=True):
     """Which golden data was used."""
 
     suite: str
@@ -217,7 +225,7 @@ class Vectors(msgspec.Struct, frozen=True):
     digests: dict[str, str]  #: file name -> content digest
 
 
-class Probe(msgspec.Struct, frozen=True):
+class Probe(msgspec.Struct, Document, frozen=True):
     """What was found out about the target before and while judging it."""
 
     half_abi: str = "unknown"
@@ -226,7 +234,7 @@ class Probe(msgspec.Struct, frozen=True):
     evaluation_order: dict[str, str] = {}  #: symbol -> order with the share of matching bits
 
 
-class Host(msgspec.Struct, frozen=True):
+class Host(msgspec.Struct, Document, frozen=True):
     """Where the run took place; never to be read as the platform that was judged."""
 
     machine: str
@@ -235,15 +243,32 @@ class Host(msgspec.Struct, frozen=True):
     numpy: str
 
 
-class Judge(msgspec.Struct, frozen=True):
+class ConfigFile(msgspec.Struct, Document, frozen=True):
+    """The configuration file that set options of the run, and their names; empty where none did."""
+
+    path: str = ""
+    sha256: str = ""
+    options: list[str] = []
+
+    def __str__(self) -> str:
+        """Return file, digest and options in a line; "" where there is none."""
+        return f"{self.path}, SHA-256 {self.sha256}: {', '.join(self.options)}" if self.path else ""
+
+
+class Judge(msgspec.Struct, Document, frozen=True):
     """What judged: the tool's version, its commit where it runs from a repository, and the digest of its sources."""
 
     version: str = ""
     commit: str = ""
     digest: str = ""
 
+    def __str__(self) -> str:
+        """Return version, commit and digest in a line."""
+        commit, digest = f", commit {self.commit}", f", SHA-256 of the sources {self.digest}"
+        return self.version + (commit if self.commit else "") + (digest if self.digest else "")
 
-class Results(msgspec.Struct, kw_only=True):
+
+class Results(msgspec.Struct, Document, kw_only=True):
     """A whole run. ``complete`` is the footer: without it the file is refused."""
 
     schema: str
@@ -257,6 +282,7 @@ class Results(msgspec.Struct, kw_only=True):
     vectors: Vectors
     options: dict[str, str]
     option_sources: dict[str, str] = {}  #: option that was set -> ``command line`` or the configuration file
+    config: ConfigFile = ConfigFile()
     created: str = ""  #: UTC, ISO 8601
     judge: Judge = Judge()
     probe: Probe
@@ -272,16 +298,23 @@ def write_results(path: Path, results: Results) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the destination, then rename. What a killed process left there before is removed."""
+    """Write beside the destination, in a folder that is made if need be, then rename.
+
+    What a killed process left there before is removed. What is there and no file (a device, a pipe) is not replaced:
+    :class:`UsageError`.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        reading.check_replaceable(path)
         for stale in path.parent.glob(f".{path.name}.*.tmp"):
             if not Path(f"/proc/{stale.suffixes[-2][1:]}").exists():
                 stale.unlink(missing_ok=True)
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         raise UsageError(f"Cannot write {path}: {error.strerror}. Choose another folder.") from error
 
 

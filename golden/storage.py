@@ -20,27 +20,27 @@ class Stored:
     """An open vector file, of which nothing is read that the writer cannot have written, or that its size belies."""
 
     def __init__(self, path: Path, file: h5py.File, size: int, again: str) -> None:
-        self._path, self._file, self._size, self._again = path, file, size, again
+        self._path, self.hdf5, self._size, self._again = path, file, size, again
 
     def attribute(self, name: str) -> str:
         """Return an attribute; "" where it is not there."""
-        if name not in self._file.attrs:
+        if name not in self.hdf5.attrs:
             return ""
-        found = self._file.attrs.get_id(name)
+        found = self.hdf5.attrs.get_id(name)
         if found.shape != () or found.dtype.kind != "S" or found.dtype.itemsize > 4096:
             raise VectorError(f"{self._path}: the attribute {name} is no string of fixed length. {self._again}")
-        return bytes(self._file.attrs[name]).decode()
+        return bytes(self.hdf5.attrs[name]).decode()
 
     def dataset(self, name: str, dtype: np.dtype[Any], filtered: bool) -> h5py.Dataset:
         """Return a flat data set that lies in this file, and is no larger than its part of it."""
         parts = name.split("/")
         for stop in range(1, len(parts) + 1):
             link = "/".join(parts[:stop])
-            if link not in self._file and not self._file.get(link, getlink=True):
+            if link not in self.hdf5 and not self.hdf5.get(link, getlink=True):
                 raise VectorError(f"{self._path} is damaged or not a vector file: it has no {link}. {self._again}")
-            if not isinstance(self._file.get(link, getlink=True), h5py.HardLink):
+            if not isinstance(self.hdf5.get(link, getlink=True), h5py.HardLink):
                 raise VectorError(f"{self._path}: {link} is a link to elsewhere. {self._again}")
-        data = self._file[name]
+        data = self.hdf5[name]
         if not isinstance(data, h5py.Dataset) or data.dtype != dtype or len(data.shape) != 1:
             raise VectorError(f"{self._path} has columns or arrays of another type than its schema says. {self._again}")
         made, count = data.id.get_create_plist(), data.shape[0]

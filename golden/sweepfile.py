@@ -6,13 +6,14 @@ from pathlib import Path
 import msgspec
 
 from golden import __version__, reading
+from golden.document import Document
 from golden.errors import UsageError
 from golden.results import Element, Library, Number, Results, Tally, read_results, write_atomically
 
 SCHEMA = "golden-sweep/1"
 
 
-class SweepResult(msgspec.Struct, kw_only=True):
+class SweepResult(msgspec.Struct, Document, kw_only=True):
     """What a sweep found; the file ``sweep.json``. All but ``seconds`` to ``jobs`` is independent of how it was run.
 
     ``exhaustive``: every bit pattern of the varying operands was computed, so the maximum is an upper bound;
@@ -67,7 +68,7 @@ def read_sweep(path: Path) -> SweepResult:
     return result
 
 
-class _Head(msgspec.Struct):
+class _Head(msgspec.Struct, Document):
     """What tells the files apart."""
 
     schema: str = ""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from golden.errors import GoldenError, MachineError, UsageError
+from golden.text import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,6 +66,11 @@ def console() -> "Console":
             raise  # noqa: PLE0704 - Rich calls this where it catches the error
 
     return Piped(highlight=False, width=None if sys.stdout.isatty() else _ENDLESS)
+
+
+def say(words: object, err: bool = False) -> None:
+    """Print a line or several for people; paths, names and words of others in them can move no cursor."""
+    click.echo(plain(str(words), lines=True), err=err)
 
 
 @contextmanager
@@ -122,7 +128,7 @@ def set_aside(out: Path, names: Iterable[str], told: bool = True) -> None:
             f"Cannot move the results of another run to {previous}: {error.strerror}. Choose another folder with --out."
         ) from error
     if told:
-        click.echo(f"golden: the results of another run are in {previous} now{replaced}", err=True)
+        say(f"golden: the results of another run are in {previous} now{replaced}", err=True)
 
 
 @contextmanager
@@ -195,13 +201,13 @@ def _run(cli: click.Group, arguments: list[str] | None) -> int:
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except GoldenError as error:
-        click.echo(f"golden: {error}", err=True)
+        say(f"golden: {error}", err=True)
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return UsageError.exit_code
     except click.ClickException as error:
-        click.echo(f"golden: {_sentence(error, cli)}", err=True)
+        say(f"golden: {_sentence(error, cli)}", err=True)
         return UsageError.exit_code
     except BrokenPipeError:
         return _closed_pipe()
@@ -213,10 +219,10 @@ def _run(cli: click.Group, arguments: list[str] | None) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             return _internal_error(error)
         where = f"{error.filename}" if error.filename else "what is written"
-        click.echo(f"golden: {error.strerror}: there is no room for {where}. Make some, and run it again.", err=True)
+        say(f"golden: {error.strerror}: there is no room for {where}. Make some, and run it again.", err=True)
         return UsageError.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("golden: interrupted", err=True)
+        say("golden: interrupted", err=True)
         return 130
     except SystemExit as stop:
         if sys.stdout is not stdout:  # click put another in place of a closed one, and exits with 1
@@ -227,14 +233,14 @@ def _run(cli: click.Group, arguments: list[str] | None) -> int:
 
 
 def _lacking(what: str) -> int:
-    click.echo(f"golden: This machine cannot do it: {what}. Nothing is said about any build.", err=True)
+    say(f"golden: This machine cannot do it: {what}. Nothing is said about any build.", err=True)
     return MachineError.exit_code
 
 
 def _internal_error(error: Exception) -> int:
     if os.environ.get("GOLDEN_TRACEBACK"):
         raise error
-    click.echo(
+    say(
         f"golden: internal error ({type(error).__name__}: {error}). This is a defect of golden: "
         "please report it with the output of the same command under GOLDEN_TRACEBACK=1.",
         err=True,

@@ -2,8 +2,8 @@
 
 import unicodedata
 
-#: Controls, formats (bidirectional overrides, zero-width characters), lone surrogates, other line ends.
-_INVISIBLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+#: Controls, formats (bidirectional overrides, zero-width characters), lone surrogates, what is no character, line ends.
+_INVISIBLE = {"Cc", "Cf", "Cs", "Cn", "Zl", "Zp"}
 
 
 def plain(text: str, lines: bool = False) -> str:

@@ -175,6 +175,24 @@ def read_vectors(path: Path, expected_digest: str | None = None, recheck: float 
     another schema, a digest that does not match the content or the manifest (``expected_digest``), golden data
     made for another description of the operator, a case that cannot be one, golden data that are not the operator's.
     """
+    with _opened(path) as file:
+        return _read(path, file, expected_digest, recheck)
+
+
+def read_ids(path: Path) -> list[str]:
+    """Return the ids in a vector file's table that can be shown, and verify nothing; raises as :func:`read_vectors`."""
+    with _opened(path) as file:
+        table = file.whole("cases", _table_dtype(_kind(path, file)[0]), _READ)
+        return [name for raw in table["id"].tolist() if (name := raw.decode("utf-8", "replace")).isprintable()]
+
+
+def _no_file(path: Path) -> UsageError:
+    return UsageError(f"There is no vector file {path}. List suites with 'golden list', or generate one.")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Stored]:
+    """Open a vector file for reading; whatever goes wrong with it is a :class:`VectorError`."""
     try:
         with reading.open_regular(path) as found:
             size = os.fstat(found.fileno()).st_size
@@ -184,21 +202,10 @@ def read_vectors(path: Path, expected_digest: str | None = None, recheck: float 
         if path.is_dir():
             raise _no_file(path) from error
         raise VectorError(f"Cannot read vector file {path}: {error.strerror}. {_AGAIN}") from error
-    with _opened(path) as file:
-        return _read(path, Stored(path, file, size, _AGAIN), expected_digest, recheck)
-
-
-def _no_file(path: Path) -> UsageError:
-    return UsageError(f"There is no vector file {path}. List suites with 'golden list', or generate one.")
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """Open a vector file for reading; whatever goes wrong with it is a :class:`VectorError`."""
     try:
         with h5py.File(path, "r") as file:
-            yield file
-    except VectorError:
+            yield Stored(path, file, size, _AGAIN)
+    except (VectorError, MemoryError):  # what a file declares is held against what is there: memory is this machine's
         raise
     except Exception as error:  # h5py reports damage as OSError, KeyError, RuntimeError, ValueError, ...
         raise VectorError(
@@ -211,11 +218,8 @@ def _read(path: Path, file: Stored, expected_digest: str | None, recheck: float)
     if schema not in (SCHEMA, BULK_SCHEMA):
         found = repr(schema) if schema else "no schema"
         raise VectorError(f"{path} has {found}; this version reads {SCHEMA!r} and {BULK_SCHEMA!r}. {_AGAIN}")
-    known = operators()
-    name, dtype = file.attribute("operator"), file.attribute("dtype")
-    if name not in known or dtype not in known[name].dtypes:
-        raise VectorError(f"{path} is for {name!r} in {dtype!r}, which this version does not know. {_AGAIN}")
-    operator = known[name]
+    operator, dtype = _kind(path, file)
+    name = operator.name
     if file.attribute("spec_digest") != operator.spec_digest():
         raise VectorError(f"{path} is stale: it was made for another description of {name}. {_AGAIN}")
     dtypes, held, left = _array_dtypes(operator, dtype), schema == SCHEMA, _READ
@@ -240,6 +244,14 @@ def _read(path: Path, file: Stored, expected_digest: str | None, recheck: float)
     else:
         cases = _StoredCases(path, table, heads, chosen)
     return VectorFile(path, file.attribute("suite"), operator, dtype, digest, heads, cases)
+
+
+def _kind(path: Path, file: Stored) -> tuple[Operator, str]:
+    known = operators()
+    name, dtype = file.attribute("operator"), file.attribute("dtype")
+    if name not in known or dtype not in known[name].dtypes:
+        raise VectorError(f"{path} is for {name!r} in {dtype!r}, which this version does not know. {_AGAIN}")
+    return known[name], dtype
 
 
 def _check_rows(path: Path, operator: Operator, dtype: str, table: Array, sizes: dict[str, int]) -> tuple[Head, ...]:
@@ -289,8 +301,9 @@ def _wrong_with(head: Head) -> str:
             return f"its {scalar.name} is {value!r}"
         if scalar.kind == "int" and not 0 <= int(value) <= _INT_MAX:
             return f"its {scalar.name} is {value}"
-        if scalar.kind == "real" and float(head.fmt.dtype.type(value)) != value:
-            return f"its {scalar.name} is {value}, which is no number of {head.dtype}"
+        with np.errstate(over="ignore"):
+            if scalar.kind == "real" and float(head.fmt.dtype.type(value)) != value:
+                return f"its {scalar.name} is {value}, which is no number of {head.dtype}"
     return head.operator.outside(head.scalars, {})
 
 
@@ -331,8 +344,11 @@ class _StoredCases(Sequence[Case]):
         if isinstance(index, slice):
             return _StoredCases(self.path, self.table[index], self.heads[index], self.chosen[index])
         head, row = self.heads[index], self.table[index]
-        with _opened(self.path) as file:
-            case = _case(head, row, file)
+        try:
+            with _opened(self.path) as file:
+                case = _case(head, row, file.hdf5)
+        except UsageError as error:
+            raise VectorError(f"{self.path} has gone while it was read. {_AGAIN}") from error
         if case_digest(case) != row["digest"].decode():
             raise VectorError(f"{self.path} is damaged: case {head.id} does not match its digest. {_AGAIN}")
         _check_case(self.path, case, bool(self.chosen[index]))

@@ -26,8 +26,8 @@ def render_badge(runs: list[Results]) -> str:
     )
     left, right = _width("golden"), _width(message)
     total = left + right
-    spoken, shown = (escape(text.visible(words)) for words in (title.strip(), message))
-    label = escape(f"golden: {text.visible(message)}")
+    spoken, shown = (escape(words) for words in (title.strip(), message))
+    label = escape(f"golden: {message}")
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{total:g}" height="{_HEIGHT}" role="img" '
         f'aria-label="{label}">\n'

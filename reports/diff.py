@@ -285,11 +285,10 @@ def render_text(diff: Diff) -> str:
     """Return the comparison for a terminal."""
 
     def short(words: str) -> str:
-        clean = text.visible(words)
-        return clean if len(clean) <= _CELL else clean[: _CELL - 1] + "…"
+        return words if len(words) <= _CELL else words[: _CELL - 1] + "…"
 
-    lines = [f"Limited comparison: {text.visible(limit)}" for limit in diff.limits]
-    lines += [text.visible(diff.sentence)]
+    lines = [f"Limited comparison: {limit}" for limit in diff.limits]
+    lines += [diff.sentence]
     if diff.changes:
         table: Any = tabulate(list(_rows(diff, short, short)), _HEADER, tablefmt="plain", disable_numparse=True)
         lines += ["", *(line.rstrip() for line in str(table).splitlines())]

@@ -137,13 +137,12 @@ def _field(value: str | int | float) -> str | int | float:
     """Keep a spreadsheet from running text of others as a formula."""
     if not isinstance(value, str):
         return value
-    shown = text.visible(value)
-    return "'" + shown if shown[:1] in tuple("=+-@") else shown
+    return "'" + value if value[:1] in tuple("=+-@＝＋－＠") else value
 
 
 def latex_escape(words: str) -> str:
     """Escape what LaTeX reads as commands."""
-    return re.sub(r'[\\{}$&#_%~^<>"|≥≤–−]', lambda m: _LATEX[m[0]], text.visible(words))
+    return re.sub(r'[\\{}$&#_%~^<>"|≥≤–−]', lambda m: _LATEX[m[0]], words)
 
 
 def render_latex(runs: Sequence[Results], sweeps: Sequence[SweepResult] = ()) -> str:
@@ -168,7 +167,7 @@ def _tabular(table: Table) -> list[str]:
         return []
     columns = "".join("r" if i in table.numeric else "l" for i in range(len(table.header)))
     header = " & ".join(latex_escape(name) for name in table.header)
-    lines = [f"% {text.visible(table.title)}", rf"\begin{{tabular}}{{{columns}}}"]
+    lines = [f"% {table.title}", rf"\begin{{tabular}}{{{columns}}}"]
     lines += [r"\hline", rf"{header} \\", r"\hline"]
     for row in table.rows:
         cells = [

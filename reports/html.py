@@ -196,7 +196,6 @@ def _environment() -> Environment:
     return Environment(
         loader=FileSystemLoader(_templates()),
         autoescape=True,  # names of cases and libraries are the text of others
-        finalize=lambda value: text.visible(value) if type(value) is str else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,29 +1,26 @@
 """``junit.xml``: one test suite an entry point, one test case a class, as CI systems read it."""
 
-import re
 from xml.etree import ElementTree as ET
 
 from golden.results import EntryPointResult, Failure, Results
 from reports import text
 from reports.summary import count_of
 
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
 
 def render_junit(run: Results) -> str:
     """Return the JUnit document of one run; whatever breaks conformance is a failure or an error in it."""
-    root = ET.Element("testsuites", name=_xml(f"golden {text.build_label(run)} {run.platform.name}"))
+    root = ET.Element("testsuites", name=f"golden {text.build_label(run)} {run.platform.name}")
     for entry in run.entry_points:
         _suite(root, run, entry)
     symbols = {e.symbol for e in run.entry_points}
     build = ET.SubElement(root, "testsuite", name="build")
     case = ET.SubElement(build, "testcase", classname="build", name="verdict")
     if run.verdict != "conforms":
-        ET.SubElement(case, "failure", type="verdict", message=_xml(run.reason))
+        ET.SubElement(case, "failure", type="verdict", message=run.reason)
     for finding in run.findings:
         if finding.severity == "failure" and finding.symbol not in symbols:
-            case = ET.SubElement(build, "testcase", classname="build", name=_xml(finding.kind))
-            ET.SubElement(case, "failure", type=_xml(finding.kind), message=_xml(finding.message))
+            case = ET.SubElement(build, "testcase", classname="build", name=finding.kind)
+            ET.SubElement(case, "failure", type=finding.kind, message=finding.message)
     for suite in root:
         _count(suite)
     _count(root)
@@ -33,7 +30,7 @@ def render_junit(run: Results) -> str:
 
 
 def _suite(root: ET.Element, run: Results, entry: EntryPointResult) -> None:
-    suite = ET.SubElement(root, "testsuite", name=_xml(entry.symbol))
+    suite = ET.SubElement(root, "testsuite", name=entry.symbol)
     properties = ET.SubElement(suite, "properties")
     for name, value in (
         ("status", entry.status),
@@ -44,36 +41,36 @@ def _suite(root: ET.Element, run: Results, entry: EntryPointResult) -> None:
         ("platform", run.platform.name),
         ("basis", text.stand_in(run)),
     ):
-        ET.SubElement(properties, "property", name=name, value=_xml(value))
+        ET.SubElement(properties, "property", name=name, value=value)
     # A pass stays green whatever the stress tier found; an entry point nobody requires is skipped, not red.
     failing = entry.failing if entry.status != "pass" else []
     by_class: dict[str, list[Failure]] = {name: [] for name in entry.classes}
     for failure in failing:
         by_class.setdefault(failure.klass, []).append(failure)
     for name, failures in by_class.items():
-        case = ET.SubElement(suite, "testcase", classname=_xml(entry.symbol), name=_xml(name))
+        case = ET.SubElement(suite, "testcase", classname=entry.symbol, name=name)
         if failures and entry.required:
             _outcome(case, entry.symbol, failures, entry.classes.get(name, {}))
         elif failures:
             message = f"not required by this platform: {failures[0].message}"
-            ET.SubElement(case, "skipped", message=_xml(message))
+            ET.SubElement(case, "skipped", message=message)
     if entry.status != "pass" and not failing:
-        case = ET.SubElement(suite, "testcase", classname=_xml(entry.symbol), name=entry.status)
+        case = ET.SubElement(suite, "testcase", classname=entry.symbol, name=entry.status)
         tag = "error" if entry.status in ("crash", "timeout") else "failure"
         tag = tag if entry.required else "skipped"
         message = entry.detail or f"{entry.symbol}: {text.words(entry.status)}"
-        ET.SubElement(case, tag, type=entry.status, message=_xml(message))
+        ET.SubElement(case, tag, type=entry.status, message=message)
     for finding in run.findings:
         if finding.severity == "failure" and finding.symbol == entry.symbol and entry.required:
-            case = ET.SubElement(suite, "testcase", classname=_xml(entry.symbol), name=_xml(finding.kind))
-            ET.SubElement(case, "failure", type=_xml(finding.kind), message=_xml(finding.message))
+            case = ET.SubElement(suite, "testcase", classname=entry.symbol, name=finding.kind)
+            ET.SubElement(case, "failure", type=finding.kind, message=finding.message)
 
 
 def _outcome(case: ET.Element, symbol: str, failures: list[Failure], counts: dict[str, int]) -> None:
     """Attach one failure (or error) that tells the first failing case whole and names the others."""
     first = next((f for f in failures if f.first), failures[0])
     tag = "error" if all(f.kind in ("crash", "timeout") for f in failures) else "failure"
-    node = ET.SubElement(case, tag, type=_xml(first.kind), message=_xml(f"{first.case}: {first.message}"))
+    node = ET.SubElement(case, tag, type=first.kind, message=f"{first.case}: {first.message}")
     lines = []
     if element := first.first:
         lines += [f"case {first.case}, element {element.index}: {text.error(element)}"]
@@ -84,7 +81,7 @@ def _outcome(case: ET.Element, symbol: str, failures: list[Failure], counts: dic
         lines += [f"failing: {count_of(bad, counts.get('cases', 0))}"]
     lines += [f"{f.case} ({f.kind}): {f.message}" for f in failures]
     lines += [text.repro_command("results.json", first.case, symbol)] if first.case else []
-    node.text = _xml("\n".join(lines))
+    node.text = "\n".join(lines)
 
 
 def _count(node: ET.Element) -> None:
@@ -93,9 +90,3 @@ def _count(node: ET.Element) -> None:
     for tag in ("failure", "error", "skipped"):
         name = {"failure": "failures", "error": "errors"}.get(tag, tag)
         node.set(name, str(sum(case.find(tag) is not None for case in cases)))
-
-
-def _xml(value: str) -> str:
-    """Write control characters, and whatever XML 1.0 cannot hold, as escapes; lines stay lines."""
-    shown = "\n".join(map(text.visible, value.split("\n")))
-    return _NOT_XML.sub(lambda m: m[0].encode("ascii", "backslashreplace").decode(), shown)

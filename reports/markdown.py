@@ -17,6 +17,8 @@ from reports.tables import Table
 _FAILING_SHOWN = 20
 #: ``$GITHUB_STEP_SUMMARY`` takes 1 MiB and drops a longer document whole.
 _LIMIT = 1_000_000
+#: What would begin a heading, a list, a rule or code at the beginning of a line, or make one of the line before.
+_BLOCK = re.compile(r" (?=   )|#{1,6}(?= |$)|(=+|-+)(?= *$)|[-+](?= |$)|[0-9]{1,9}[.)](?= |$)")
 
 
 def render_markdown(runs: Sequence[Results], sweeps: Sequence[SweepResult] = ()) -> str:
@@ -56,19 +58,26 @@ def _document(ordered: list[Results], sweeps: Sequence[SweepResult], sections: l
 
 def code(name: str) -> str:
     """Set untrusted text as code; what could end the code span or the table cell is written as entities."""
-    shown = text.visible(name)
-    if not shown:
+    if not name:
         return text.NONE
-    if not re.search(r"[`|\\<>&]", shown):
-        return f"`{shown}`"
-    return "<code>" + re.sub(r"[^\w .,:;=/+-]|_", lambda m: f"&#{ord(m[0])};", shown) + "</code>"
+    if not re.search(r"[`|\\<>&]", name):
+        return f"`{name}`"
+    return "<code>" + _unlinked(re.sub(r"[^\w .,:;=/+@-]|_", lambda m: f"&#{ord(m[0])};", name)) + "</code>"
 
 
 def plain(words: str) -> str:
     """Set untrusted text as running text: no markup of any kind survives."""
-    shown = html.escape(text.visible(words), quote=False)
+    shown = html.escape(words, quote=False)
     shown = re.sub(r"[|*`~\\\[]|_(?!\w)|(?<=\])\(", lambda m: f"&#{ord(m[0])};", shown)
-    return shown.replace("://", "&#58;//")
+    if begun := _BLOCK.match(shown):
+        shown = f"{shown[: begun.end() - 1]}&#{ord(shown[begun.end() - 1])};{shown[begun.end() :]}"
+    return _unlinked(shown)
+
+
+def _unlinked(shown: str) -> str:
+    """Take apart what GitHub links of itself: addresses of pages, and of people, which entities do not hide."""
+    shown = re.sub(r"(?<=:)//|(?<=www)\.", lambda m: f"&#{ord(m[0][0])};{m[0][1:]}", shown, flags=re.IGNORECASE)
+    return shown.replace("@", "<code>@</code>")
 
 
 def _run(run: Results, label: str, level: str) -> list[str]:

@@ -332,8 +332,7 @@ def _story(results: Results, case: Case, entry: EntryPoint, judged: EntryPointRe
 
 def _comment(words: str) -> str:
     """Make text safe inside a C comment: what opens or ends one, and trigraphs, are taken apart."""
-    shown = text.visible(words)
-    return re.sub(r"\?(?=\?)", "? ", re.sub(r"\*(?=/)|/(?=\*)", lambda m: f"{m[0]} ", shown))
+    return re.sub(r"\?(?=\?)", "? ", re.sub(r"\*(?=/)|/(?=\*)", lambda m: f"{m[0]} ", words))
 
 
 def _hex(fmt: Format, bits: int) -> str:

@@ -25,6 +25,10 @@ COUNTS = (
 )
 
 
+#: Facts among a run's options that have a line of their own in the header.
+_OWN_LINE = ("sandbox", "draw")
+
+
 @dataclass(frozen=True)
 class Fact:
     """One line of a report's header. ``code``: an identifier, to be set as such."""
@@ -187,6 +191,7 @@ def reason(run: Results) -> str:
 def facts(run: Results) -> list[Fact]:
     """Return the header: everything that is needed to know what the numbers belong to."""
     library, host, platform, probe = run.library, run.host, run.platform, run.probe
+    asked = {name: value for name, value in run.options.items() if name not in _OWN_LINE}
     lines = [
         Fact(tr("Target"), run.target, code=True),
         Fact(tr("Library"), library.path if library.path != run.target else "", code=True),
@@ -204,6 +209,7 @@ def facts(run: Results) -> list[Fact]:
                 half=platform.half,
             ),
         ),
+        Fact(tr("Profile of the user’s own"), platform.file),
         Fact(
             tr("Host (judged on, not the platform)"),
             f"{host.machine}, {host.system}, Python {host.python}, NumPy {host.numpy}",
@@ -213,8 +219,11 @@ def facts(run: Results) -> list[Fact]:
             tr("suite {suite}, {cases}", suite=run.vectors.suite, cases=text.plural(run.vectors.cases, "case")),
         ),
         *(Fact(tr("Digest of {file}", file=name), d, code=True) for name, d in sorted(run.vectors.digests.items())),
-        Fact(tr("Options"), ", ".join(f"{k}={v}" for k, v in sorted(run.options.items())) or tr("defaults")),
+        Fact(tr("Options"), ", ".join(f"{k}={v}" for k, v in sorted(asked.items())) or tr("defaults")),
         Fact(tr("Options set by"), ", ".join(f"{k}: {v}" for k, v in sorted(run.option_sources.items()))),
+        Fact(tr("Configuration file"), str(run.config)),
+        Fact(tr("Sandbox layers in force"), run.options.get("sandbox", "")),
+        Fact(tr("Fills, guards and addresses drawn from"), run.options.get("draw", ""), code=True),
         Fact(
             tr("Found by probing"),
             tr(
@@ -224,7 +233,8 @@ def facts(run: Results) -> list[Fact]:
                 subnormals=probe.subnormals,
             ),
         ),
-        Fact(tr("golden version"), run.golden),
+        Fact(tr("golden version"), str(run.judge) if run.judge.version else run.golden),
+        Fact(tr("Judged at (UTC)"), run.created),
         Fact(tr("Run time"), f"{run.seconds:.1f} s" if run.seconds else ""),
     ]
     return [fact for fact in lines if fact.value]

@@ -16,7 +16,8 @@ def group(sweep: SweepResult) -> str:
     """Return the row of the report that a sweep stands beside, such as ``beta=0.5``."""
     scalars = {name: float.fromhex(v.hex) if isinstance(v, Number) else v for name, v in sweep.parameters.items()}
     known = operators().get(sweep.operator)
-    if known is not None and all(s.name in scalars for s in known.scalars if s.kind != "int"):
+    kinds = {"real": float, "reduction": str}
+    if known is not None and all(isinstance(scalars.get(s.name), kinds.get(s.kind, object)) for s in known.scalars):
         return known.group(scalars)
     return ", ".join(
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in scalars.items()

@@ -21,9 +21,12 @@ _BULKY = ("groups", "stress", "classes", "failing")
 
 
 def print_summary(results: Results, folder: Path, console: Console) -> None:
-    """Print options that were set, a table of the entry points, what fails and how to show it, and the verdict."""
+    """Print what was set and by which files, a table of the entry points, what fails, how to show it, the verdict."""
     if results.option_sources:
-        console.print(plain(f"options: {options(results)}"), markup=False)
+        console.print(f"options: {options(results)}", markup=False)
+    for name, file in (("configuration", str(results.config)), ("profile", results.platform.file)):
+        if file:
+            console.print(f"{name}: {file}", markup=False)
     table = Table(box=None, pad_edge=False)
     table.add_column("entry point", no_wrap=True)
     for name in ("status", "grade"):
@@ -32,29 +35,30 @@ def print_summary(results: Results, folder: Path, console: Console) -> None:
         table.add_column(name, justify="right")
     for e in results.entry_points:
         status = Text(e.status, "green" if e.status == "pass" else "red")
-        row = (Text(plain(e.symbol)), status, e.grade if e.cases else "-", str(e.cases), str(e.failures))
+        row = (Text(e.symbol), status, e.grade if e.cases else "-", str(e.cases), str(e.failures))
         table.add_row(*row, f"{e.max_ulp:.4g}" if e.cases else "-")
     console.print(table)
     for e in results.entry_points:
         if e.status not in ("pass", "missing"):
-            console.print(plain(f"{e.symbol}: {e.detail}", lines=True), markup=False)
+            console.print(f"{e.symbol}: {e.detail}", markup=False)
             if command := _command(e, folder):
-                console.print(plain(f"  {command}"), markup=False, soft_wrap=True)
+                console.print(f"  {plain(command)}", markup=False, soft_wrap=True)
     warnings = [f for f in results.findings if not f.kind.startswith("stress-")]
     for finding in warnings[:_FINDINGS_SHOWN]:
         shown = f"{finding.severity}: {finding.symbol or 'build'}: {finding.message}"
-        console.print(plain(shown, lines=True), markup=False)
+        console.print(shown, markup=False)
     if len(warnings) > _FINDINGS_SHOWN:
         console.print(f"and {len(warnings) - _FINDINGS_SHOWN} more findings in the report", markup=False)
     style = "bold green" if results.verdict == "conforms" else "bold red"
-    console.print(Text(f"{results.verdict}: ", style).append(plain(results.reason, lines=True), "default not bold"))
+    console.print(Text(f"{results.verdict}: ", style).append(results.reason, "default not bold"))
 
 
 def options(results: Results) -> str:
     """Return the options that were set, with where: ``platform=MT7004 (golden.toml)``."""
     values = {"platform": results.platform.name, "suite": results.vectors.suite, "vectors": results.vectors.suite}
     known = {**values, **results.options}
-    return ", ".join(f"{name}={known[name]} ({source})" for name, source in results.option_sources.items())
+    words = {name: f"{name}={known[name]}" if name in known else name for name in results.option_sources}
+    return ", ".join(f"{words[name]} ({source})" for name, source in results.option_sources.items())
 
 
 def summary_document(results: Results, files: dict[str, str]) -> dict[str, Any]:

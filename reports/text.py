@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from golden.judge import KINDS
 from golden.results import Element, Number, Results
 from golden.sweepfile import SweepResult
-from golden.text import plain
 from reports.messages import language, tr
 
 #: The definition printed wherever an error in ulp is printed.
@@ -74,8 +73,6 @@ DUMPED_ELSEWHERE = (
     "The kernels were executed elsewhere, and their outputs dumped: on which machine is not known here, and whoever "
     "made the run answers for it. The outputs were judged on {host} and held to the profile of {profile}."
 )
-#: Text of others, as every report shows it.
-visible = plain
 #: What stands where there is no number.
 NONE = "–"
 
@@ -186,7 +183,7 @@ def repro_command(results: str, case: str, symbol: str) -> str:
 def build_label(judged: Results | SweepResult) -> str:
     """Return the short name of what was judged: a file name, or the target as it was given."""
     name = re.split(r"[/\\]", judged.library.path)[-1]
-    return visible(name or judged.target or tr("unnamed target"))
+    return name or judged.target or tr("unnamed target")
 
 
 def verdict(results: Results) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from golden.errors import UsageError
+from golden.reading import check_replaceable
 from runners import harness
 
 #: What every build is compiled with; a user's flags come after these, so they win.
@@ -181,6 +182,7 @@ def _compile(
     if output.is_dir():
         raise UsageError(f"The {what} cannot be written to {output}: it is a folder; name a file inside it.")
     try:
+        check_replaceable(output)
         output.parent.mkdir(parents=True, exist_ok=True)
         # A folder beside the destination: renaming out of it is atomic, and the linker sets the file's mode.
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=".golden-build-") as scratch:

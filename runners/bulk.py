@@ -102,12 +102,12 @@ class Run(msgspec.Struct, array_like=True, tag="run"):
 class Done(msgspec.Struct, array_like=True, tag="done"):
     """Worker to judge: the calls returned; ``seconds`` of processor time were spent in them."""
 
-    seconds: float
-    findings: list[Finding]
+    seconds: protocol.Seconds
+    findings: protocol.Findings
 
 
-_decode_request = msgspec.msgpack.Decoder(Load | Map | Run).decode
-_decode_reply = msgspec.msgpack.Decoder(Loaded | Done | Fault | Trouble).decode
+_decode_request = protocol.decoder(Load | Map | Run)
+_decode_reply = protocol.decoder(Loaded | Done | Fault | Trouble)
 
 
 class BulkError(Exception):

@@ -29,6 +29,7 @@ from golden.terminal import (
     exit_codes,
     print_json,
     progress_bar,
+    say,
     set_aside,
 )
 
@@ -74,11 +75,11 @@ def probe(target: str, suite: str, timeout: float, as_json: bool) -> None:
         print_json(traits)
         return
     for name in ("half_abi", "reduction_enum", "subnormals"):
-        click.echo(f"{name.replace('_', ' ')}: {getattr(traits, name)}")
+        say(f"{name.replace('_', ' ')}: {getattr(traits, name)}")
     for entry in traits.entry_points:
-        click.echo(entry.symbol)
+        say(entry.symbol)
         for field in entry.__struct_fields__[1:]:
-            click.echo(f"  {field.replace('_', ' ')}: {getattr(entry, field)}")
+            say(f"  {field.replace('_', ' ')}: {getattr(entry, field)}")
 
 
 def _points(context: click.Context, parameter: click.Parameter, text: str) -> int:
@@ -236,17 +237,17 @@ def sweep(
     if as_json:
         print_json(result)
     elif not quiet:
-        click.echo(f"{result.symbol} {result.space}: {coverage(result)}")
-        click.echo(
+        say(f"{result.symbol} {result.space}: {coverage(result)}")
+        say(
             f"{tally.misrounded:,} misrounded, max {limit} {tally.max_ulp:.6g} ulp, {result.bound_exceeded:,} outside "
             f"every legal bound; {result.seconds:.1f} s ({result.rate / 1e6:.0f} M/s)"
         )
         for broken in result.broken:
             click.echo(f"failure: {broken}")
         for finding in result.findings:
-            click.echo(f"warning: {finding}")
+            say(f"warning: {finding}")
     if not result.complete:
-        click.echo("interrupted: go on with --resume", err=True)
+        say("interrupted: go on with --resume", err=True)
         sys.exit(130)
     sys.exit(1 if result.bound_exceeded or result.broken else 0)
 
@@ -332,7 +333,7 @@ def hunt(
             hunted.append(found)
             verdict = "outside every legal bound" if found.fails else f"at most {found.bound:.4g} legal"
             if not (quiet or as_json):
-                click.echo(f"{name}: {found.ulp:.6g} ulp ({verdict}), {found.evaluated} evaluated: {found.file}")
+                say(f"{name}: {found.ulp:.6g} ulp ({verdict}), {found.evaluated} evaluated: {found.file}")
                 sys.stdout.flush()
     finally:  # a crash or an interrupt costs what is under way, not what was found
         session.close()
@@ -359,5 +360,5 @@ def doctor(quiet: bool, as_json: bool) -> None:
         facts = {"healthy": healthy(checks), "trusted": trusted(checks), "sandbox": sandboxed(checks)}
         print_json({**facts, "checks": checks})
     elif not quiet:
-        click.echo(render(checks))
+        say(render(checks))
     sys.exit(MachineError.exit_code if not trusted(checks) else 0 if healthy(checks) else 2)

@@ -15,6 +15,7 @@ from typing import Literal
 
 import msgspec
 
+from golden.document import Document
 from golden.errors import GoldenError
 from golden.manifest import suite_folder
 from golden.profile import shipped
@@ -71,7 +72,7 @@ print(*(layers | sandbox.Cage([], sandbox.hidden_folders(), 1 << 45).layers))
 """
 
 
-class Check(msgspec.Struct, frozen=True):
+class Check(msgspec.Struct, Document, frozen=True):
     """One thing looked at. ``missing``: it is essential and not there; ``absent``: something optional is not.
 
     ``decides``: without it no verdict could be trusted.

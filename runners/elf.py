@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import platform
 import struct
 from pathlib import Path
@@ -9,9 +10,8 @@ from pathlib import Path
 from elftools.elf.enums import ENUM_E_MACHINE
 
 from golden.errors import TargetError, UsageError
-from golden.reading import open_regular
+from golden.reading import LIBRARY, check_size, open_regular
 from golden.results import Library
-from golden.text import plain
 
 _ET_DYN, _COMPRESSED = 3, 0x800
 _MACHINES = {number: name for name, number in ENUM_E_MACHINE.items() if name != "_default_"}
@@ -28,8 +28,10 @@ def inspect_library(path: Path) -> Library:
         with open_regular(path) as file:
             header = file.read(20)
             file.seek(0)
-            # What is no library may be of any size.
-            digest = hashlib.file_digest(file, "sha256").hexdigest() if header[:4] == b"\x7fELF" else ""
+            digest = ""
+            if header[:4] == b"\x7fELF":  # what is no library may be of any size
+                check_size(path, os.fstat(file.fileno()).st_size, LIBRARY)
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UsageError(f"Cannot read the library {path}: {error.strerror}. Give the path of a .so file.") from error
     if header[:4] != b"\x7fELF" or len(header) < 20:
@@ -48,7 +50,7 @@ def inspect_library(path: Path) -> Library:
         )
     if kind != _ET_DYN:
         raise TargetError(f"{path} is an ELF file but not a shared library (type {kind}). Link it with -shared.")
-    return Library(path=plain(str(path)), sha256=digest, compiler=_compiler(path), machine=machine)
+    return Library(path=str(path), sha256=digest, compiler=_compiler(path), machine=machine)
 
 
 def _compiler(path: Path) -> str:
@@ -67,5 +69,5 @@ def _compiler(path: Path) -> str:
         for name, _, flags, _, offset, size, *_ in sections:
             if words[name:].startswith(b".comment\0") and not flags & _COMPRESSED:
                 parts = [t.decode("utf-8", "replace") for t in read(offset, size, 1 << 16).split(b"\0") if t]
-                return plain("; ".join(dict.fromkeys(parts)))
+                return "; ".join(dict.fromkeys(parts))
     return ""

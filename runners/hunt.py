@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from golden.case import Case
+from golden.document import Document
 from golden.errors import TargetError, unknown_name
 from golden.operator import entry_points
 from golden.vectorfile import write_vectors
@@ -23,7 +24,7 @@ from runners.protocol import Invocation, Session
 from runners.search import ROUNDS, search, shrink
 
 
-class Hunted(msgspec.Struct):
+class Hunted(msgspec.Struct, Document):
     """The worst input of one entry point. ``found_ulp``: before shrinking; ``fails``: outside every legal bound."""
 
     symbol: str

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from golden.errors import MachineError, UsageError
+from golden.reading import LIBRARY, check_size, open_regular
 from runners.elf import inspect_library
 
 #: What the search path of a library says for "beside me".
@@ -37,8 +38,9 @@ class Image:
             raise MachineError(f"This machine has no memfd_create ({error}), by which libraries are kept.") from error
         try:
             digest, beside, tail = hashlib.sha256(), False, b""
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 while chunk := file.read(1 << 20):
+                    check_size(path, file.tell(), LIBRARY)
                     digest.update(chunk)
                     beside = beside or _BESIDE in tail + chunk
                     tail = chunk[-len(_BESIDE) :]

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 
 from golden.case import Case, Head
+from golden.document import Document
 from golden.formats import Array
 from golden.operator import EntryPoint, entry_points
 from golden.vectorfile import VectorFile
@@ -18,7 +19,7 @@ _MASK = 0xFF
 _FIRST = Invocation(core_mask=_MASK, poison=1)
 
 
-class EntryPointTraits(msgspec.Struct):
+class EntryPointTraits(msgspec.Struct, Document):
     """What was found about one entry point."""
 
     symbol: str
@@ -29,7 +30,7 @@ class EntryPointTraits(msgspec.Struct):
     empty: str  #: ``safe``, or what length or batch 0 does
 
 
-class Traits(msgspec.Struct):
+class Traits(msgspec.Struct, Document):
     """What was found about a target."""
 
     half_abi: str

@@ -213,7 +213,7 @@ class Nursery:
                     news += self._receive()
                 if ended is not None:
                     news += [*self._receive(to_the_end=True), ended]
-            except (protocol.FrameError, msgspec.MsgspecError) as error:
+            except protocol.FrameError as error:
                 if self._control is not None:
                     self._poll.unregister(self._control)
                     self._control.close()
@@ -284,7 +284,7 @@ class Nursery:
                 self._poll.modify(control, select.POLLIN)
 
     def _receive(self, to_the_end: bool = False) -> list[protocol.Reply]:
-        """Return the messages that have arrived; raises FrameError or MsgspecError for garbage."""
+        """Return the messages that have arrived; raises FrameError for garbage."""
         news: list[protocol.Reply] = []
         while self._control is not None:
             try:

@@ -5,17 +5,21 @@ one :class:`Outcome` each. This module imports no other part of the project and 
 runs foreign code loads it, and has to start in milliseconds.
 """
 
-from collections.abc import Iterator
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
 Status = Literal["ok", "crash", "timeout", "exit", "not-run"]
 Placement = Literal["end", "begin", "plain"]
 
-#: Largest frame that is accepted, in bytes: four operands of 2**24 fp32 elements and change; and where a library may be
-#: the one that sends, which has no operands to send.
-MAX_FRAME, MAX_REPLY = 1 << 29, 1 << 20
+#: Largest frame that is accepted, in bytes: operands go by files, and what is said of them is short. The other one is
+#: for where a library may be the one that sends.
+MAX_FRAME, MAX_REPLY = 1 << 24, 1 << 20
+#: What a library's process may say: it can be forged.
+Text = Annotated[str, msgspec.Meta(max_length=1 << 14)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Natural = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 
 #: Bytes that a harness fills the output with before a call. The first two are complements, so no byte and no unwritten
 #: element can be the same under both. As numbers (fp16 -0.022 and 203, fp32 -2.9e-16 and 1.5e16) they are neither
@@ -107,12 +111,16 @@ class Finding(msgspec.Struct, frozen=True, array_like=True):
     of the :class:`Call` after which it was.
     """
 
-    kind: str
-    message: str
-    operand: str = ""
+    kind: Text
+    message: Text
+    operand: Text = ""
     element: int | None = None
     symbol: str = ""
     call: str = ""
+
+
+#: Findings that a library's process may have at a time.
+Findings = Annotated[list[Finding], msgspec.Meta(max_length=1000)]
 
 
 class Outcome(msgspec.Struct):
@@ -237,9 +245,9 @@ class Loaded(msgspec.Struct, array_like=True, tag="loaded"):
     library that failed.
     """
 
-    symbols: dict[str, int]
-    error: str
-    findings: list[Finding]
+    symbols: dict[Text, Natural]
+    error: Text
+    findings: Findings
     environment: bytes = b""
     machine: bool = False
 
@@ -252,8 +260,8 @@ class Done(msgspec.Struct, array_like=True, tag="done"):
     """
 
     bank: int
-    findings: list[Finding]
-    memory: tuple[int, int]
+    findings: Findings
+    memory: tuple[Natural, Natural]
 
 
 class Fault(msgspec.Struct, array_like=True, tag="fault"):
@@ -266,15 +274,15 @@ class Fault(msgspec.Struct, array_like=True, tag="fault"):
 
     signal: int
     address: int | None
-    access: str
-    operand: str = ""
+    access: Text
+    operand: Text = ""
     element: int = 0
 
 
 class Trouble(msgspec.Struct, array_like=True, tag="trouble"):
     """Worker to judge: the worker itself cannot go on."""
 
-    message: str
+    message: Text
 
 
 Request = Load | Batch | Unload
@@ -335,16 +343,28 @@ class Ended(msgspec.Struct, array_like=True, tag="ended"):
 Order = Spawn | Kill | Allow
 Event = Ready | Started | Refused | Ended
 
-_encoder = msgspec.msgpack.Encoder()
-encode = _encoder.encode
-decode_request = msgspec.msgpack.Decoder(Request).decode
-decode_reply = msgspec.msgpack.Decoder(Reply).decode
-decode_order = msgspec.msgpack.Decoder(Order).decode
-decode_event = msgspec.msgpack.Decoder(Event).decode
-
 
 class FrameError(Exception):
     """Bytes on a control socket that are no frame; ``str(error)`` completes "the peer ..."."""
+
+
+def decoder(kind: Any) -> Callable[[bytes | memoryview], Any]:
+    """Return what decodes a message of one kind of several; it raises :class:`FrameError` for anything else."""
+    decode = msgspec.msgpack.Decoder(kind).decode
+
+    def decoded(body: bytes | memoryview) -> Any:
+        try:
+            return decode(body)
+        except (ValueError, RecursionError) as error:  # no text, nested too deep, another structure
+            raise FrameError(f"sent what is no message ({error})") from error
+
+    return decoded
+
+
+_encoder = msgspec.msgpack.Encoder()
+encode = _encoder.encode
+decode_request, decode_reply = decoder(Request), decoder(Reply)
+decode_order, decode_event = decoder(Order), decoder(Event)
 
 
 def frame(message: Any) -> bytearray:

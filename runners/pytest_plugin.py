@@ -6,6 +6,7 @@ process has one session with the library. Without ``--golden-library`` nothing i
 everything of ours that is heavy is imported where it is used.
 """
 
+import argparse
 import os
 import shlex
 from collections.abc import Iterator
@@ -41,7 +42,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--golden-strict", action="store_true", help="Let the stress tier decide too.")
     group.addoption("--golden-xfail", metavar="FILE", help="Expected failures: lines 'SYMBOL CASE  # reason'.")
-    group.addoption("--golden-timeout", type=float, default=10.0, metavar="S", help="Seconds a kernel call may take.")
+    group.addoption(
+        "--golden-timeout", type=_seconds, default=10.0, metavar="S", help="Seconds a kernel call may take."
+    )
+    group.addoption(
+        "--golden-recheck", action="store_true", help="Compute the golden values of all vectors again, not of a few."
+    )
+
+
+def _seconds(text: str) -> float:
+    """Read a time as the command line does."""
+    import click
+
+    from golden.options import Seconds
+
+    try:
+        return Seconds().convert(text, None, None)
+    except click.BadParameter as error:
+        raise argparse.ArgumentTypeError(error.message) from error
 
 
 class _Target(NamedTuple):
@@ -127,9 +145,11 @@ class Manifest(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Check that no file is missing."""
+        from golden.text import plain
+
         missing = [name for name in _digests(self.path) if not (self.path.parent / name).is_file()]
         if missing:
-            raise self.CollectError(f"{self.path.parent} lacks {', '.join(missing)}, which its manifest names.")
+            raise self.CollectError(plain(f"{self.path.parent} lacks {', '.join(missing)}, which its manifest names."))
         return iter(())
 
 
@@ -139,12 +159,11 @@ class Vectors(pytest.File):
     def collect(self) -> Iterator["Symbol"]:
         """Read and verify the file; damage is a collection error of one sentence."""
         from golden.errors import GoldenError
-        from golden.vectorfile import read_vectors
+        from golden.manifest import open_file
 
-        manifest = self.path.with_name("manifest.json")
+        digests = _digests(self.path.with_name("manifest.json"))
         try:
-            digests = _digests(manifest) if manifest.is_file() else {}
-            file = read_vectors(self.path, digests.get(self.path.name))
+            file = open_file(self.path, digests.get(self.path.name), self.config.getoption("--golden-recheck"))
         except GoldenError as error:
             raise self.CollectError(str(error)) from error
         for entry in self.config.stash[_TARGET].profile.required():
@@ -280,14 +299,11 @@ class CaseItem(_Item):
 
 
 def _digests(path: Path) -> dict[str, str]:
-    """Return the digests of a manifest's files; nothing for a manifest that is not one of ours."""
-    import msgspec
-
-    from golden.manifest import SCHEMA
-    from golden.manifest import Manifest as Content
+    """Return the digests of a manifest's files; nothing where there is none, or one that is not ours."""
+    from golden.errors import GoldenError
+    from golden.manifest import read_manifest
 
     try:
-        content = msgspec.json.decode(path.read_bytes(), type=Content)
-    except msgspec.MsgspecError:
+        return {name: file.digest for name, file in read_manifest(path.parent).files.items()}
+    except GoldenError:
         return {}
-    return {name: file.digest for name, file in content.files.items()} if content.schema == SCHEMA else {}

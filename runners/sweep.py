@@ -230,7 +230,6 @@ class _Sweep:
             *(self._seconds, found.kernel_seconds, found.findings, found.judges),
             broken=found.broken,
         )
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._path, msgspec.json.encode(state))
 
     def _result(self, jobs: int) -> SweepResult:

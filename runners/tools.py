@@ -24,6 +24,7 @@ from golden.terminal import (
     exit_codes,
     print_json,
     progress_bar,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def build(
     else:
         built = [build_library(output or Path("build/libkernels.so"), cc, flags)]
     for path in () if quiet else built:
-        click.echo(path)
+        say(path)
 
 
 class _Number(click.ParamType[int]):
@@ -211,7 +212,7 @@ def export(
         )
     if not quiet:
         size = sum(blob.size for blob in manifest.blobs)
-        click.echo(f"{out}: {len(manifest.blobs)} blobs, {size} bytes; see {out / 'README.txt'}")
+        say(f"{out}: {len(manifest.blobs)} blobs, {size} bytes; see {out / 'README.txt'}")
 
 
 @click.command(
@@ -251,7 +252,7 @@ def list_(what: str, pattern: str, suite: str, vectors: Path | None, as_json: bo
     else:
         lines = catalogue.overview(what)
     for line in lines:
-        click.echo(line)
+        say(line)
 
 
 @click.command(
@@ -276,10 +277,10 @@ def platforms(names: tuple[str, ...], as_json: bool) -> None:
         return
     if not profiles:
         for line in catalogue.overview("platforms"):
-            click.echo(line)
+            say(line)
     for number, profile in enumerate(profiles):
         for line in [*([""] if number else []), *catalogue.describe_platform(profile)]:
-            click.echo(line)
+            say(line)
 
 
 @click.command(
@@ -302,4 +303,4 @@ def show(case: str, suite: str, vectors: Path | None, element: int | None, limit
         print_json(catalogue.details(found, element, limit))
         return
     for line in catalogue.describe(found, element, limit):
-        click.echo(line)
+        say(line)

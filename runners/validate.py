@@ -68,6 +68,7 @@ class Settings:
     xfail: Path | None = None
     sandbox: Mode = "auto"
     draw: str = ""
+    recheck: bool = False
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def validate(
         verdict=verdict_word,
         reason=reason,
         platform=platform,
-        target=target.encode(errors="backslashreplace").decode(),
+        target=target,
         library=library,
         host=Host(host_platform.machine(), host_platform.system(), host_platform.python_version(), np.__version__),
         vectors=Vectors(settings.suite, sum(len(f.cases) for f in files), {f.path.name: f.digest for f in files}),
@@ -185,6 +186,7 @@ def validate(
             "memory": settings.memory,
             "xfail": xfail.name or "none",
             "draw": draw,
+            **({"recheck": "yes"} if settings.recheck else {}),
             **session_facts(session),
         },
         created=datetime.now(UTC).isoformat(timespec="seconds"),

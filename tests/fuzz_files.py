@@ -6,6 +6,7 @@ what the interpreter holds, more than some seconds) is printed with its seed, an
 """
 
 import argparse
+import copy
 import json
 import os
 import random
@@ -16,27 +17,38 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
+import msgspec
 import numpy as np
+from click.testing import CliRunner
 
 from generators.stream import SEED
-from golden.cli import cli
+from golden import reading
+from golden.cli import _validate, cli
 from golden.config import read_config
 from golden.errors import GoldenError
 from golden.manifest import open_vectors, read_suite
 from golden.operator import operator
 from golden.profile import load_profile
-from golden.results import write_results
+from golden.results import Finding, write_results
 from golden.sweepfile import read_results_and_sweeps, write_sweep
 from golden.vectorfile import SCHEMA, _digest, write_vectors
 from reports import FORMATS
+from runners import blobs, protocol
 from runners.build import build_library
 from runners.elf import inspect_library
+from runners.endings import describe_end
+from runners.processes import Processes
+from runners.spaces import make_space
+from runners.sweep import _Sweep, coverage, open_work
 from runners.xfail import read_xfail
+from tests.board import build_board, run_board
 from tests.results_factory import failing, sweep
 from tests.small_files import small_cases
 
@@ -61,6 +73,9 @@ _ODD: tuple[Any, ...] = (
     [1],
 )
 
+#: Kinds that are files of a folder, and options of validate that change no verdict.
+_WHOLE, _SHOWN = ("manifest", "export", "dump"), ("target", "out", "lang", "quiet", "as_json")
+
 Reader = Callable[[Path], object]
 
 
@@ -76,6 +91,87 @@ def _vectors(path: Path) -> None:
             assert case.golden.value.size == case.size
 
 
+def _frames(path: Path) -> None:
+    """Take what a worker says in, as the judge does."""
+    try:
+        for body in protocol.Frames().feed(reading.read_bytes(path, 1 << 30)):
+            event = protocol.decode_reply(body)
+            if isinstance(event, protocol.Fault | protocol.Trouble):
+                describe_end(protocol.Ended(1, 0, 11, 0), event)
+            else:
+                for finding in event.findings:
+                    Finding(finding.kind, "", "warning", finding.message)
+    except (protocol.FrameError, OSError):
+        pass
+
+
+def _resumed(path: Path) -> None:
+    """Resume the sweep whose state this is, without computing what is left."""
+    space = make_space("random", "smoothl1lossgrad", "fp32", samples=1 << 40)
+    work, library = open_work("reference:formula", space)
+    sweeping = _Sweep("reference:formula", work, library, path)
+    sweeping.take_state(True)
+    next(sweeping._left(), None)
+    sweeping._save()
+    result = sweeping._result(1)
+    coverage(result)
+    write_sweep(path.with_suffix(".json"), result)
+    if result.complete:
+        _rendered(path.with_suffix(".json"))
+
+
+def _dumped(path: Path) -> None:
+    """Judge the dump of a folder with the options of its manifest."""
+    target = f"dump:{path.parent}"
+    with cli.commands["validate"].make_context("validate", [target]) as context:
+        run = _validate(target, shown=False, **{n: v for n, v in context.params.items() if n not in _SHOWN})
+    write_results(path.parent / "results.json", run)
+    _rendered(path.parent / "results.json")
+
+
+def _folders(folder: Path) -> dict[str, tuple[Path, Reader]]:
+    """Make a suite, an export with its dumps, and a sweep's state."""
+    suite, export = folder / "suite", folder / "export"
+    suite.mkdir()
+    shutil.copy(folder / "v.h5", suite / "v.h5")
+    files = {"v.h5": {"digest": read_digest(folder / "v.h5"), "cases": len(small_cases())}}
+    (suite / "manifest.json").write_text(json.dumps({"schema": "golden-manifest/1", "suite": "fuzz", "files": files}))
+    words = [
+        "export",
+        "--vectors",
+        str(suite / "v.h5"),
+        "--platform",
+        "MT7004",
+        "--limit",
+        "65536",
+        "--out",
+        str(export),
+    ]
+    done = CliRunner().invoke(cli, ["--no-config", *words])
+    assert done.exit_code == 0, done.output
+    run_board(build_board(folder / "board"), export)
+    state = folder / "sweep.state"
+    work, library = open_work("reference:formula", make_space("random", "smoothl1lossgrad", "fp32", samples=1 << 40))
+    sweeping = _Sweep("reference:formula", work, library, state)
+    found = next(Processes(1).evaluate(work, iter([(0, range(1))])))
+    sweeping._sum = 1, found[1]
+    sweeping._save()
+    words = [
+        protocol.Loaded({"hp_smoothl1lossgrad_p": 1 << 40}, "", [], bytes(32)),
+        protocol.Done(0, [protocol.Finding("printed", "It printed.", "dy", 3)], (1, 2)),
+        protocol.Fault(11, 1 << 40, "read", "dy", 3),
+        protocol.Trouble("It cannot go on."),
+    ]
+    (folder / "frames").write_bytes(b"".join(map(protocol.frame, words)))
+    return {
+        "manifest": (suite / "manifest.json", lambda p: read_suite(p.parent)),
+        "export": (export / "manifest.json", _dumped),
+        "dump": (export / "dump-0000.bin", _dumped),
+        "state": (state, _resumed),
+        "frames": (folder / "frames", _frames),
+    }
+
+
 def originals(folder: Path) -> dict[str, tuple[Path, Reader]]:
     """Make one good file of every kind: name -> file, and what reads it."""
     write_vectors(folder / "v.h5", "fuzz", operator("smoothl1lossgrad"), "fp16", small_cases(), SEED)
@@ -85,12 +181,6 @@ def originals(folder: Path) -> dict[str, tuple[Path, Reader]]:
         'half = "float16"\nalignment = 8\n[memory]\nshared = [4096]\n[provenance]\nstated = ["a"]\n')  # fmt: skip
     (folder / "golden.toml").write_text('[validate]\nplatform = "MT7004"\ntimeout = 3.5\nstrict = true\n')
     (folder / "x.txt").write_text("hp_* a/b*  # a reason\n")
-    (folder / "suite").mkdir()
-    shutil.copy(folder / "v.h5", folder / "suite" / "v.h5")
-    digest = read_digest(folder / "v.h5")
-    files = {"v.h5": {"digest": digest, "cases": len(small_cases())}}
-    manifest = {"schema": "golden-manifest/1", "suite": "fuzz", "files": files}
-    (folder / "suite" / "manifest.json").write_text(json.dumps(manifest))
     return {
         "vectors": (folder / "v.h5", _vectors),
         "results": (folder / "r.json", _rendered),
@@ -98,8 +188,8 @@ def originals(folder: Path) -> dict[str, tuple[Path, Reader]]:
         "profile": (folder / "p.toml", lambda p: load_profile(str(p))),
         "config": (folder / "golden.toml", lambda p: read_config(p, cli.commands)),
         "xfail": (folder / "x.txt", read_xfail),
-        "manifest": (folder / "suite" / "manifest.json", lambda p: read_suite(p.parent)),
         "library": (build_library(folder / "k.so"), inspect_library),
+        **_folders(folder),
     }
 
 
@@ -114,8 +204,12 @@ def mutate(kind: str, path: Path, draw: random.Random) -> str:
     ways = [_flip, _truncate, _splice, _special, _deep]
     if kind == "vectors":
         ways += [_row] * 6
-    if path.suffix == ".json":
+    if path.suffix in (".json", ".state"):
         ways += [_value] * 6
+    if kind == "export":
+        ways += [_sealed] * 12
+    if kind == "dump":
+        ways += [_checked] * 6
     way = draw.choice(ways)
     way(path, draw)
     return way.__name__.strip("_")
@@ -158,19 +252,62 @@ def _deep(path: Path, draw: random.Random) -> None:
 
 
 def _value(path: Path, draw: random.Random) -> None:
+    """Change values of a document: mostly into others of the same type, or into one that stands elsewhere in it."""
     document = json.loads(path.read_bytes())
     for _ in range(draw.choice((1, 1, 3))):
-        place = document
-        while True:
-            key = draw.choice(list(place) if isinstance(place, dict) else range(len(place)))
-            if not (isinstance(place[key], dict | list) and place[key]) or draw.random() < 0.1:
-                break
-            place = place[key]
-        if isinstance(place, dict) and draw.random() < 0.2:
+        places = list(_places(document))
+        place, key = draw.choice(places)
+        value = place[key]
+        alike = [other for other in _ODD if type(other) is type(value)]
+        if isinstance(value, int) and not isinstance(value, bool):
+            alike += [value + 1, value - 1, 2 * value, -value]
+        alike += [at[other] for at, other in draw.choices(places, k=4) if type(at[other]) is type(value)]
+        if isinstance(place, dict) and draw.random() < 0.1:
             place[draw.choice(("abc", "-1", "\x1b[2J"))] = place.pop(key)
+        elif draw.random() < 0.05:
+            del place[key]
         else:
-            place[key] = draw.choice(_ODD)
+            place[key] = copy.deepcopy(draw.choice(alike if alike and draw.random() < 0.8 else _ODD))
     path.write_text(json.dumps(document))
+
+
+def _places(document: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield everything that a document holds: where it is, and its key or position there."""
+    for key in list(document) if isinstance(document, dict) else range(len(document)):
+        yield document, key
+        if isinstance(document[key], dict | list):
+            yield from _places(document[key])
+
+
+def _sealed(path: Path, draw: random.Random) -> None:
+    """Change a manifest of an export and make its id right again, in the dumps too."""
+    _value(path, draw)
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=blobs.Manifest)
+    except msgspec.MsgspecError:
+        return
+    identity = blobs.export_id(manifest)
+    path.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, id=identity)))
+    for dump in path.parent.glob("dump-*.bin"):
+        raw = bytearray(dump.read_bytes())
+        raw[12:28] = bytes.fromhex(identity)
+        raw[32:36] = zlib.crc32(raw[:32]).to_bytes(4, "little")
+        dump.write_bytes(raw)
+
+
+def _checked(path: Path, draw: random.Random) -> None:
+    """Change a number in a dump's messages and make their checksums right again."""
+    raw, at, frames = bytearray(path.read_bytes()), blobs.RESULTS_HEADER, []
+    while raw[at : at + 4] == b"GLDH":
+        frames.append((at, int.from_bytes(raw[at + 8 : at + 12], "little")))
+        at += 20 + frames[-1][1]
+    at, size = draw.choice(frames)
+    for _ in range(draw.choice((1, 1, 3))):
+        place = at + draw.choice((4, 8, *range(16, 16 + min(size, 64), 2)))
+        raw[place : place + 4] = draw.choice((0, 1, 2, 0x7F, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)).to_bytes(4, "little")
+    raw[at + 12 : at + 16] = zlib.crc32(raw[at : at + 12]).to_bytes(4, "little")
+    raw[at + 16 + size : at + 20 + size] = zlib.crc32(raw[at + 16 : at + 16 + size]).to_bytes(4, "little")
+    path.write_bytes(raw)
 
 
 def _row(path: Path, draw: random.Random) -> None:
@@ -205,6 +342,7 @@ def outcome(path: Path, read: Reader) -> str:
             held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
             resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, held + MEMORY))
             signal.alarm(SECONDS)
+            warnings.simplefilter("error", RuntimeWarning)  # it would stand beside the sentence
             read(path)
         except GoldenError as error:
             sentence = str(error)
@@ -238,7 +376,7 @@ def campaign(seconds: float, seed: int, saved: Path, most: int = 1 << 60) -> tup
             original, read = good[kind]
             folder = Path(scratch) / "mutant"
             shutil.rmtree(folder, ignore_errors=True)
-            shutil.copytree(original.parent, folder) if kind == "manifest" else folder.mkdir()
+            shutil.copytree(original.parent, folder) if kind in _WHOLE else folder.mkdir()
             path = folder / original.name
             shutil.copy(original, path)
             way = mutate(kind, path, draw)

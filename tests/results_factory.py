@@ -1,5 +1,7 @@
 """Sample results, built by hand: what the report tests render."""
 
+import msgspec
+
 from golden.results import (
     SCHEMA,
     Binade,
@@ -300,7 +302,7 @@ def hostile() -> Results:
     first.failing.append(Failure(HOSTILE, HOSTILE, "required", HOSTILE, HOSTILE, 1, bad))
     first.classes[HOSTILE] = {"cases": 1, "failures": 1}
     first.groups[HOSTILE] = tally("fails", worst=bad)
-    return result
+    return msgspec.convert(msgspec.to_builtins(result), Results)  # as it is read
 
 
 def nothing() -> Results:

@@ -153,6 +153,13 @@ def test_reference_models_conform(model: str, tmp_path: Path) -> None:
     assert (grades == {"correctly-rounded"}) == (model == "exact")
 
 
+def test_options_that_only_some_targets_have_are_told(tmp_path: Path) -> None:
+    done = golden("validate", "reference:exact", "--suite", "smoke", "--recheck", "--sandbox", "off", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "recheck=yes (command line), sandbox (command line)" in done.stdout.splitlines()[0]
+    assert read_results(tmp_path / "results.json").options["recheck"] == "yes"
+
+
 def test_an_order_that_overflows_where_the_page_does_not_fails(tmp_path: Path) -> None:
     done = golden("validate", "reference:gradient-first", "--platform", "MT7004", "--out", tmp_path)
     assert done.returncode == 1

@@ -1,5 +1,6 @@
 """Options from golden.toml or pyproject.toml: found, checked, overruled by the command line, told with their origin."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from golden.config import NAME, find_config
 from golden.errors import UsageError
-from golden.results import read_results
+from golden.results import ConfigFile, read_results
 from tests.test_cli import ROOT, golden, one_sentence
 
 VALIDATE = ("validate", "reference:formula")
@@ -69,6 +70,39 @@ def test_search_goes_up_to_the_repository(tmp_path: Path) -> None:
     assert find_config(inside) == root / "golden.toml"
     (inside / "golden.toml").write_text("")
     assert find_config(inside) == inside / "golden.toml"
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "nowhere", "device"])
+@pytest.mark.parametrize("name", ["golden.toml", "pyproject.toml"])
+def test_what_is_no_file_is_refused_by_name(kind: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else "gone")
+    done = golden("list", "suites", cwd=tmp_path, timeout=20)
+    assert done.returncode == 2 and one_sentence(done.stderr) and name in done.stderr, done.stderr
+    assert golden("--no-config", "list", "suites", cwd=tmp_path).returncode == 0
+
+
+def test_what_a_file_contributed_is_told_with_its_digest(tmp_path: Path) -> None:
+    folder = project(tmp_path / "p", '[validate]\nplatform = "board.toml"\nsuite = "smoke"\nout = "o"\n')
+    profile = (ROOT / "golden/platforms/host.toml").read_bytes()
+    (folder / "board.toml").write_bytes(profile.replace(b'name = "host"', b'name = "board"'))
+    done = golden(*VALIDATE, cwd=folder)
+    results = read_results(folder / "o/results.json")
+    digest, board = (hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in ("golden.toml", "board.toml"))
+    assert results.config == ConfigFile("golden.toml", digest, ["platform", "suite"])
+    assert (results.platform.source, results.platform.sha256) == ("board.toml", board)
+    told = [f"golden.toml, SHA-256 {digest}: platform, suite", f"board.toml, SHA-256 {board}"]
+    assert done.stdout.splitlines()[1:3] == [f"configuration: {told[0]}", f"profile: {told[1]}"]
+    for lang, words in (("en", ["Configuration file", "own"]), ("zh", ["配置文件", "用户自己的平台配置"])):
+        assert golden("report", "o/results.json", "--lang", lang, "--out", lang, cwd=folder).returncode == 0
+        assert all(text in (folder / lang).read_text() for text in told + words), lang
+        golden("report", "o/results.json", "--lang", lang, "--format", "html", "--out", lang, cwd=folder)
+        assert all(text in (folder / lang).read_text() for text in told + words), lang
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from golden.manifest import read_suite
 from golden.vectorfile import read_vectors, write_vectors
 from runners.build import build_library, include_dir
+from tests.test_reading import edited
 
 ROOT = Path(__file__).resolve().parent.parent
 SMOKE = ROOT / "vectors" / "smoke"
@@ -148,6 +149,31 @@ def test_damaged_files_are_collection_errors_of_one_sentence(library: Path, fold
     done = run(damaged, "--golden-library", library, cwd=folder)
     assert done.returncode == 2 and counts(done).get("error") == 1, done.stdout
     assert "damaged" in done.stdout and "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "0", "-1"])
+def test_a_time_is_finite_and_positive(seconds: str, folder: Path) -> None:
+    done = run("smoke", "--golden-library", "none.so", "--golden-timeout", seconds, cwd=folder)
+    assert done.returncode == 4 and "--golden-timeout" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "options", "words"),
+    [
+        ("", None, (), "are not those of its operands"),
+        ("", None, ("--golden-recheck",), "are not those of its operands"),
+        ("tier", b"stress", (), "another tier, class or scalar"),
+    ],
+)
+def test_vectors_with_other_answers_are_no_tests(
+    column: str, value: object, options: tuple[str, ...], words: str, library: Path, folder: Path
+) -> None:
+    (folder / "smoke" / "manifest.json").unlink()
+    os.mkfifo(folder / "smoke" / "manifest.json")
+    edited(folder / "smoke/smoothl1lossgrad-fp16.h5", column, value)
+    file = "smoke/smoothl1lossgrad-fp16.h5"
+    done = run(file, "--golden-library", library, "--collect-only", *options, cwd=folder)
+    assert done.returncode == 2 and words in done.stdout, done.stdout
 
 
 def test_a_file_that_the_manifest_does_not_name_and_one_that_is_gone(library: Path, folder: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 import reports
 from golden.results import Host, Library, Results
-from reports import charts, tables, text
+from golden.text import plain as visible
+from reports import charts, tables
 from reports.markdown import code, plain
 from tests import results_factory as factory
 from tests.test_reports import SAMPLE, Page, columns, markdown_tables
@@ -158,7 +159,7 @@ def test_text_of_others_stays_text(name):
         assert "<script>alert" not in document
     if name == "html":
         page = Page(document)
-        assert text.visible(factory.HOSTILE) in page.text
+        assert visible(factory.HOSTILE) in page.text
         assert len(page.all("script")) == 1
     if name == "junit":
         ET.fromstring(document)
@@ -180,8 +181,8 @@ def test_common_names_stay_readable_in_the_source():
 
 
 def test_control_characters_and_overrides_are_shown_as_escapes():
-    assert text.visible("a\x00b\x1b\u202e\ud800\n") == "a\\x00b\\x1b\\u202e\\ud800\\n"
-    assert text.visible("±β 测试 ≥") == "±β 测试 ≥"
+    assert visible("a\x00b\x1b\u202e\ud800\n") == "a\\x00b\\x1b\\u202e\\ud800\\n"
+    assert visible("±β 测试 ≥") == "±β 测试 ≥"
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@"])

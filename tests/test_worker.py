@@ -512,6 +512,21 @@ def test_a_frame_of_absurd_length_is_refused() -> None:
         list(protocol.Frames().feed(b"\xff" * 4))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x95\xa4done\x00\x90\x92\x00\x00" + b"\x91" * 100_000 + b"\xc0",  # nested in what is skipped
+        b"\x92\xa7trouble\xa1\xff",  # no text
+        b"\x92\xa7trouble\xda\x7f\xff" + b"a" * 0x7FFF,  # an essay
+        b"\x94\xa4done\x00\x90\x92\xff\x00",  # less than no memory
+        b"\x92\xa5start\x00",
+    ],
+)
+def test_a_message_that_makes_no_sense_is_refused(body: bytes) -> None:
+    with pytest.raises(protocol.FrameError, match="is no message"):
+        protocol.decode_reply(body)
+
+
 def test_the_worker_knows_c_structures_by_their_size() -> None:
     from runners.worker import SigAction
 
