@@ -26,10 +26,10 @@ def check_all(attacks: Iterable[Attack], jobs: int, options: tuple[str, ...], ev
 
 
 def layer(attack: Attack) -> str:
-    """Name what stops an attack."""
-    if attack.must in ("documented", "conforms"):
-        return "" if attack.must == "conforms" else "none"
-    return ", ".join(filter(None, [GROUPS[attack.group][1], *(n for n in attack.layers if n in sandbox.LAYERS)]))
+    """Name the layers that stop an attack, beside what stops all of its group."""
+    if attack.must == "documented":
+        return "nothing"
+    return ", ".join(n for n in attack.layers if n in sandbox.LAYERS)
 
 
 def shown(attack: Attack, outcome: Outcome) -> str:
@@ -81,10 +81,10 @@ def render(outcomes: dict[str, Outcome], since: float, control: dict[str, Outcom
             "of the sandbox stop get through.",
             "",
         ]
-    for group, (title, _) in GROUPS.items():
+    for group, (title, by) in GROUPS.items():
         members = [a for a in rows if a.group == group]
         if members:
-            lines += [f"## {title}", ""]
+            lines += [f"## {title}", "", *([f"Stopped because {by}.", ""] if by else [])]
             cells = ((a.name, a.description, layer(a), shown(a, outcomes[a.name]).replace("\n", " ")) for a in members)
             lines += table(["build", "what it does", "stopped by", "outcome"], cells)
     return "\n".join(lines)
