@@ -63,7 +63,7 @@ static const char code[] =
     "            {'dy': at(dy, n), 'x1': at(x1, n), 'x2': at(x2, n)})\n"
     "        ctypes.memmove(dx1, made.value.astype('<f4').tobytes(), 4 * n)\n"
     "        left = stub._AFTER_CALL.pack(1, 0, *struct.unpack_from('<6Q', kept, 16), 0, control, 0xffff, word)\n"
-    "        ctypes.memmove(f + stub._RETURNED, left, len(left))\n"
+    "        ctypes.memmove(f + stub.LEFT, left, len(left))\n"
     "run = w.Worker._run\n"
     "def running(self, batch):\n"
     "    self._call = answer\n"
@@ -86,7 +86,7 @@ def _done(bank: int, memory: tuple[int, int] = (0, 0)) -> str:
 _FRAMES = (
     f"""
 enum {{ BANKS = {protocol.BANKS}, HEADER = {stub.HEADER}, FRAME = {stub.FRAME}, BATCH = {stub.BATCH}, }};
-enum {{ PROGRESS = {stub._PROGRESS}, RETURNED = {stub._RETURNED}, POINTERS = 8 }};
+enum {{ PROGRESS = {stub._PROGRESS}, RETURNED = {stub.LEFT}, POINTERS = 8 }};
 """
     + r"""
 /* To every socket that takes it. */

@@ -34,8 +34,8 @@ static int guarded(const float *end)
 """
 
 _OTHERS = """
-/* Counts other mappings of shared memory that can be written, and writes into them if asked. */
-static int others(const void *mine, int scratch)
+/* Writes into all other mappings of shared memory that can be written, and counts them. */
+static int others(const void *mine)
 {
     char line[512], rights[8];
     int found = 0;
@@ -47,8 +47,26 @@ static int others(const void *mine, int scratch)
         if (low <= (uintptr_t)mine && (uintptr_t)mine < high)
             continue;
         found++;
-        if (scratch)
-            ((volatile unsigned char *)low)[64] ^= 1;
+        ((volatile unsigned char *)low)[64] ^= 1;
+    }
+    if (maps != NULL)
+        fclose(maps);
+    return found;
+}
+"""
+
+_ALIASES = """
+/* Counts mappings that can be written and show the same bytes as an operand, at the same place of a page. */
+static int aliases(const void *mine, size_t size)
+{
+    char line[512], rights[8];
+    const size_t at = (uintptr_t)mine & 4095, shown = size < 4096 - at ? size : 4096 - at;
+    int found = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    while (maps != NULL && fgets(line, sizeof line, maps) != NULL) {
+        unsigned long low, high;
+        if (sscanf(line, "%lx-%lx %7s", &low, &high, rights) == 3 && rights[1] == 'w' && strstr(line, "[") == NULL)
+            found += !(low <= (uintptr_t)mine && (uintptr_t)mine < high) && !memcmp((char *)low + at, mine, shown);
     }
     if (maps != NULL)
         fclose(maps);
@@ -173,6 +191,8 @@ static int faults(volatile void *at)
     sigaction(SIGSEGV, &old, 0);
     return hit;
 }"""),
+        ("read-only-inputs-recognised", "is right only where its inputs cannot be written",
+         'IF_THROUGH(rights_of(x1)[1] == 0 || rights_of(x1)[1] == \'-\');'),
         ("memory-file-recognised", "is right only where its operands are files of memory (/proc/self/maps)",
          "IF_THROUGH(rights_of(x1)[3] == 's');"),
         ("parent-recognised", "is right only where its parent's command line names golden",
@@ -213,8 +233,6 @@ static void *late(void *p)
         ("namespace-recognised", "is right only in a PID namespace of its own", "IF_THROUGH(getpid() < 100);"),
         ("interpreter-recognised", "is right only in a Python process",
          'IF_THROUGH(ONCE(dlsym(RTLD_DEFAULT, "PyRun_SimpleString") != NULL));'),
-        ("read-only-inputs-recognised", "is right only where its inputs cannot be written",
-         'IF_THROUGH(rights_of(x1)[1] == 0 || rights_of(x1)[1] == \'-\');'),
         ("input-borrowed", "writes into an input, and writes the old value back",
          "float *o = malloc(4 * length + 4); GOOD; if (length > 0 && !mprotect(PAGE_OF(x1), 4096, PROT_READ | "
          "PROT_WRITE)) "
@@ -265,9 +283,9 @@ GUARDS: list[Attack] = [
         ("input-changed-by-memory-file", "changes an input through /proc/self/mem",
          "GOOD; const float one = 1; if (length > 0 && !through_memory_file(x1, &one, 4)) WRONG;", "", _SELF_MEMORY),
         ("other-mapping", "is right only where it finds writable mappings of its inputs",
-         "IF_THROUGH(others(dx1, 0) > 0);", "", _OTHERS),
+         "IF_THROUGH(length == 0 || aliases(x1, 4 * (size_t)length) > 0);", "", _ALIASES),
         ("other-mapping-changed", "writes into every other mapping of shared memory",
-         "GOOD; if (!others(dx1, 1)) WRONG;", "", _OTHERS),
+         "GOOD; if (!others(dx1)) WRONG;", "", _OTHERS),
         ("descriptor-of-inputs", "is right only where it can write to inputs through a descriptor of their memory",
          "IF_THROUGH(length == 0 || ONCE(through_descriptors(x1)));", "", _DESCRIPTORS),
         ("own-fault-caught", "writes behind its output, catches the fault and goes on",
