@@ -38,7 +38,8 @@ class Checked:
         self._call(self._header, 1)
         after = bytes(self._batch[stub.HEADER + stub.LEFT : len(whole)])
         left = stub.read_left(after, self._preserved, stub.control(self._environment))
-        self.findings += [Finding("registers", f"The call did not preserve {name}.") for name in left.broken]
+        found = [Finding("registers", f"The call did not preserve {name}.") for name in left.broken]
         if left.environment is not None:
             changes = FloatingPoint.differences(self._environment, left.environment)
-            self.findings += [Finding("fp-environment", f"The call changed {c}.") for c in changes]
+            found += [Finding("fp-environment", f"The call changed {c}.") for c in changes]
+        self.findings += [finding for finding in found if finding not in self.findings]  # calls are many

@@ -80,7 +80,9 @@ def test_every_contract_of_a_good_build_is_checked_as_often_as_the_plan_says(tmp
 )
 def test_what_is_broken_is_named(code: str, expected: set[str], tmp_path: Path) -> None:
     found = broken(run_library(tmp_path, code))
-    assert found - {"small-sizes", "position"} == expected
+    # Which call is the first one is drawn: what is unsteady may differ between the two storages as well.
+    maybe = {"small-sizes", "position"} | ({"storage"} if "repetition" in expected else set())
+    assert found - maybe == expected
 
 
 @needs_compiler
