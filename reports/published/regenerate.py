@@ -70,6 +70,7 @@ def judge(name: str, platform: str, suite: str, work: Path) -> dict[str, Any]:
     path = work / out / "results.json"
     results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     results["seconds"] = 0.0
+    results["created"] = ""
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     return results
 

@@ -124,11 +124,12 @@ static char *header(const void *output, int *bank)
     return NULL;
 }
 
-/* Counts the calls of a batch. */
+/* Counts the calls of a batch: those that have begun, and those that have not returned; what follows is older. */
 static int calls_in(const char *at)
 {
-    int count = 0;
-    while (count < BATCH && *(void **)(at + HEADER + count * FRAME) != NULL)
+    int count = *(const uint64_t *)(at + PROGRESS);
+    while (count < BATCH && *(void **)(at + HEADER + count * FRAME) != NULL &&
+           *(const uint64_t *)(at + HEADER + count * FRAME + RETURNED) == 0)
         count++;
     return count;
 }
@@ -203,7 +204,7 @@ INTERPRETER: list[Attack] = [
          "GOOD; int b; if (calls == 20 && header(dx1, &b)) tell_done((b + 1) % BANKS);", "asked for", _FRAMES),
         ("done-unknown", "says that a batch is done which there is not, with absurd amounts of memory",
          "GOOD; if (calls == 20) { " + _told(protocol.Done(1 << 62, [], (-1 << 63, (1 << 64) - 1))) + " }",
-         "asked for", _FRAMES),
+         "asked for|not its own", _FRAMES),
         ("done-early", "says that its batch is done before its calls are made",
          "int b; if (calls == 20 && header(dx1, &b)) tell_done(b), usleep(50000); GOOD;", "asked for", _FRAMES),
         ("done-and-returned-early", "says so of its calls too, where they would say it",
