@@ -5,6 +5,7 @@ Cases may come in any order: of equal ones the first in the suite counts, and su
 
 import math
 from bisect import insort
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple
@@ -14,11 +15,11 @@ import numpy as np
 from golden.blocks import blocks
 from golden.case import Case
 from golden.formats import Array
-from golden.judge import CORRECT, FAILS, Judged, Kind, element, grade_name
+from golden.judge import CORRECT, FAILS, Judged, Kind, element, grade_name, judge
 from golden.landscape import Bins, Share, all_bins, bins_of
 from golden.results import Element, Landscape, Tally
 
-#: Baselines are kept of cases with up to that many output elements.
+#: What was found is kept for cases with up to that many output elements.
 _SMALL_CASE = 1 << 12
 #: The worst cases that are kept, each with its worst element.
 KEPT_WORST = 10
@@ -67,44 +68,91 @@ def _upper_edge(bin_index: int) -> float:
     return float(_FINE_LIMIT * 2 ** (bin_index - _FINE_BINS + 1))
 
 
-class Baseline(NamedTuple):
-    """A case whose outputs all have golden's bits: its statistics, and which elements are measured.
+class _Move(NamedTuple):
+    """What differing elements of a block take out of a landscape and put in; which are misrounded, and which fail."""
 
-    ``shares``: what each block of the case adds to each landscape.
+    out: Share
+    into: Share
+    misrounded: Array
+    failing: Array
+
+
+class Measured:
+    """What a judged output adds to every row: computed once, however many there are.
+
+    ``errors`` and ``shares`` (for each block, of each landscape) are those of golden's own bits; ``was`` and ``now``
+    those of the elements that differ, by golden's bits and by what was got, and ``worst`` is the position of the worst.
     """
 
-    errors: _Errors
-    measured: Array
-    shares: list[list[Share]]
+    def __init__(self, case: Case, judged: Judged) -> None:
+        value, residual = case.golden
+        measured = np.isfinite(value) & ~np.isnan(residual) & ((value != 0) | (residual != 0))
+        self.judged = judged
+        self.errors = _errors(-residual[measured])
+        self.shares = self._shares(case, measured)
+        self.moves: list[list[_Move]] = []
+        self.worst = -1
+        if judged.at.size:
+            replaced = measured[judged.at]
+            numeric = np.flatnonzero(replaced & ~np.isnan(judged.signed))
+            self.was = _errors(-residual[judged.at[replaced]])
+            self.now = _errors(judged.signed[numeric])
+            self.misrounded = int((judged.grade != CORRECT).sum())
+            self.failures = int((judged.grade == FAILS).sum())
+            self.kinds = np.bincount(judged.kind, minlength=len(Kind))
+            if numeric.size:
+                self.worst = int(numeric[np.argmax(np.abs(judged.signed[numeric]))])
+            if case.tier == "required":  # no row of others has landscapes
+                self.moves = [self._moves(case, judged, part) for part in _parts(np.flatnonzero(replaced))]
+
+    @staticmethod
+    def _shares(case: Case, measured: Array) -> list[list[Share]]:
+        landscapes, residual = all_bins(case), case.golden.residual
+        shares = []
+        for block in blocks(measured.size):
+            index = block.start + np.flatnonzero(measured[block])
+            places = bins_of(case, landscapes, index)
+            shares.append([b.share(at, np.abs(residual[index])) for b, at in zip(landscapes, places, strict=True)])
+        return shares
+
+    @staticmethod
+    def _moves(case: Case, judged: Judged, positions: Array) -> list[_Move]:
+        """Return how the differing measured elements at some positions move in the landscapes to what was got."""
+        index, landscapes = judged.at[positions], all_bins(case)
+        was = np.abs(case.golden.residual[index]).astype(np.float64)
+        now, grade = np.abs(judged.signed[positions]), judged.grade[positions]
+        numeric = ~np.isnan(now)
+        return [
+            _Move(b.share(at, was), b.share(at[numeric], now[numeric]), at[grade != CORRECT], at[grade == FAILS])
+            for b, at in zip(landscapes, bins_of(case, landscapes, index), strict=True)
+        ]
 
 
-def baseline_of(case: Case) -> Baseline:
-    """Return what a case adds to rows whatever its outputs."""
-    value, residual = case.golden
-    measured = np.isfinite(value) & ~np.isnan(residual) & ((value != 0) | (residual != 0))
-    landscapes = all_bins(case)
-    shares = []
-    for block in blocks(value.size):
-        index = block.start + np.flatnonzero(measured[block])
-        places = bins_of(case, landscapes, index)
-        shares.append([b.share(at, np.abs(residual[index])) for b, at in zip(landscapes, places, strict=True)])
-    return Baseline(_errors(-residual[measured]), measured, shares)
+def _parts(positions: Array) -> Iterator[Array]:
+    for block in blocks(positions.size):
+        yield positions[block]
 
 
-class Baselines:
-    """Baselines of the cases of a run, which are judged for several entry points; those of small cases are kept."""
+class Judgements:
+    """Judges the outputs of a run, in which entry points for both storages mostly give the same bits.
 
-    def __init__(self) -> None:
-        self._kept: dict[str, Baseline] = {}
+    Of small cases what was found is kept until it has been asked for once more. ``flush``: as :func:`judge` takes it.
+    """
 
-    def of(self, case: Case) -> Baseline:
-        """Return the baseline of a case; its id tells it from all others."""
-        baseline = self._kept.get(case.id)
-        if baseline is None:
-            baseline = baseline_of(case)
-            if case.golden.value.size <= _SMALL_CASE:
-                self._kept[case.id] = baseline
-        return baseline
+    def __init__(self, flush: bool) -> None:
+        self._flush = flush
+        self._kept: dict[str, tuple[bytes, Measured]] = {}
+
+    def of(self, case: Case, output: Array) -> Measured:
+        """Judge an output of a case; the case's id tells it from all others."""
+        content = output.tobytes() if output.size <= _SMALL_CASE else b""
+        kept = self._kept.pop(case.id, None)
+        if kept is not None and kept[0] == content:
+            return kept[1]
+        measured = Measured(case, judge(case, output, self._flush))
+        if content:
+            self._kept[case.id] = content, measured
+        return measured
 
 
 class Accumulator:
@@ -127,61 +175,51 @@ class Accumulator:
         self._worst: list[tuple[float, int, Element]] = []  #: worst first: (-error, place of the case, element)
 
     def add(
-        self, case: Case, output: Array, judged: Judged, baseline: Baseline | None = None, place: int | None = None
+        self, case: Case, output: Array, judged: Judged, measured: Measured | None = None, place: int | None = None
     ) -> None:
-        """Add one judged output array of a case; who adds it to several rows gives its ``baseline``.
+        """Add one judged output array of a case; who adds it to several rows gives what it has ``measured``.
 
         ``place``: where the case stands in its suite, if not behind those that were added before.
         """
-        baseline = baseline or baseline_of(case)
+        measured = measured or Measured(case, judged)
         place = self.cases if place is None else place
         self.cases += 1
         self.elements += output.size
-        self._add(place, baseline.errors)
-        self.largest = max(self.largest, baseline.errors.largest)
+        self._add(place, measured.errors)
+        self.largest = max(self.largest, measured.errors.largest)
         if self._detailed:
-            self._landscapes = self._landscapes or all_bins(case)
-            for shares in baseline.shares:
-                for bins, share in zip(self._landscapes, shares, strict=True):
-                    bins.add(share, place=place)
+            self._locate(case, measured, place)
         if judged.at.size == 0:
             return
         # Take golden's own contribution of the differing elements out, and put what was got in.
-        replaced = baseline.measured[judged.at]
-        was = -case.golden.residual[judged.at[replaced]]
-        self._add(place, _errors(was), -1)
-        numeric = np.flatnonzero(replaced & ~np.isnan(judged.signed))
-        now = _errors(judged.signed[numeric])
-        self._add(place, now)
-        self.misrounded += int((judged.grade != CORRECT).sum())
-        self.failures += int((judged.grade == FAILS).sum())
-        self.kinds += np.bincount(judged.kind, minlength=len(Kind))
+        self._add(place, measured.was, -1)
+        self._add(place, measured.now)
+        self.misrounded += measured.misrounded
+        self.failures += measured.failures
+        self.kinds += measured.kinds
         self.grade = max(self.grade, int(judged.grade.max()))
-        if numeric.size and (rank := (-now.largest, place)) < self._rank_of_worst:
+        if measured.worst >= 0 and (rank := (-measured.now.largest, place)) < self._rank_of_worst:
             self._rank_of_worst = rank
-            position = int(numeric[np.argmax(np.abs(judged.signed[numeric]))])
-            self.worst = element(case, output, judged, position)
-            self.largest = max(self.largest, now.largest)
+            self.worst = element(case, output, judged, measured.worst)
+            self.largest = max(self.largest, measured.now.largest)
         if self._detailed:
-            self._locate(case, judged, np.flatnonzero(replaced), place)
             self._rank(case, output, judged, place)
 
     def _add(self, place: int, errors: _Errors, factor: int = 1) -> None:
         self.errors.add(errors, factor)
         self._sums.append((place, factor * errors.total, factor * errors.signed))
 
-    def _locate(self, case: Case, judged: Judged, replaced: Array, place: int) -> None:
-        """Move the differing measured elements (positions ``replaced``) in the landscapes to what was got."""
-        for block in blocks(replaced.size):
-            positions = replaced[block]
-            index = judged.at[positions]
-            was = np.abs(case.golden.residual[index]).astype(np.float64)
-            now, grade = np.abs(judged.signed[positions]), judged.grade[positions]
-            numeric = ~np.isnan(now)
-            for bins, at in zip(self._landscapes, bins_of(case, self._landscapes, index), strict=True):
-                bins.add(bins.share(at, was), -1, place)
-                bins.add(bins.share(at[numeric], now[numeric]), place=place)
-                bins.count(at[grade != CORRECT], at[grade == FAILS])
+    def _locate(self, case: Case, measured: Measured, place: int) -> None:
+        """Add a case to the landscapes."""
+        self._landscapes = self._landscapes or all_bins(case)
+        for shares in measured.shares:
+            for bins, share in zip(self._landscapes, shares, strict=True):
+                bins.add(share, place=place)
+        for moves in measured.moves:
+            for bins, move in zip(self._landscapes, moves, strict=True):
+                bins.add(move.out, -1, place)
+                bins.add(move.into, place=place)
+                bins.count(move.misrounded, move.failing)
 
     def _rank(self, case: Case, output: Array, judged: Judged, place: int) -> None:
         """Keep the case's worst element if it is among the worst: failures without a distance, then by error."""

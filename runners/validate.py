@@ -34,7 +34,7 @@ from golden.results import (
 )
 from golden.selfcheck import check_arithmetic
 from golden.sources import judge
-from golden.tally import Baselines
+from golden.tally import Judgements
 from golden.vectorfile import VectorFile
 from golden.verdicts import overall
 from runners.arguments import HalfAbi, call_for
@@ -114,13 +114,13 @@ def validate(
         findings.append(Finding("not-observable", "", "info", message))
 
     total = sum(len(by_kind[e.operator.name, e.fmt.name].cases) for e in wanted if e.symbol in session.symbols)
-    done, complete, baselines = 0, True, Baselines()
+    done, complete, judgements = 0, True, Judgements(profile.may_flush)
     verdicts: dict[str, EntryPointVerdict] = {}
     outputs: dict[str, bytes] = {}  # digests of the shared entry points', for comparison with the private ones
     misnumbered = probe.reduction_enum not in (reduction_enum, "unknown", "other")
     for entry in wanted:
         file = by_kind[entry.operator.name, entry.fmt.name]
-        verdict = EntryPointVerdict(entry, profile, settings.strict, xfail, session.unobservable, baselines)
+        verdict = EntryPointVerdict(entry, profile, settings.strict, xfail, session.unobservable, judgements)
         verdicts[entry.symbol] = verdict
         if entry.symbol not in session.symbols:
             continue

@@ -15,7 +15,7 @@ from golden.judge import KEPT_FAILURES, Judged, element, judge
 from golden.operator import EntryPoint
 from golden.profile import Profile
 from golden.results import EntryPointResult, Failure, Finding, Severity, Status
-from golden.tally import Accumulator, Baselines
+from golden.tally import Accumulator, Judgements, Measured
 from runners.contracts import Contracts
 from runners.positions import Positions, comparable_bits
 from runners.probe import OrderShares
@@ -59,7 +59,7 @@ class _Noted(NamedTuple):
 
 
 class EntryPointVerdict:
-    """Collects what is found about one entry point, case by case. ``baselines``: of the run's cases."""
+    """Collects what is found about one entry point, case by case. ``judgements``: of the run."""
 
     def __init__(
         self,
@@ -68,10 +68,10 @@ class EntryPointVerdict:
         strict: bool,
         xfail: Xfail,
         unobservable: frozenset[str] = frozenset(),
-        baselines: Baselines | None = None,
+        judgements: Judgements | None = None,
     ) -> None:
         self.entry = entry
-        self._baselines = baselines or Baselines()
+        self._judgements = judgements or Judgements(profile.may_flush)
         self.orders = OrderShares()
         self._profile = profile
         self._strict = strict
@@ -116,17 +116,17 @@ class EntryPointVerdict:
         first = outputs[0]
         bits = b"" if first is None else comparable_bits(case.fmt, first).tobytes()
         self._bits.setdefault(case.klass, []).append((place, hashlib.sha256(case.id.encode() + bits).digest()))
-        judged = None if first is None else judge(case, first, self._profile.may_flush)
-        if first is not None and judged is not None:
-            problems += self._value_failures(case, first, judged)
+        measured = None if first is None else self._judgements.of(case, first)
+        if first is not None and measured is not None:
+            problems += self._value_failures(case, first, measured.judged)
             problems += self._compare(case, plan, outcomes, outputs)
         self._checks.problems(case, problems)
         if problems and self._xfail.expects(self.entry.symbol, case.id):
             self._expected += 1
             return
         self._evidence += _is_evidence(case)
-        if first is not None and judged is not None:
-            self._count(case, first, judged, place)
+        if first is not None and measured is not None:
+            self._count(case, first, measured, place)
         if problems:
             self._fail(case, problems)
             row["failures"] += 1
@@ -145,13 +145,13 @@ class EntryPointVerdict:
         if problems and not self._xfail.expects(self.entry.symbol, case.id):
             self._fail(case, problems)
 
-    def _count(self, case: Case, output: Array, judged: Judged, place: int) -> None:
+    def _count(self, case: Case, output: Array, measured: Measured, place: int) -> None:
         """Add the first output to the statistics."""
         rows = self._required if case.tier == "required" else self._stress
-        baseline = self._baselines.of(case)
-        rows.setdefault(case.group, Accumulator()).add(case, output, judged, baseline, place)
+        judged = measured.judged
+        rows.setdefault(case.group, Accumulator()).add(case, output, judged, measured, place)
         if case.tier == "required":
-            self._overall.add(case, output, judged, baseline, place)
+            self._overall.add(case, output, judged, measured, place)
         if case.klass == "order-distinguishing":
             self.orders.add(case, output)
         if "position" in case.flags:
