@@ -15,6 +15,9 @@ from runners.worker import FloatingPoint
 BYTES = 1 << 20
 
 
+_Pair = tuple[Item, Region]
+
+
 class Registers:
     """What calls find in registers and must leave there; remembers what it has seen, since frames are mostly alike."""
 
@@ -62,8 +65,8 @@ class Batch:
         self._arena, self._layouts, self._registers = arena, layouts, registers
         self._function, self._starts = function, starts
         self._take = arena.taking(bank)
-        #: An invocation's operands, those that it shares, and those that it may write to.
-        self._made: list[tuple[list[PointerArgument], list[tuple[Item, Region]], list[tuple[Item, Region]]]] = []
+        #: An invocation's operands, those that it shares, and those that it may write to, with their regions.
+        self._made: list[tuple[list[PointerArgument], list[_Pair], tuple[Item, ...], list[Region]]] = []
         self._memory = arena.banks[bank]
         self._most = 1 if starts else stub.BATCH
         self._frames = bytearray(stub.pack_header(registers.environment, registers.preserved))
@@ -89,7 +92,7 @@ class Batch:
         room = min(self._most - len(self._made), 1 + (BYTES - self.size) // (size or 1))
         invocations = call.invocations[first : first + room]
         #: What invocations share, with its regions, and a frame with their addresses.
-        groups: dict[int, tuple[list[tuple[Item, Region]], bytearray]] = {}
+        groups: dict[int, tuple[list[_Pair], bytearray]] = {}
         laid, put, set_word = kind.layouts, self._put, stub.set_word
         made, frames = self._made, self._frames
         before = len(made)
@@ -105,13 +108,15 @@ class Batch:
             frames += group[1]
             if i.core_mask is not None:
                 set_word(frames, at + masked, i.core_mask)
-            pairs = []
+            regions = []
             for item in open_:
-                pairs.append((item, region := put(item, pointers[item.pointer])))
+                regions.append(region := put(item, pointers[item.pointer]))
                 set_word(frames, at + item.at, region.address + item.start)
-            made.append((pointers, group[0], pairs))
+            made.append((pointers, group[0], open_, regions))
             if copied:  # the last one: what it has written comes back when the batch has been run
-                self.copied = [item.copied(len(made) - 1, region.address) for item, region in pairs]
+                self.copied = [
+                    item.copied(len(made) - 1, region.address) for item, region in zip(open_, regions, strict=True)
+                ]
                 break
         done = len(made) - before
         self.size += size * done
@@ -125,8 +130,11 @@ class Batch:
 
     def places(self, number: int) -> list[Placed]:
         """Return where the operands of an invocation lie."""
-        pointers, shared, pairs = self._made[number]
-        return [Placed(pointers[item.pointer], region, item.start) for item, region in [*shared, *pairs]]
+        pointers, shared, open_, regions = self._made[number]
+        return [
+            Placed(pointers[item.pointer], region, item.start)
+            for item, region in [*shared, *zip(open_, regions, strict=True)]
+        ]
 
     def inspect(self, returned: int) -> list[Outcome]:
         """Return the outcomes of the first invocations, which have returned."""
@@ -134,7 +142,7 @@ class Batch:
         registers, memory = self._registers, self._arena.memory
         at, left = stub.HEADER + stub.LEFT, stub.FRAME - stub.LEFT
         outcomes = []
-        for pointers, _, pairs in self._made[:returned]:
+        for pointers, _, open_, regions in self._made[:returned]:
             after = frames[at : at + left]
             at += stub.FRAME
             found = registers.seen.get(after)
@@ -142,7 +150,7 @@ class Batch:
                 found = registers.findings(after)
             findings = [*found] if found else []
             output = fill = b""
-            for item, region in pairs:
+            for item, region in zip(open_, regions, strict=False):
                 now = memory[item.file][region.start : region.start + item.size]
                 fine = now.startswith(item.before) and now.endswith(item.after)
                 if item.output:

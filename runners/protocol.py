@@ -33,7 +33,7 @@ POISONS = (0xA5, 0x5A, 0)
 BANKS = 3
 
 
-class Invocation(msgspec.Struct, frozen=True, array_like=True):
+class Invocation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One execution of a call: everything that must not change a bit of the result.
 
     ``placement``: operands end exactly at an inaccessible page, begin right after one, or lie in memory as programs
@@ -55,7 +55,7 @@ class Invocation(msgspec.Struct, frozen=True, array_like=True):
     unreadable: tuple[str, ...] = ()
 
 
-class PointerArgument(msgspec.Struct, frozen=True, array_like=True, tag="pointer"):
+class PointerArgument(msgspec.Struct, frozen=True, array_like=True, tag="pointer", gc=False):
     """An operand: ``count`` elements of ``itemsize`` bytes; ``data`` is the bytes of an input, else empty.
 
     A view, so that operands of hundreds of megabytes are not copied where a call is built, nor where it arrives.
@@ -73,7 +73,7 @@ class PointerArgument(msgspec.Struct, frozen=True, array_like=True, tag="pointer
         return self.itemsize * self.count
 
 
-class ScalarArgument(msgspec.Struct, frozen=True, array_like=True, tag="scalar"):
+class ScalarArgument(msgspec.Struct, frozen=True, array_like=True, tag="scalar", gc=False):
     """A scalar by value, as bits. ``float16`` is C's ``_Float16``, ``uint16`` a half as an integer type."""
 
     name: str
@@ -81,7 +81,7 @@ class ScalarArgument(msgspec.Struct, frozen=True, array_like=True, tag="scalar")
     bits: int
 
 
-class Call(msgspec.Struct, frozen=True, array_like=True, tag="call"):
+class Call(msgspec.Struct, frozen=True, array_like=True, tag="call", gc=False):
     """One kernel call with the ways to execute it. ``arguments`` are in C order, ``core_mask`` not included.
 
     ``timeout``: seconds an invocation; 0 means the session's. ``name``: what findings between calls know it by.
@@ -99,7 +99,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True, tag="call"):
         return sum([a.itemsize * a.count for a in self.arguments if isinstance(a, PointerArgument)])
 
 
-class Finding(msgspec.Struct, frozen=True, array_like=True):
+class Finding(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A broken contract in one sentence, with the operand and the element (relative to its first) concerned.
 
     Kinds: ``output-underrun``, ``output-overrun`` (bytes beside the output changed, or a write hit its
@@ -123,7 +123,7 @@ class Finding(msgspec.Struct, frozen=True, array_like=True):
 Findings = Annotated[list[Finding], msgspec.Meta(max_length=1000)]
 
 
-class Outcome(msgspec.Struct):
+class Outcome(msgspec.Struct, gc=False):
     """What one invocation did.
 
     ``output`` is empty unless ``status`` is "ok"; ``fill``: what it held before the call, where that was not one of
