@@ -35,7 +35,6 @@ _KEPT_BYTES = 256 << 20
 _SEAL_FUTURE_WRITE = 0x10
 
 GUARDS, INPUTS, OUTPUTS = range(3)
-_NONE: Iterator["Region"] = iter(())
 
 
 class Region:
@@ -129,23 +128,15 @@ class Arena:
             for file in (INPUTS, OUTPUTS):
                 pools[file, PAGE] = [self._region(file, PAGE) for _ in range(small)]
 
-    def taking(self, bank: int) -> Callable[[tuple[int, int]], Region]:
-        """Return what gives regions of a bank, none of them twice, by file and size: those of its last batch again.
+    def begin(self, bank: int) -> dict[tuple[int, int], Iterator[Region]]:
+        """Return the regions that a bank has, those of its last batch included, by file and size."""
+        return {kind: iter(pool) for kind, pool in self._pools[bank].items()}
 
-        What has to be mapped for it is added to ``new``.
-        """
-        pools = self._pools[bank]
-        free: dict[tuple[int, int], Iterator[Region]] = {key: iter(pool) for key, pool in pools.items()}
-
-        def take(kind: tuple[int, int]) -> Region:
-            region = next(free.get(kind, _NONE), None)
-            if region is None:
-                region = self._region(*kind)
-                pools.setdefault(kind, []).append(region)
-                free[kind] = _NONE
-            return region
-
-        return take
+    def grow(self, bank: int, kind: tuple[int, int]) -> Region:
+        """Return another region of a bank, when it has no more; what has to be mapped for it is added to ``new``."""
+        region = self._region(*kind)
+        self._pools[bank].setdefault(kind, []).append(region)
+        return region
 
     def fixed(self, lower: int, file: int, size: int) -> Region:
         """Return a region behind the guard that begins at a documented address."""

@@ -16,6 +16,7 @@ BYTES = 1 << 20
 
 
 _Pair = tuple[Item, Region]
+_NONE: Iterator[Region] = iter(())
 
 
 class Registers:
@@ -64,7 +65,8 @@ class Batch:
         self.copied: list[Copied] = []  #: operands that go to other memory
         self._arena, self._layouts, self._registers = arena, layouts, registers
         self._function, self._starts = function, starts
-        self._take = arena.taking(bank)
+        #: Regions of the bank that no invocation has yet; none of them serves at a documented address.
+        self._free = {} if starts else arena.begin(bank)
         #: An invocation's operands, those that it shares, and those that it may write to, with their regions.
         self._made: list[tuple[list[PointerArgument], list[_Pair], tuple[Item, ...], list[Region]]] = []
         self._memory = arena.banks[bank]
@@ -139,7 +141,7 @@ class Batch:
     def inspect(self, returned: int) -> list[Outcome]:
         """Return the outcomes of the first invocations, which have returned."""
         frames = bytes(self._memory)
-        registers, memory = self._registers, self._arena.memory
+        registers, memory = self._registers, self._arena.memory[OUTPUTS]
         at, left = stub.HEADER + stub.LEFT, stub.FRAME - stub.LEFT
         outcomes = []
         for pointers, _, open_, regions in self._made[:returned]:
@@ -151,7 +153,7 @@ class Batch:
             findings = [*found] if found else []
             output = fill = b""
             for item, region in zip(open_, regions, strict=False):
-                now = memory[item.file][region.start : region.start + item.size]
+                now = memory[region.start : region.start + item.size]
                 fine = now.startswith(item.before) and now.endswith(item.after)
                 if item.output:
                     output = now[item.start : item.stop]
@@ -172,7 +174,7 @@ class Batch:
 
     def _put(self, item: Item, argument: PointerArgument) -> Region:
         """Fill an operand at its place."""
-        region = self._fixed(item) if self._starts else self._take(item.kind)
+        region = next(self._free.get(item.kind, _NONE), None) or self._more(item)
         if item.file == GUARDS:
             return region
         start = region.start
@@ -191,7 +193,9 @@ class Batch:
         region.holds = item
         return region
 
-    def _fixed(self, item: Item) -> Region:
+    def _more(self, item: Item) -> Region:
+        if not self._starts:
+            return self._arena.grow(self.bank, item.kind)
         turn, index = divmod(item.pointer, len(self._starts))
         return self._arena.fixed(self._starts[index] + turn * AREA, *item.kind)
 
