@@ -98,7 +98,7 @@ ZH: dict[str, str] = {
     "Options set by": "选项来源",
     "Configuration file": "配置文件",
     "Sandbox layers in force": "生效的沙箱层",
-    "Fills, guards and addresses drawn from": "填充、保护区与地址的随机种子",
+    "Seed of what is drawn for a run (--draw)": "本次运行随机内容的种子(--draw)",
     "Judged at (UTC)": "判定时间（UTC）",
     "Order": "次序",
     "Order of evaluation, as found": "探测到的求值次序",

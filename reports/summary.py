@@ -223,7 +223,7 @@ def facts(run: Results) -> list[Fact]:
         Fact(tr("Options set by"), ", ".join(f"{k}: {v}" for k, v in sorted(run.option_sources.items()))),
         Fact(tr("Configuration file"), str(run.config)),
         Fact(tr("Sandbox layers in force"), run.options.get("sandbox", "")),
-        Fact(tr("Fills, guards and addresses drawn from"), run.options.get("draw", ""), code=True),
+        Fact(tr("Seed of what is drawn for a run (--draw)"), run.options.get("draw", ""), code=True),
         Fact(
             tr("Found by probing"),
             tr(
