@@ -241,7 +241,7 @@ class CaseItem(_Item):
 
         target, case = self.config.stash[_TARGET], self._file.cases[self._position]
         guard = case.klass == "selection" and case.id in guarded(target.session.draw, self._entry, self._file.heads)
-        plan = invocations(case, self._entry, target.profile, guard)
+        plan = invocations(case, self._entry, target.profile, guard, target.session.plain)
         abi, numbers = target.half_abi, target.reduction_enum
         call = call_for(self._entry, case.scalars, case.operands, plan, half_abi=abi, reduction_enum=numbers)
         verdict = EntryPointVerdict(self._entry, target.profile, strict=True, xfail=target.xfail)
