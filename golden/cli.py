@@ -34,6 +34,7 @@ from golden.options import (
 from golden.selfcheck import check_arithmetic, require_machine
 from golden.terminal import (
     EXIT_CODES,
+    beginning,
     console,
     examples,
     exit_codes,
@@ -397,7 +398,7 @@ for command in (build, export, list_, platforms, show, probe, sweep, hunt, docto
 
 
 def _validate(target: str, *, shown: bool, begin: Callable[[], None] = lambda: None, **options: Any) -> "Results":
-    """Judge a target; ``begin`` is called when what the user wrote has been read, and before a target is."""
+    """Judge a target; ``begin`` is called when what the user wrote has been read, and makes sense."""
     from generators.suite import heads
     from golden.manifest import open_vectors
     from golden.profile import load_profile
@@ -417,8 +418,8 @@ def _validate(target: str, *, shown: bool, begin: Callable[[], None] = lambda: N
         files = covered(target, export, files)
     settings = Settings(profile, str(vectors) if vectors else suite, **options)
     memory = placing(settings.memory, profile)
-    begin()  # not before: a slip of the pen leaves the results of another run where they are
-    session, library = open_target(target, settings.timeout, memory, sandbox=settings.sandbox, draw=settings.draw)
+    with beginning(begin):
+        session, library = open_target(target, settings.timeout, memory, sandbox=settings.sandbox, draw=settings.draw)
     try:
         with progress_bar(shown) as show_step:
             return judge(target, session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total))

@@ -101,6 +101,22 @@ def check_folder(out: Path) -> None:
         raise UsageError(f"Cannot write into {out}: {error.strerror}. Choose another folder with --out.") from error
 
 
+@contextmanager
+def beginning(begin: Callable[[], None]) -> Iterator[None]:
+    """Call ``begin`` once a target is open, or cannot be opened.
+
+    Not where what the user wrote makes no sense: a slip of the pen leaves the results of another run where they are.
+    """
+    try:
+        yield
+    except UsageError:
+        raise
+    except BaseException:
+        begin()
+        raise
+    begin()
+
+
 def set_aside(out: Path, names: Iterable[str], told: bool = True) -> None:
     """Move what another run has left in a folder to ``previous`` in it, before a run can end in any way.
 

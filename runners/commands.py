@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ from golden.options import (
     timeout,
 )
 from golden.terminal import (
+    beginning,
     check_folder,
     examples,
     exit_codes,
@@ -209,19 +211,17 @@ def sweep(
     made = make_space(space, operator, dtype, storage=storage, **options)  # type: ignore[arg-type]
     if not profile.requires(made.entry):
         raise UsageError(f"{profile.name} has no {made.entry.symbol}: choose another --dtype or --platform.")
-    if resume:
-        check_folder(out)
-    else:
-        set_aside(out, ("sweep.json",), told=not quiet)
     state = out / "sweep.state"
-    work, library = open_work(
-        *(target, made),
-        half_abi=half_abi,
-        reduction_enum=reduction_enum,
-        flush=profile.may_flush,
-        timeout=timeout,
-        sandbox=sandbox,  # type: ignore[arg-type]
-    )
+    begin = partial(check_folder, out) if resume else partial(set_aside, out, ("sweep.json",), told=not quiet)
+    with beginning(begin):
+        work, library = open_work(
+            *(target, made),
+            half_abi=half_abi,
+            reduction_enum=reduction_enum,
+            flush=profile.may_flush,
+            timeout=timeout,
+            sandbox=sandbox,  # type: ignore[arg-type]
+        )
     pool = _cluster(scheduler) if scheduler else Processes(jobs)
     with progress_bar(not quiet) as step:
         result = run(

@@ -52,6 +52,27 @@ def test_one_generation_is_kept_and_said(tmp_path: Path) -> None:
     assert not (tmp_path / "results.json").exists()
 
 
+@pytest.mark.parametrize(
+    "slip",
+    [
+        ("validate", "reference:formul"),
+        ("validate", "nowhere.so"),
+        ("validate", "reference:formula", "--suite", "smok"),
+        ("validate", "reference:formula", "--platform", "hots"),
+        ("validate", "python:nothing"),
+        ("sweep", "reference:formul"),
+        ("sweep", "reference:formula", "--space", "randon"),
+        ("sweep", "nowhere.so"),
+    ],
+)
+def test_a_slip_of_the_pen_leaves_results_where_they_are(slip: tuple[str, ...], tmp_path: Path) -> None:
+    for name in (*REPORTS, "sweep.json"):
+        (tmp_path / name).write_text("another run's")
+    done = golden(*slip, "--out", tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*REPORTS, "sweep.json"])
+
+
 def test_a_sweep_leaves_none_of_another(tmp_path: Path) -> None:
     sweep = ("sweep", "reference:formula", "--space", "random", "--samples", "4096", "--out", tmp_path)
     assert golden(*sweep).returncode == 0
