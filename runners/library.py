@@ -539,7 +539,7 @@ class LibrarySession:
         return taken
 
     def _lost_memory(self) -> list[Finding]:
-        """Find entry points whose calls went on taking memory to the end, or took most of what there was."""
+        """Find entry points whose calls went on taking memory to the end; one that would soon have none left fails."""
         found = []
         for symbol, measured in self._memory.items():
             calls = list(itertools.accumulate(n for n, _ in measured))
@@ -548,13 +548,16 @@ class LibrarySession:
                 grown, made = held[-1] - held[middle], calls[-1] - calls[middle]
                 steps = [b - a for a, b in itertools.pairwise(held[middle:])]
                 growing = sum(step > 0 for step in steps) >= max(_GROWING, 0.75 * len(steps)) and min(steps) >= 0
-                if growing and grown > _LOST_BYTES * made:
+                much = (whole := held[-1] - held[0]) > self._load.memory // 2
+                if much:
+                    message = f"{whole} bytes {what} in {calls[-1]} calls, and hardly any left"
+                elif growing and grown > _LOST_BYTES * made:
                     message = f"{grown} bytes {what} in its last {made} calls, which give nothing back"
-                elif (grown := held[-1] - held[0]) > self._load.memory // 2:
-                    message = f"{grown} bytes {what}, and hardly any left"
                 else:
                     continue
-                found.append(Finding("state-memory", f"{symbol} loses memory: {message}."))
+                decides = much and growing
+                message = f"{symbol} loses memory: {message}."
+                found.append(Finding("crash" if decides else "state-memory", message, symbol=symbol if decides else ""))
                 break
         return found
 

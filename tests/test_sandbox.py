@@ -77,6 +77,7 @@ KERNEL(watches) { ADD; o[0] = syscall(SYS_inotify_init1, 0); }
 KERNEL(asks_limits) { ADD; o[0] = syscall(SYS_prlimit64, getppid(), RLIMIT_NOFILE, 0, &(struct rlimit){0}); }
 KERNEL(asks_own_limits) { ADD; syscall(SYS_prlimit64, getpid(), RLIMIT_NOFILE, 0, &(struct rlimit){0}); }
 KERNEL(leaks) { ADD; *(volatile char *)malloc(1000) = 1; }
+KERNEL(floods) { ADD; *(volatile char *)malloc(1 << 22) = 1; }
 KERNEL(divides) { ADD; feraiseexcept(FE_DIVBYZERO); }
 #ifdef __x86_64__
 KERNEL(clobbers_rbx) { ADD; asm volatile("xor %ebx, %ebx"); }
@@ -218,6 +219,13 @@ def test_memory_that_every_call_loses_is_told_at_the_end(library: Path) -> None:
         for _ in range(300):
             session.run(make(symbol))
         assert [f.kind for f in session.close()] == kinds
+
+
+def test_who_would_soon_have_taken_all_memory_fails(library: Path) -> None:
+    session = LibrarySession(library, symbols=names(), memory=1 << 28)
+    assert all(session.run(make("floods"))[0].status == "ok" for _ in range(40))
+    (found,) = session.close()
+    assert (found.kind, found.symbol) == ("crash", "floods") and "hardly any left" in found.message
 
 
 @pytest.mark.skipif(not stub.NATIVE, reason="registers are looked at on x86-64")
