@@ -16,12 +16,11 @@ MAX_TIMEOUTS = 3
 
 
 class Job:
-    """A call on its way: its outcomes so far, and the last output, which the process does not repeat."""
+    """A call on its way, and its outcomes so far."""
 
     def __init__(self, call: Call) -> None:
         self.call = call
         self.outcomes: list[Outcome] = []
-        self.output = b""
 
     @property
     def done(self) -> bool:
@@ -55,11 +54,6 @@ class Backlog:
 
     def __len__(self) -> int:
         return len(self._jobs)
-
-    @property
-    def waiting(self) -> bool:
-        """Tell whether there are calls that were not sent."""
-        return bool(self._unsent)
 
     @property
     def pending(self) -> int:

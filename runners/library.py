@@ -142,6 +142,7 @@ class LibrarySession:
         self._banks = list(range(BANKS))
         self._sending: tuple[Job, int, int] | None = None  # a job sent in parts, its bytes, and its next invocation
         self._forget = False
+        self._announced = False  # the supervisor knows that loading is over
         self._memory: dict[str, list[tuple[int, tuple[int, int]]]] = {}  # after how many calls, how much
         #: Entry points with something to remark on: their calls are looked at one by one from then on.
         self._suspect: set[str] = set()
@@ -404,8 +405,6 @@ class LibrarySession:
         sent = protocol.Batch(batch.bank, len(batch), mappings, self._forget, batch.copied)
         self._forget = False
         return sent
-
-    _announced = False
 
     def _limit(self, call: Call) -> float:
         """Seconds without news after which the worker counts as hung."""

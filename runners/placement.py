@@ -63,7 +63,7 @@ def placing(memory: str, profile: Profile) -> Regions | Allocator | None:
 
 
 def remainders(call: Call) -> tuple[list[list[int]], int]:
-    """Return where the operands of every invocation go, modulo the second value: as in :mod:`runners.regions`."""
+    """Return where the operands of every invocation go, modulo the second value: as in :mod:`runners.layout`."""
     unit = max(UNIT, *(i.align for i in call.invocations))
     return [[start(a, slot, i) % unit for slot, a in _pointers(call)] for i in call.invocations], unit
 

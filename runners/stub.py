@@ -92,7 +92,7 @@ def returned(batch: memoryview, calls: int) -> int:
 
 
 def control(environment: bytes) -> tuple[int, int]:
-    """Return the parts of an environment that a call has to leave alone, for :func:`read_frame`."""
+    """Return the parts of an environment that a call has to leave alone, for :func:`read_left`."""
     if not NATIVE:
         return 0, 0
     return struct.unpack_from("<H", environment)[0], struct.unpack_from("<I", environment, 28)[0] & ~0x3F
