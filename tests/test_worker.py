@@ -531,3 +531,12 @@ def test_the_worker_knows_c_structures_by_their_size() -> None:
     from runners.worker import SigAction
 
     assert ctypes.sizeof(SigAction) == 152
+
+
+def test_in_plain_memory_the_output_holds_zeros_and_what_lies_beside_it_is_inspected(shared: LibrarySession) -> None:
+    plain = Invocation(placement="plain", poison=2)
+    guarded, fine, last = shared.run(make("healthy", Invocation(), plain, Invocation()))
+    assert guarded.output == fine.output == last.output and fine.findings == []
+    assert fine.fill == bytes(len(fine.output)) != guarded.fill
+    under = shared.run(make("underrun", plain))[0]
+    assert ("output-underrun", -1) in [(f.kind, f.element) for f in under.findings]
