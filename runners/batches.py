@@ -95,11 +95,14 @@ class Batch:
         invocations = call.invocations[first : first + room]
         #: What invocations share, with its regions, and a frame with their addresses.
         groups: dict[int, tuple[list[_Pair], bytearray]] = {}
-        laid, put, set_word = kind.layouts, self._put, stub.set_word
+        layouts, laid, put, set_word = self._layouts, kind.layouts, self._put, stub.set_word
+        numbers = layouts.numbers
         made, frames = self._made, self._frames
         before = len(made)
         for i in invocations:
-            shared, open_, copied = laid.get(i) or self._layouts.make(kind, i)
+            if (number := numbers.get(i)) is None:
+                number = layouts.number(i)
+            shared, open_, copied = laid.get(number) or layouts.make(kind, number, i)
             group = groups.get(id(shared))
             if group is None:
                 group = groups[id(shared)] = [], bytearray(frame)

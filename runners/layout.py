@@ -4,7 +4,10 @@ A layout depends on the sizes of operands and on the invocation, not on data: ca
 changed by a call, so that invocations which want them at the same places share them.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
+
+import msgspec
 
 from runners.allocator import GUARD as OWN_GUARD
 from runners.allocator import UNIT
@@ -18,11 +21,13 @@ _ONES = {2: b"\x00\x3c", 4: b"\x00\x00\x80\x3f", 8: b"\x00\x00\x00\x00\x00\x00\x
 _LARGE = 1 << 20
 #: Layouts are kept of so many kinds of calls, and for so many bytes beside operands.
 _CALLS, _KEPT = 4096, 32 << 20
+#: And so many invocations are remembered.
+_INVOCATIONS = 1 << 16
 #: C types of scalars that travel as integers.
 INTEGERS = ("int32", "uint16")
 
 
-class Item(NamedTuple):
+class Item(msgspec.Struct, frozen=True, gc=False):
     """An operand's place: bytes ``start`` to ``stop`` of a region of ``size`` bytes in a file.
 
     ``pointer``: its number among the call's operands, ``word``: among its integers, which lies in a frame ``at``.
@@ -66,7 +71,7 @@ class Layout(NamedTuple):
 
 
 class _Operand:
-    """An operand of the calls of a kind, and the places that it was given so far."""
+    """An operand, and the places that it was given so far."""
 
     __slots__ = ("items", "itemsize", "name", "pointer", "role", "size", "slot", "word")
 
@@ -79,19 +84,12 @@ class _Operand:
 class Kind:
     """Calls with arguments of the same types and sizes."""
 
-    def __init__(self, call: Call) -> None:
-        self.layouts: dict[Invocation, Layout] = {}
-        #: What invocations share that lie and are alike, and their layouts by the output's fill.
-        self.alike: dict[object, tuple[tuple[Item, ...], dict[int, Layout]]] = {}
-        self.operands: list[_Operand] = []
-        pointer = word = 0
-        for slot, argument in enumerate(call.arguments):
-            if isinstance(argument, PointerArgument):
-                self.operands.append(_Operand(slot, pointer, word, argument))
-                pointer += 1
-            elif argument.ctype not in INTEGERS:
-                continue
-            word += 1
+    def __init__(self, operands: list[_Operand]) -> None:
+        self.operands = operands
+        #: By what :meth:`Layouts.number` says of invocations.
+        self.layouts: dict[int, Layout] = {}
+        #: What invocations share that lie and are alike.
+        self.shared: dict[object, tuple[Item, ...]] = {}
 
 
 class Layouts:
@@ -102,8 +100,12 @@ class Layouts:
 
     def __init__(self, patterns: Patterns, copied: bool) -> None:
         self.copied = copied
+        #: Numbers of invocations, the same for those that differ in nothing but the core mask.
+        self.numbers: dict[Invocation, int] = {}
+        self._ways: dict[object, int] = {}
         self._patterns = patterns
         self._kinds: dict[object, Kind] = {}
+        self._operands: dict[object, _Operand] = {}
         self._pages: dict[int, bytes] = {}
         self._held = 0
 
@@ -118,25 +120,45 @@ class Layouts:
         kind = self._kinds.get(key)
         if kind is None:
             if self._held > _KEPT or len(self._kinds) > _CALLS:
-                self._kinds = {}
+                self._kinds, self._operands = {}, {}
                 self._held = 0
-            kind = self._kinds[key] = Kind(call)
+            kind = self._kinds[key] = Kind(list(self._operands_of(call)))
         return kind
 
-    def make(self, kind: Kind, invocation: Invocation) -> Layout:
+    def _operands_of(self, call: Call) -> Iterator[_Operand]:
+        pointer = word = 0
+        for slot, argument in enumerate(call.arguments):
+            if isinstance(argument, PointerArgument):
+                key = slot, pointer, word, argument.name, argument.role, argument.itemsize, argument.count
+                operand = self._operands.get(key)
+                if operand is None:
+                    operand = self._operands[key] = _Operand(slot, pointer, word, argument)
+                yield operand
+                pointer += 1
+            elif argument.ctype not in INTEGERS:
+                continue
+            word += 1
+
+    def number(self, invocation: Invocation) -> int:
+        """Number an invocation, and keep that in ``numbers``."""
+        i = invocation
+        if len(self.numbers) > _INVOCATIONS:
+            self.numbers.clear()
+        way = (i.placement, i.offset, i.skew, i.align, i.unread, i.unreadable, i.poison)
+        number = self.numbers[i] = self._ways.setdefault(way, len(self._ways))
+        return number
+
+    def make(self, kind: Kind, number: int, invocation: Invocation) -> Layout:
         """Make the layout of an invocation, and add it to those of its kind."""
         i = invocation
         copied = self.copied or i.placement == "plain"
         geometry = (i.placement, i.offset, i.skew, i.align, i.unread, i.unreadable)
-        fills = kind.alike.get(geometry)
-        if fills is None:
+        shared = kind.shared.get(geometry)
+        if shared is None:
             shared = tuple([self._item(o, i, copied) for o in kind.operands if not (copied or o.role == "output")])
-            fills = kind.alike[geometry] = shared, {}
-        layout = fills[1].get(i.poison)
-        if layout is None:
-            free = tuple([self._item(o, i, copied) for o in kind.operands if copied or o.role == "output"])
-            layout = fills[1][i.poison] = Layout(fills[0], free, copied)
-        kind.layouts[i] = layout
+            kind.shared[geometry] = shared
+        open_ = tuple([self._item(o, i, copied) for o in kind.operands if copied or o.role == "output"])
+        layout = kind.layouts[number] = Layout(shared, open_, copied)
         return layout
 
     def content(self, item: Item, argument: PointerArgument) -> bytes | memoryview:
