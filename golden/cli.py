@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,7 @@ from golden.options import (
     suite_option,
     timeout,
     vectors_option,
+    with_sources,
 )
 from golden.selfcheck import check_arithmetic, require_machine
 from golden.terminal import (
@@ -237,7 +238,7 @@ def validate(
     begin = partial(set_aside, out, REPORTS, told=not quiet)
     results = _validate(target, vectors=vectors, shown=not quiet, begin=begin, **options)
     hidden = (*_OUTPUT, "suite") if vectors else _OUTPUT
-    results = _with_sources(results, context, hidden)
+    results = with_sources(results, context, hidden)
     files = _write_reports(out, results, lang)
     if not results.complete:
         say(f"interrupted: {results.reason} Partial results: {out / 'results.json'}", err=True)
@@ -425,18 +426,6 @@ def _validate(target: str, *, shown: bool, begin: Callable[[], None] = lambda: N
             return judge(target, session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total))
     finally:
         session.close()
-
-
-def _with_sources(results: "Results", context: click.Context, hidden: Collection[str]) -> "Results":
-    """Return results that say where options come from, but for the ``hidden`` ones, which change no result."""
-    from msgspec.structs import replace
-
-    from golden.results import ConfigFile
-
-    found = {name: source for name, source in sources(context).items() if name not in hidden}
-    by_file, config = [name for name, source in found.items() if source != "command line"], context.obj
-    read = ConfigFile(config.path, config.sha256, by_file) if by_file else ConfigFile()
-    return replace(results, option_sources=found, config=read)
 
 
 def _write_reports(out: Path, results: "Results", lang: "Lang") -> dict[str, str]:

@@ -1,18 +1,25 @@
 """Options that several commands take, what the shell may offer for them, and which of them a user has set."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+import msgspec
 from click.core import ParameterSource
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class
 
 from golden import names
 from golden.errors import GoldenError, nearest
+
+if TYPE_CHECKING:
+    from golden.results import Results
+    from golden.sweepfile import SweepResult
+
+    _R = TypeVar("_R", Results, SweepResult)
 
 #: Adds an option to a command.
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
@@ -173,6 +180,16 @@ def sources(context: click.Context) -> dict[str, str]:
         elif source is not ParameterSource.DEFAULT:
             found[long_name(parameter)] = "command line"
     return found
+
+
+def with_sources(result: "_R", context: click.Context, hidden: Collection[str] = ()) -> "_R":
+    """Return a result that says where options come from, but for the ``hidden`` ones, which change nothing in it."""
+    from golden.results import ConfigFile  # noqa: PLC0415 - most commands have no result
+
+    found = {name: source for name, source in sources(context).items() if name not in hidden}
+    by_file, config = [name for name, source in found.items() if source != "command line"], context.obj
+    read = ConfigFile(config.path, config.sha256, by_file) if by_file else ConfigFile()
+    return msgspec.structs.replace(result, option_sources=found, config=read)
 
 
 def long_name(option: click.Option) -> str:

@@ -8,13 +8,13 @@ import msgspec
 from golden import __version__, reading
 from golden.document import Document
 from golden.errors import UsageError
-from golden.results import Element, Library, Number, Results, Tally, read_results, write_atomically
+from golden.results import ConfigFile, Element, Library, Number, Results, Tally, read_results, write_atomically
 
 SCHEMA = "golden-sweep/1"
 
 
 class SweepResult(msgspec.Struct, Document, kw_only=True):
-    """What a sweep found; the file ``sweep.json``. All but ``seconds`` to ``jobs`` is independent of how it was run.
+    """What a sweep found; the file ``sweep.json``. All but ``option_sources`` to ``jobs`` is alike however it was run.
 
     ``exhaustive``: every bit pattern of the varying operands was computed, so the maximum is an upper bound;
     otherwise it is a lower one. ``share``: share of their combinations that were.
@@ -40,6 +40,8 @@ class SweepResult(msgspec.Struct, Document, kw_only=True):
     first_failure: Element | None = None
     findings: list[str] = []
     broken: list[str] = []
+    option_sources: dict[str, str] = {}  #: option that was set -> ``command line`` or the configuration file
+    config: ConfigFile = ConfigFile()
     seconds: float
     kernel_seconds: float
     rate: float  #: points a second

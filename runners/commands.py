@@ -23,6 +23,7 @@ from golden.options import (
     sandbox,
     suite_option,
     timeout,
+    with_sources,
 )
 from golden.terminal import (
     beginning,
@@ -230,6 +231,8 @@ def sweep(
             resume=resume,
             progress=lambda p: step(f"{p.rate / 1e6:.0f} M/s", p.done, p.total),
         )
+        hidden = ("out", "jobs", "scheduler", "resume", "quiet", "json")
+        result = with_sources(result, click.get_current_context(), hidden)
         write_sweep(out / "sweep.json", result)
     if result.complete:
         state.unlink()
@@ -242,6 +245,8 @@ def sweep(
             f"{tally.misrounded:,} misrounded, max {limit} {tally.max_ulp:.6g} ulp, {result.bound_exceeded:,} outside "
             f"every legal bound; {result.seconds:.1f} s ({result.rate / 1e6:.0f} M/s)"
         )
+        if result.config.path:
+            say(f"configuration: {result.config}")
         for broken in result.broken:
             click.echo(f"failure: {broken}")
         for finding in result.findings:

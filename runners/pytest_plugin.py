@@ -88,6 +88,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             raise pytest.UsageError(str(error)) from error
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After the last item, end the library: one that dies then, or died between two items, is an error."""
+    if nextitem is not None or _TARGET not in item.config.stash:
+        return
+    if died := [finding.message for finding in item.config.stash[_TARGET].session.close() if finding.symbol]:
+        pytest.fail("\n".join(died), pytrace=False)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the library's processes."""
     if _TARGET in config.stash:

@@ -259,6 +259,24 @@ def test_a_crash_is_one_failure_and_the_rest_goes_on(folder: Path, tmp_path: Pat
     assert "SIGABRT" in done.stdout
 
 
+@pytest.mark.parametrize("xdist", [False, True])
+def test_a_death_after_the_last_call_is_an_error(xdist: bool, folder: Path, tmp_path: Path) -> None:
+    if xdist:
+        pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    source = tmp_path / "unload.c"
+    source.write_text(
+        '#include <stdlib.h>\n#include "smoothl1lossgrad.c"\n'
+        "__attribute__((destructor)) static void unload(void) { abort(); }\n"
+    )
+    flags = ["-w", "-DGOLDEN_FP32_ONLY", f"-I{include_dir()}"]
+    dying = build_library(tmp_path / "dying.so", sources=[source], cflags=flags)
+    arguments = [f"smoke/{FILE.name}", "--golden-library", dying, "-k", "fp_smoothl1lossgrad_p and length"]
+    done = run(*arguments, *(["-n", "1"] if xdist else []), cwd=folder, plugins=("xdist",) if xdist else ())
+    found = counts(done)
+    assert done.returncode == 1 and found["error"] == 1 and found["passed"] > 1 and "failed" not in found
+    assert "SIGABRT" in done.stdout and "Traceback" not in done.stdout
+
+
 def test_in_parallel(library: Path, folder: Path) -> None:
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     arguments = ("-n", "2", f"smoke/{FILE.name}", "-k", "length", "--golden-platform", "FT78NE", "--golden-library")

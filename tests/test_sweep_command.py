@@ -1,5 +1,6 @@
 """``golden sweep``: options, defaults that follow platform and build, what it prints, exit codes."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from golden.cli import main
 from runners.build import build_library
 from tests.small_sweeps import build
 
+LINE = "command line"
 SMALL = ("--space", "random", "--samples", "2^14")
 _FLUSHING = """
 for (int i = 0; i < length; i++) {
@@ -142,3 +144,18 @@ def test_the_help_shows_how(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert text.count("golden sweep ") >= 6 and "--scheduler" in text
     assert max(map(len, text.splitlines())) <= 110
+
+
+def test_what_a_configuration_contributes_is_stated(
+    kernels: Path, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".git").mkdir()
+    written = tmp_path / "golden.toml"
+    written.write_text('[sweep]\ntimeout = 5\nout = "elsewhere"\n')
+    monkeypatch.chdir(tmp_path)
+    assert command(kernels, *SMALL, "--seed", "3") == 0
+    sha256 = hashlib.sha256(written.read_bytes()).hexdigest()
+    assert command.result["config"] == {"path": "golden.toml", "sha256": sha256, "options": ["timeout"]}
+    sources = command.result["option_sources"]
+    assert sources == {"space": LINE, "samples": LINE, "seed": LINE, "timeout": "golden.toml"}
+    assert f"configuration: golden.toml, SHA-256 {sha256}: timeout" in command.printed
