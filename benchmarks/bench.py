@@ -28,15 +28,15 @@ from golden.formats import FORMATS, Array, Format
 from golden.judge import judge
 from golden.operator import Arithmetic, Operands, Scalars
 from golden.operators.smoothl1lossgrad import OPERATOR
+from golden.pointwise import dense
 from golden.sweepfile import SweepResult
 from golden.tally import Accumulator
-from runners.blocks import numpy_tally
-from runners.build import build_library, find_compiler
-from runners.dense import dense
-from runners.native import NativeJudge, load
-from runners.processes import Processes
-from runners.spaces import Axis, make_space
-from runners.sweep import open_work, sweep
+from runners.sweeping.engine import open_work, sweep
+from runners.sweeping.judge import NativeJudge, load
+from runners.sweeping.processes import Processes
+from runners.sweeping.space import Axis, make_space
+from runners.sweeping.tally import numpy_tally
+from runners.toolchain.build import build_library, find_compiler
 
 ELEMENTS = 1 << 20
 ROUNDS = 150

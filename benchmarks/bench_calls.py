@@ -23,8 +23,8 @@ def small_calls(library: Path) -> None:
     """Print the number of invocations a second, as JSON, for the golden that is imported."""
     from golden.manifest import open_vectors
     from golden.profile import load_profile
-    from runners.library import LibrarySession
-    from runners.plan import invocations
+    from runners.calling.plan import invocations
+    from runners.library.session import LibrarySession
 
     profile = load_profile("MT7004")
     files = {(f.operator.name, f.dtype): f for f in open_vectors("core", None)}

@@ -359,7 +359,7 @@ def repro(results: Path, case: str, output: Path | None, symbol: str | None, pla
     from golden.results import read_results, write_atomically
     from reports.repro import choose_symbol, render_repro
     from runners import catalogue
-    from runners.plan import invocations
+    from runners.calling.plan import invocations
 
     run = read_results(results)
     vectors = Path(run.vectors.suite)
@@ -403,11 +403,11 @@ def _validate(target: str, *, shown: bool, begin: Callable[[], None] = lambda: N
     from generators.suite import heads
     from golden.manifest import open_vectors
     from golden.profile import load_profile
-    from runners.offline import as_exported, covered, exported, is_dump
-    from runners.placement import placing
+    from runners.calling.placement import placing
+    from runners.judging.validate import Settings
+    from runners.judging.validate import validate as judge
+    from runners.offline.session import as_exported, covered, exported, is_dump
     from runners.targets import open_target
-    from runners.validate import Settings
-    from runners.validate import validate as judge
 
     export = exported(target) if is_dump(target) else None
     if export:

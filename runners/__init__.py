@@ -1,1 +1,1 @@
-"""The ways to execute a case: NumPy reference models, and compiled libraries in a guarded process."""
+"""Executes cases on targets and judges what they give; ARCHITECTURE.md has a line for each room."""

@@ -18,7 +18,7 @@ from golden.operator import operators
 from golden.profile import Profile, load_profile, shipped
 from golden.results import Number
 from golden.vectorfile import VectorFile
-from runners.reference import MODELS, models
+from runners.models import MODELS, models
 
 #: Kinds of things that are there without vectors.
 _KINDS = ("operators", "platforms", "suites", "models", "flags")

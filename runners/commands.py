@@ -38,13 +38,13 @@ from golden.terminal import (
 
 if TYPE_CHECKING:
     from golden.operator import Storage
-    from runners.evaluate import Pool
+    from runners.sweeping.evaluate import Pool
 
 
 def complete_target(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer files, and the reference models where the word can only mean one."""
     if incomplete[:3] == "ref" and not any(Path().glob(f"{incomplete}*")):
-        from runners.reference import MODELS
+        from runners.models import MODELS
 
         known = [f"reference:{name}" for name in MODELS]
         return [CompletionItem(name) for name in known if name.startswith(incomplete)]
@@ -65,7 +65,7 @@ def probe(target: str, suite: str, timeout: float, as_json: bool) -> None:
     Judges nothing; 'golden validate' does.
     """
     from golden.manifest import open_vectors
-    from runners.inspect import inspect
+    from runners.judging.traits import inspect
     from runners.targets import open_target
 
     files = open_vectors(suite)
@@ -199,10 +199,10 @@ def sweep(
     """
     from golden.profile import load_profile
     from golden.sweepfile import write_sweep
-    from runners.processes import Processes
-    from runners.spaces import make_space
-    from runners.sweep import coverage, open_work
-    from runners.sweep import sweep as run
+    from runners.sweeping.engine import coverage, open_work
+    from runners.sweeping.engine import sweep as run
+    from runners.sweeping.processes import Processes
+    from runners.sweeping.space import make_space
 
     if scheduler and jobs:
         raise UsageError("--jobs is for this machine: a cluster judges with the workers that it has.")
@@ -268,7 +268,7 @@ def _fixed(word: str) -> tuple[str, float]:
 
 def _cluster(address: str) -> "Pool":
     try:
-        from runners.cluster import Cluster
+        from runners.sweeping.cluster import Cluster
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("distributed", "dask"):
             raise
@@ -323,8 +323,8 @@ def hunt(
     as_json: bool,
 ) -> None:
     """Search for the worst input of a build and save it as a vector that validate and show accept."""
-    from runners.hunt import Hunted, chosen
-    from runners.hunt import hunt as run
+    from runners.hunting.hunt import Hunted, chosen
+    from runners.hunting.hunt import hunt as run
     from runners.targets import open_target
 
     check_folder(out)
@@ -358,7 +358,7 @@ def hunt(
 def doctor(quiet: bool, as_json: bool) -> None:
     """Tell what this machine has, what each part enables, and what to install for the rest."""
     from golden.errors import MachineError
-    from runners.doctor import diagnose, healthy, render, sandboxed, trusted
+    from runners.toolchain.doctor import diagnose, healthy, render, sandboxed, trusted
 
     checks = diagnose()
     if as_json:

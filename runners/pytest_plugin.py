@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from golden.profile import Profile
     from golden.results import EntryPointResult, Failure
     from golden.vectorfile import VectorFile
-    from runners.arguments import HalfAbi
-    from runners.library import LibrarySession
-    from runners.xfail import Xfail
+    from runners.calling.from_case import HalfAbi
+    from runners.judging.xfail import Xfail
+    from runners.library.session import LibrarySession
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -123,9 +123,9 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 def _open(config: pytest.Config) -> _Target:
     from golden.profile import load_profile
     from golden.selfcheck import check_arithmetic, require_machine
-    from runners.library import LibrarySession
-    from runners.probe import probe_half_abi, probe_reductions
-    from runners.xfail import read_xfail
+    from runners.judging.probe import probe_half_abi, probe_reductions
+    from runners.judging.xfail import read_xfail
+    from runners.library.session import LibrarySession
 
     require_machine()
     check_arithmetic()
@@ -244,9 +244,9 @@ class CaseItem(_Item):
 
     def runtest(self) -> None:
         """Run and judge the case; one of the stress tier that fails is an expected failure unless strict."""
-        from runners.arguments import call_for
-        from runners.plan import guarded, invocations
-        from runners.verdict import EntryPointVerdict
+        from runners.calling.from_case import call_for
+        from runners.calling.plan import guarded, invocations
+        from runners.judging.verdict import EntryPointVerdict
 
         target, case = self.config.stash[_TARGET], self._file.cases[self._position]
         guard = case.klass == "selection" and case.id in guarded(target.session.draw, self._entry, self._file.heads)

@@ -4,15 +4,15 @@ from pathlib import Path
 
 from golden.errors import UsageError
 from golden.results import Library
-from runners.callable import CallableSession
-from runners.execute import ExecSession
-from runners.library import LibrarySession
-from runners.offline import OfflineSession, is_dump
-from runners.placement import Allocator, Regions
-from runners.protocol import Session
-from runners.reference import ReferenceSession
-from runners.sandbox import Mode
-from runners.system import PR_SET_DUMPABLE, prctl
+from runners.calling.call import Session
+from runners.calling.placement import Allocator, Regions
+from runners.harness.adapter import CallableSession
+from runners.harness.session import ExecSession
+from runners.library.session import LibrarySession
+from runners.models import ReferenceSession
+from runners.offline.session import OfflineSession, is_dump
+from runners.process.sandbox import Mode
+from runners.process.system import PR_SET_DUMPABLE, prctl
 
 
 def open_target(
@@ -21,7 +21,8 @@ def open_target(
     """Open a target: a library's path, ``exec:COMMAND``, ``python:MODULE:OBJECT``, ``dump:DIR``, ``reference:MODEL``.
 
     ``memory``: where operands have to lie, or functions of a library that they come from; anywhere by default, and of
-    no meaning for a model or dumps. ``sandbox`` and ``draw``: as :class:`runners.library.LibrarySession` takes them.
+    no meaning for a model or dumps. ``sandbox`` and ``draw``: as :class:`runners.library.session.LibrarySession` takes
+    them.
 
     Raises :class:`UsageError` for a name that means nothing and :class:`golden.errors.TargetError` for a library,
     harness or adapter that cannot be loaded, or dumps that cannot be used.

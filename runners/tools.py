@@ -28,7 +28,7 @@ from golden.terminal import (
 )
 
 if TYPE_CHECKING:
-    from runners.blobs import Endian
+    from runners.offline.blobs import Endian
 
 
 @click.command(
@@ -78,7 +78,7 @@ def build(
     """Compile the bundled C kernels into a shared library for this machine, or a harness for this or another one."""
     import shlex
 
-    from runners.build import build_harness, build_library, write_harness_sources
+    from runners.toolchain.build import build_harness, build_library, write_harness_sources
 
     try:
         flags = shlex.split(cflags)
@@ -189,8 +189,8 @@ def export(
     from golden.manifest import open_vectors
     from golden.operator import operators as known
     from golden.profile import load_profile
-    from runners.export import choose
-    from runners.export import export as write
+    from runners.offline.export import choose
+    from runners.offline.export import export as write
 
     for name in operators:
         if name not in known():

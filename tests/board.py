@@ -4,9 +4,9 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from runners import harness
-from runners.blobs import Manifest, read_manifest
-from runners.build import build_harness
+from runners.harness import table as harness
+from runners.offline.blobs import Manifest, read_manifest
+from runners.toolchain.build import build_harness
 
 BOARD = Path(__file__).with_name("blob_board.c")
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runners.library import LibrarySession
-from runners.protocol import Call, Invocation, Outcome, PointerArgument, ScalarArgument
+from runners.calling.call import Call, Invocation, Outcome, PointerArgument, ScalarArgument
+from runners.library.session import LibrarySession
 
 COMPILER = next(filter(None, map(shutil.which, ("gcc", "cc", "clang"))), None)
 

@@ -40,14 +40,15 @@ from golden.results import Finding, write_results
 from golden.sweepfile import read_results_and_sweeps, write_sweep
 from golden.vectorfile import SCHEMA, _digest, write_vectors
 from reports import FORMATS
-from runners import blobs, protocol
-from runners.build import build_library
-from runners.elf import inspect_library
-from runners.endings import describe_end
-from runners.processes import Processes
-from runners.spaces import make_space
-from runners.sweep import _Sweep, coverage, open_work
-from runners.xfail import read_xfail
+from runners.calling import call as protocol
+from runners.judging.xfail import read_xfail
+from runners.library.elf import inspect_library
+from runners.offline import blobs
+from runners.process.endings import describe_end
+from runners.sweeping.engine import _Sweep, coverage, open_work
+from runners.sweeping.processes import Processes
+from runners.sweeping.space import make_space
+from runners.toolchain.build import build_library
 from tests.board import build_board, run_board
 from tests.results_factory import failing, sweep
 from tests.small_files import small_cases

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from golden.formats import FORMATS, Array, Format
-from runners import compiled, native
-from runners.blocks import BlockTally, numpy_tally
-from runners.dense import dense
-from runners.native import NativeJudge
+from golden.pointwise import dense
+from runners.sweeping import judge as native
+from runners.sweeping.judge import NativeJudge
+from runners.sweeping.tally import BlockTally, numpy_tally
+from runners.toolchain import compiled
 
 POINTS = 4099  # several batches of the C code, and a tail that is no multiple of a vector
 Call = tuple[dict[str, int | float | str], dict[str, Array]]

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import msgspec
 
-from runners.build import build_library, include_dir
-from runners.processes import Processes
-from runners.spaces import Axis, Space, make_space
-from runners.sweep import Progress, SweepResult, open_work, sweep
+from runners.sweeping.engine import Progress, SweepResult, open_work, sweep
+from runners.sweeping.processes import Processes
+from runners.sweeping.space import Axis, Space, make_space
+from runners.toolchain.build import build_library, include_dir
 
 #: The bundled kernel with something added after each hp_smoothl1lossgrad_p call.
 WRAPPER = """
@@ -74,7 +74,7 @@ def orphans() -> list[Path]:
 
 
 def _is_bulk(command: bytes) -> bool:
-    return b"runners.nursery" in command and b"bulk" in command
+    return b"runners.library.nursery" in command and b"bulk" in command
 
 
 def _command(pid: Path) -> bytes:

@@ -12,12 +12,12 @@ from golden.errors import TargetError, UsageError
 from golden.operator import entry_points
 from golden.profile import load_profile
 from golden.results import read_results
-from runners.arguments import call_for
-from runners.build import build_library, kernel_sources
-from runners.library import LibrarySession
-from runners.placement import Allocator, Regions, placing
-from runners.protocol import Invocation, Outcome
+from runners.calling.call import Invocation, Outcome
+from runners.calling.from_case import call_for
+from runners.calling.placement import Allocator, Regions, placing
+from runners.library.session import LibrarySession
 from runners.targets import open_target
+from runners.toolchain.build import build_library, kernel_sources
 
 pytestmark = pytest.mark.skipif(
     shutil.which("cc") is None and shutil.which("gcc") is None, reason="no C compiler on PATH"

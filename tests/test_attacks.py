@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 
-from runners import sandbox
+from runners.process import sandbox
 from tests.attacks import run
 from tests.attacks.attack import Attack
 from tests.attacks.attacks import ATTACKS, GROUPS

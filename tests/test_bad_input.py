@@ -17,7 +17,7 @@ from generators.stream import SEED
 from golden.operator import operator
 from golden.results import write_results
 from golden.vectorfile import write_vectors
-from runners.build import build_library
+from runners.toolchain.build import build_library
 from tests import results_factory as factory
 from tests.small_files import small_cases
 from tests.test_cli import ROOT, needs_compiler, one_sentence

@@ -10,10 +10,10 @@ import pytest
 from golden.errors import TargetError, UsageError
 from golden.operator import entry_points
 from golden.results import read_results
-from runners.arguments import call_for
-from runners.callable import CallableSession
-from runners.placement import Regions
-from runners.protocol import Invocation, Outcome
+from runners.calling.call import Invocation, Outcome
+from runners.calling.from_case import call_for
+from runners.calling.placement import Regions
+from runners.harness.adapter import CallableSession
 
 ROOT = Path(__file__).resolve().parent.parent
 SYMBOL = "fp_smoothl1lossgrad_p"

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from runners import compiled
-from runners.build import build_library
-from runners.calls import Gather, Job, caller, in_python
+from runners.process.call_loop import Gather, Job, caller, in_python
+from runners.toolchain import compiled
+from runners.toolchain.build import build_library
 
 #: Notes what a call was given: with a mask, as many integers as the longest entry point has, and one more.
 SOURCE = """
@@ -155,7 +155,10 @@ def test_the_time_is_not_that_between_the_calls(make: Caller, functions: ctypes.
 
 
 def test_a_process_of_a_library_has_no_numpy() -> None:
-    code = "import sys, runners.bulk; print([m for m in sys.modules if m.startswith(('numpy', 'golden'))])"
+    code = (
+        "import sys, runners.library.shared_memory; "
+        "print([m for m in sys.modules if m.startswith(('numpy', 'golden'))])"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from golden.results import read_results
-from runners.build import build_library, include_dir
+from runners.toolchain.build import build_library, include_dir
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler (cc or gcc) on this machine")

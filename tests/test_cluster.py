@@ -21,12 +21,12 @@ import psutil  # noqa: E402
 
 from golden.errors import TargetError, UsageError  # noqa: E402
 from golden.results import Library  # noqa: E402
-from runners import cluster as on_cluster  # noqa: E402
-from runners import sweep as sweeping  # noqa: E402
-from runners.cluster import Cluster, Shipment  # noqa: E402
-from runners.evaluate import Work, file_digest  # noqa: E402
-from runners.processes import Processes  # noqa: E402
-from runners.sweep import SweepResult, open_work, sweep  # noqa: E402
+from runners.sweeping import cluster as on_cluster  # noqa: E402
+from runners.sweeping import engine as sweeping  # noqa: E402
+from runners.sweeping.cluster import Cluster, Shipment  # noqa: E402
+from runners.sweeping.engine import SweepResult, open_work, sweep  # noqa: E402
+from runners.sweeping.evaluate import Work, file_digest  # noqa: E402
+from runners.sweeping.processes import Processes  # noqa: E402
 from tests.small_sweeps import Interrupt, build, steady, tiny  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,7 +75,7 @@ def libraries(cluster: "distributed.LocalCluster") -> list[psutil.Process]:
         if nanny.pid:
             children = psutil.Process(nanny.pid).children(recursive=True)
             with contextlib.suppress(psutil.NoSuchProcess):
-                found += [c for c in children if "runners.nursery" in c.cmdline()]
+                found += [c for c in children if "runners.library.nursery" in c.cmdline()]
     return found
 
 
@@ -97,7 +97,9 @@ def test_a_killed_worker_costs_its_blocks_only(cluster: "distributed.LocalCluste
     def kill(step: sweeping.Progress) -> None:
         if not killed and step.done >= 4 << 16:
             victim = cluster.workers[0].pid
-            assert any("runners.nursery" in c.cmdline() for c in psutil.Process(victim).children(recursive=True))
+            assert any(
+                "runners.library.nursery" in c.cmdline() for c in psutil.Process(victim).children(recursive=True)
+            )
             os.kill(victim, signal.SIGKILL)
             killed.append(victim)
 
@@ -212,7 +214,7 @@ def test_a_thread_of_a_worker_holds_the_library_of_one_sweep(tmp_path: Path, mon
         worker.plugins[shipment.name] = shipment
         for block in (0, 1):
             on_cluster.evaluate_blocks(shipment.name, range(block, block + 1))
-            held.append({c.pid for c in psutil.Process().children() if "runners.nursery" in c.cmdline()})
+            held.append({c.pid for c in psutil.Process().children() if "runners.library.nursery" in c.cmdline()})
     assert [len(pids) for pids in held] == [1, 1, 1, 1]
     assert held[0] == held[1] != held[2] == held[3]
     for shipment in shipments:

@@ -8,11 +8,11 @@ import pytest
 
 from golden.results import CONTRACTS, Contract, EntryPointResult, Results
 from golden.vectorfile import read_vectors
-from runners.contracts import Contracts
-from runners.plan import invocations
-from runners.protocol import Finding, Invocation, Outcome
-from runners.reference import ReferenceSession
-from runners.validate import Settings
+from runners.calling.call import Finding, Invocation, Outcome
+from runners.calling.plan import invocations
+from runners.judging.contracts import Contracts
+from runners.judging.validate import Settings
+from runners.models import ReferenceSession
 from tests.test_validate import SMOKE, case_with, load_profile, needs_compiler, run, run_library
 
 DOWNWARD = {"aarch64": "0x800000"}.get(platform.machine(), "0x400")

@@ -19,7 +19,7 @@ import pytest
 from golden.errors import VectorError
 from golden.results import read_results
 from golden.vectorfile import case_digest, read_vectors
-from runners.build import build_library
+from runners.toolchain.build import build_library
 
 ROOT = Path(__file__).resolve().parent.parent
 VECTORS = ROOT / "vectors/smoke/smoothl1lossgrad-fp16.h5"

@@ -13,12 +13,12 @@ from golden.manifest import suite_folder
 from golden.profile import load_profile
 from golden.results import EntryPointResult, Library, Results
 from golden.vectorfile import read_vectors
-from runners.build import build_harness, build_library, include_dir
-from runners.callable import CallableSession
-from runners.execute import ExecSession
-from runners.library import LibrarySession
-from runners.protocol import Call, Finding, Invocation, PointerArgument, ScalarArgument
-from runners.validate import Settings, validate
+from runners.calling.call import Call, Finding, Invocation, PointerArgument, ScalarArgument
+from runners.harness.adapter import CallableSession
+from runners.harness.session import ExecSession
+from runners.judging.validate import Settings, validate
+from runners.library.session import LibrarySession
+from runners.toolchain.build import build_harness, build_library, include_dir
 from tests.broken_kernels import COMPILER
 from tests.fake_harness import SYMBOL
 from tests.test_validate import needs_compiler

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from golden.cli import cli
-from runners import doctor
-from runners.doctor import Check, diagnose, healthy, render, sandboxed
+from runners.toolchain import doctor
+from runners.toolchain.doctor import Check, diagnose, healthy, render, sandboxed
 from tests.test_validate import needs_compiler, run_library
 
 

@@ -18,16 +18,16 @@ from golden.profile import load_profile
 from golden.results import Library, Results
 from golden.tally import Accumulator
 from golden.vectorfile import VectorFile, read_vectors
-from runners.build import build_harness, build_library, include_dir
-from runners.execute import ExecSession
-from runners.library import LibrarySession
-from runners.plan import guarded, invocations, shuffled
-from runners.positions import Positions
-from runners.protocol import Call
-from runners.reference import ReferenceSession
-from runners.validate import Settings, _run, validate
-from runners.verdict import EntryPointVerdict
-from runners.xfail import read_xfail
+from runners.calling.call import Call
+from runners.calling.plan import guarded, invocations, shuffled
+from runners.harness.session import ExecSession
+from runners.judging.positions import Positions
+from runners.judging.validate import Settings, _run, validate
+from runners.judging.verdict import EntryPointVerdict
+from runners.judging.xfail import read_xfail
+from runners.library.session import LibrarySession
+from runners.models import ReferenceSession
+from runners.toolchain.build import build_harness, build_library, include_dir
 from tests.test_cli import golden
 from tests.test_validate import case_with, needs_compiler
 
@@ -174,7 +174,7 @@ def test_no_case_outlives_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     file = read_vectors(SMOKE / "smoothl1lossgrad-fp32.h5")
     entry = next(e for e in file.operator.entry_points() if e.symbol == "fp_smoothl1lossgrad_s")
     alive: list[weakref.ref[Any]] = []
-    monkeypatch.setattr("runners.validate._AHEAD_BYTES", 0)  # as if these cases were large
+    monkeypatch.setattr("runners.judging.validate._AHEAD_BYTES", 0)  # as if these cases were large
 
     class Cases(Sequence[Case]):
         """Cases whose arrays are made when they are asked for, as those of a bulk file are."""

@@ -16,7 +16,7 @@ VALIDATE = ("validate", "reference:formula", "--suite", "smoke")
 REPORTS = ("results.json", "report.md", "report.html", "junit.xml")
 #: Makes a run that never ends by itself: every case of core, a while each.
 _SLOW = (
-    "import time, sys, runners.validate as v\n"
+    "import time, sys, runners.judging.validate as v\n"
     "old = v.EntryPointVerdict.add\n"
     "def add(self, *a): time.sleep(0.02); return old(self, *a)\n"
     "v.EntryPointVerdict.add = add\n"

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from golden.operator import entry_points
-from runners.arguments import call_for
-from runners.build import build_harness, build_library
-from runners.execute import ExecSession
-from runners.frames import FrameReader, Message, encode_call, frame
-from runners.library import LibrarySession
-from runners.placement import Regions, remainders
-from runners.protocol import POISONS, Invocation, Outcome, Session
+from runners.calling.call import POISONS, Invocation, Outcome, Session
+from runners.calling.from_case import call_for
+from runners.calling.placement import Regions, remainders
+from runners.harness.frames import FrameReader, Message, encode_call, frame
+from runners.harness.session import ExecSession
+from runners.library.session import LibrarySession
+from runners.toolchain.build import build_harness, build_library
 
 SYMBOL = "fp_smoothl1lossgrad_p"
 

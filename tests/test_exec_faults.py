@@ -11,10 +11,10 @@ import pytest
 
 from golden.errors import MachineError, TargetError, UsageError
 from golden.operator import entry_points
-from runners import execute
-from runners.arguments import call_for
-from runners.execute import ExecSession
-from runners.protocol import Call, Invocation
+from runners.calling.call import Call, Invocation
+from runners.calling.from_case import call_for
+from runners.harness import session as execute
+from runners.harness.session import ExecSession
 from tests.fake_harness import SYMBOL
 
 FAKE = Path(__file__).with_name("fake_harness.py")
@@ -133,7 +133,7 @@ def test_every_end_is_an_outcome() -> None:
 
 def test_what_the_kernel_kills_for_want_of_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = iter(range(100))
-    monkeypatch.setattr("runners.peer.memory_kills", lambda: next(counts))
+    monkeypatch.setattr("runners.harness.peer.memory_kills", lambda: next(counts))
     session = ExecSession(command("sigkill"))
     outcomes = session.run(call(invocations=30))
     session.close()
@@ -162,7 +162,7 @@ def test_processes_of_another_session_are_found_and_killed(fault: str, tmp_path:
 
 
 def test_what_the_machine_cannot_start_is_tried_once_more_and_never_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runners.execute._PAUSE", 0.0)
+    monkeypatch.setattr("runners.harness.session._PAUSE", 0.0)
     session = ExecSession(command("none"))
     session.restart()
     real, failures = execute.Peer, [1]

@@ -17,11 +17,11 @@ import pytest
 from golden.errors import GoldenError
 from golden.formats import FP32
 from golden.operator import entry_points
-from runners import execute
-from runners.arguments import call_for
-from runners.execute import ExecSession
-from runners.frames import FrameReader, HarnessError, Message
-from runners.protocol import Invocation
+from runners.calling.call import Invocation
+from runners.calling.from_case import call_for
+from runners.harness import session as execute
+from runners.harness.frames import FrameReader, HarnessError, Message
+from runners.harness.session import ExecSession
 from tests import fake_harness
 from tests.fake_harness import SYMBOL
 
@@ -30,7 +30,7 @@ ODD = (0, 1, 2, 3, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 
 
 
 class _Peer:
-    """What :class:`runners.peer.Peer` is to a session, without a process: answers calls with mutated frames."""
+    """What :class:`runners.harness.peer.Peer` is to a session, without a process: answers calls with mutated frames."""
 
     def __init__(self, mutate: Callable[[bytes], bytes]) -> None:
         self.ended, self.signal, self.fault, self.exit_code, self.pid = "", "", "", -1, 0

@@ -13,8 +13,8 @@ from golden.errors import UsageError
 from golden.operator import entry_points
 from golden.results import Results, read_results
 from reports.diff import bits
-from runners.build import build_harness, build_library, find_compiler, include_dir, write_harness_sources
-from runners.execute import ExecSession
+from runners.harness.session import ExecSession
+from runners.toolchain.build import build_harness, build_library, find_compiler, include_dir, write_harness_sources
 from tests.mutants import run as mutants
 from tests.mutants.mutants import MUTANTS
 

@@ -18,12 +18,12 @@ from golden.judge import judge
 from golden.profile import load_profile
 from golden.vectorfile import read_vectors
 from runners import catalogue
-from runners.build import build_library, include_dir
-from runners.hunt import hunt
-from runners.library import LibrarySession
-from runners.reference import ReferenceSession
+from runners.hunting.hunt import hunt
+from runners.judging.validate import Settings, validate
+from runners.library.session import LibrarySession
+from runners.models import ReferenceSession
 from runners.targets import open_target
-from runners.validate import Settings, validate
+from runners.toolchain.build import build_library, include_dir
 
 ROUNDS = 6
 

@@ -19,7 +19,7 @@ from elftools.elf.elffile import ELFFile
 
 from golden.errors import UsageError
 from golden.operator import REDUCTION_ENUMS, entry_points
-from runners.build import build_library, find_compiler, include_dir, kernel_sources
+from runners.toolchain.build import build_library, find_compiler, include_dir, kernel_sources
 
 PAGES = sorted((Path(__file__).parent / "pages").glob("*.c"))
 INSTALLED = [name for name in ("gcc", "clang") if shutil.which(name)]

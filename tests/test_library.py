@@ -17,9 +17,9 @@ import pytest
 
 from golden.errors import TargetError, UsageError
 from golden.operator import REDUCTION_ENUMS, entry_points
-from runners.arguments import call_for
-from runners.library import LibrarySession
-from runners.protocol import Finding, Invocation, PointerArgument, ScalarArgument
+from runners.calling.call import Finding, Invocation, PointerArgument, ScalarArgument
+from runners.calling.from_case import call_for
+from runners.library.session import LibrarySession
 from tests.broken_kernels import (
     COMPILER,
     END,

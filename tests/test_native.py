@@ -19,10 +19,11 @@ from golden.formats import FORMATS, FP32, Format
 from golden.judge import exact_ulp
 from golden.judge import judge as judge_case
 from golden.operator import Arithmetic
-from runners import compiled, native
-from runners.blocks import BINS, BlockTally, full, numpy_tally, upper_edge
-from runners.dense import dense
-from runners.spaces import Axis, Space, make_space
+from golden.pointwise import dense
+from runners.sweeping import judge as native
+from runners.sweeping.space import Axis, Space, make_space
+from runners.sweeping.tally import BINS, BlockTally, full, numpy_tally, upper_edge
+from runners.toolchain import compiled
 from tests.judged import BOTH, NEEDS_C, POINTS, Call, assert_same, judge, near, nll, patterns, smooth
 
 BETAS = (0.1, 0.5, 1.0, 1 / 3, 1000.0)
@@ -242,7 +243,7 @@ def test_histogram_bins_are_those_of_reports() -> None:
     assert [upper_edge(b) for b in range(200)] == [tally._upper_edge(b) for b in range(200)]
     counts = tally._errors(error).histogram
     found = BlockTally()
-    from runners.blocks import _measure
+    from runners.sweeping.tally import _measure
 
     _measure(found, error.astype(np.float32), np.ones(error.size, bool))
     assert found.histogram == counts[:BINS].tolist() and counts[BINS:].sum() == 0
@@ -281,7 +282,7 @@ def test_portable_builds_give_the_same_tally(
 
 def test_loading_leaves_the_floating_point_environment_alone() -> None:
     script = (
-        "import numpy as np; from runners import native; native.load(); "
+        "import numpy as np; from runners.sweeping import judge; judge.load(); "
         "assert np.float64(2.0**-1074) * np.float64(1) > 0 and np.float32(2.0**-149) * np.float32(1) > 0"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parent.parent)

@@ -5,9 +5,9 @@ import pytest
 
 from golden.formats import FP16, Array, Format
 from golden.operator import Arithmetic
-from runners import native
-from runners.blocks import BlockTally, full, numpy_tally
-from runners.dense import dense
+from golden.pointwise import dense
+from runners.sweeping import judge as native
+from runners.sweeping.tally import BlockTally, full, numpy_tally
 from tests.judged import BOTH, NEEDS_C, POINTS, assert_same, judge, near, nll, patterns, smooth
 
 pytestmark = NEEDS_C

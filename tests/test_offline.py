@@ -18,9 +18,9 @@ from golden.manifest import open_vectors
 from golden.profile import load_profile
 from golden.results import Results, read_results
 from reports.diff import bits
-from runners.blobs import RESULTS_HEADER, read_dump, read_manifest
-from runners.build import build_library, find_compiler
-from runners.export import export
+from runners.offline.blobs import RESULTS_HEADER, read_dump, read_manifest
+from runners.offline.export import export
+from runners.toolchain.build import build_library, find_compiler
 from tests.board import build_board, run_board
 from tests.mutants import run as mutants
 from tests.mutants.mutants import MUTANTS

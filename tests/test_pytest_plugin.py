@@ -14,7 +14,7 @@ import pytest
 
 from golden.manifest import read_suite
 from golden.vectorfile import read_vectors, write_vectors
-from runners.build import build_library, include_dir
+from runners.toolchain.build import build_library, include_dir
 from tests.test_reading import edited
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,7 +82,7 @@ def test_without_its_option_it_does_nothing_and_imports_nothing(folder: Path) ->
     (folder / "test_nothing.py").write_text(
         "import sys\n"
         "def test_nothing():\n"
-        "    heavy = {'numpy', 'h5py', 'msgspec', 'golden.case', 'runners.library'}\n"
+        "    heavy = {'numpy', 'h5py', 'msgspec', 'golden.case', 'runners.library.session'}\n"
         "    assert not heavy & set(sys.modules)\n"
     )
     done = run(".", cwd=folder)

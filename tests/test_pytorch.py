@@ -11,7 +11,7 @@ from golden.errors import TargetError
 from golden.formats import FORMATS, Array
 from golden.operator import Arithmetic, operators
 from golden.results import Results, read_results
-from runners.callable import CallableSession
+from runners.harness.adapter import CallableSession
 from tests.test_callable import validate
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -20,8 +20,8 @@ from golden.operator import operator
 from golden.options import complete_case, complete_failing
 from golden.results import read_results
 from golden.vectorfile import SCHEMA, _digest, read_vectors, write_vectors
-from runners.elf import inspect_library
-from runners.xfail import read_xfail
+from runners.judging.xfail import read_xfail
+from runners.library.elf import inspect_library
 from tests.fuzz_files import campaign, outcome
 from tests.small_files import small_cases
 from tests.test_cli import golden

@@ -19,10 +19,10 @@ from golden.profile import load_profile
 from golden.results import Failure, Results
 from golden.vectorfile import VectorFile
 from reports.repro import choose_symbol, legal_intervals, render_repro
-from runners.build import build_library, include_dir
-from runners.library import LibrarySession
-from runners.plan import invocations
-from runners.validate import Settings, validate
+from runners.calling.plan import invocations
+from runners.judging.validate import Settings, validate
+from runners.library.session import LibrarySession
+from runners.toolchain.build import build_library, include_dir
 from tests import results_factory
 from tests.mutants.mutants import MUTANTS
 from tests.mutants.variant import build

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from golden.formats import Array
-from runners import compiled, samples
-from runners.samples import Exponents, sample
-from runners.spaces import make_space
+from runners.sweeping import samples
+from runners.sweeping.samples import Exponents, sample
+from runners.sweeping.space import make_space
+from runners.toolchain import compiled
 from tests.judged import NEEDS_C
 
 #: (counter, key, words) of Philox4x32-7, from the known answers that its authors publish with Random123.

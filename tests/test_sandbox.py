@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from golden.errors import MachineError
-from runners import sandbox, stub
-from runners.arena import Patterns
-from runners.library import LibrarySession
-from runners.protocol import Invocation
+from runners.calling.call import Invocation
+from runners.library.arena import Patterns
+from runners.library.session import LibrarySession
+from runners.process import sandbox, stub
 from tests.broken_kernels import COMPILER, END, PREAMBLE, expected, make
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C compiler: none of gcc, cc, clang is on PATH")
@@ -91,7 +91,7 @@ KERNEL(fills_x87) { ADD; asm volatile("fldz"); }
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sandbox")
-    golden = Path(sandbox.__file__).parent.parent / "golden" / "judge.py"
+    golden = Path(sandbox.__file__).parents[2] / "golden" / "judge.py"
     (source := folder / "kernels.c").write_text(PREAMBLE + KERNELS)
     macros = [f'-DFOLDER="{folder}"', f'-DGOLDEN="{golden}"']
     command = [str(COMPILER), "-O0", "-w", "-shared", "-fPIC", *macros, "-o", folder / "kernels.so", source]
@@ -247,7 +247,7 @@ def test_what_the_calling_convention_preserves_is_checked(session: LibrarySessio
 
 @pytest.mark.skipif(platform.machine() != "x86_64" or not shutil.which("objcopy"), reason="needs x86-64 and objcopy")
 def test_the_stub_is_what_its_source_assembles_to(tmp_path: Path) -> None:
-    source = Path(stub.__file__).parent / "native" / "call_x86_64.S"
+    source = Path(stub.__file__).with_name("call_x86_64.S")
     subprocess.run([str(COMPILER), "-c", source, "-o", tmp_path / "stub.o"], check=True)
     subprocess.run(["objcopy", "-O", "binary", "-j", ".text", tmp_path / "stub.o", tmp_path / "stub.bin"], check=True)
     assert (tmp_path / "stub.bin").read_bytes() == stub._X86_64

@@ -77,7 +77,7 @@ def test_every_mode_is_seen_and_doctor_tells(mode: str, tmp_path: Path) -> None:
 def test_a_mode_that_is_switched_on_midway_is_seen_before_results_are_written(tmp_path: Path) -> None:
     library = compiled(tmp_path, _MODE, "-DMODE=0x8040")
     program = (
-        "import ctypes, runners.validate as v\n"
+        "import ctypes, runners.judging.validate as v\n"
         "old = v.EntryPointVerdict.result\n"
         f"def result(self, expected): ctypes.CDLL({str(library)!r}); return old(self, expected)\n"
         "v.EntryPointVerdict.result = result\n"

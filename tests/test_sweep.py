@@ -12,14 +12,16 @@ import pytest
 from golden.errors import TargetError, UsageError
 from golden.formats import FP16
 from golden.sweepfile import read_sweep, write_sweep
-from runners import compiled, evaluate, stub
-from runners import sweep as sweeping
-from runners.blocks import BlockTally
-from runners.build import build_library, include_dir
-from runners.evaluate import Evaluated, Evaluator, Work
-from runners.processes import Processes
-from runners.spaces import SPACES, Axis, Space, make_space
-from runners.sweep import open_work, sweep
+from runners.process import stub
+from runners.sweeping import engine as sweeping
+from runners.sweeping import evaluate
+from runners.sweeping.engine import open_work, sweep
+from runners.sweeping.evaluate import Evaluated, Evaluator, Work
+from runners.sweeping.processes import Processes
+from runners.sweeping.space import SPACES, Axis, Space, make_space
+from runners.sweeping.tally import BlockTally
+from runners.toolchain import compiled
+from runners.toolchain.build import build_library, include_dir
 from tests.small_sweeps import WRAPPER, Interrupt, build, orphans, run, steady, tiny
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from golden.cli import main
-from runners.build import build_library
+from runners.toolchain.build import build_library
 from tests.small_sweeps import build
 
 LINE = "command line"

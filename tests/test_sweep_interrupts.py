@@ -13,16 +13,16 @@ from pathlib import Path
 import pytest
 
 from golden.errors import TargetError
-from runners import sweep as sweeping
-from runners.blocks import SUMS, BlockTally
-from runners.processes import Processes
-from runners.sweep import open_work, sweep
+from runners.sweeping import engine as sweeping
+from runners.sweeping.engine import open_work, sweep
+from runners.sweeping.processes import Processes
+from runners.sweeping.tally import SUMS, BlockTally
 from tests.small_sweeps import FUZZY, build, run, steady, tiny
 
 ROOT = Path(__file__).resolve().parent.parent
 #: The command line with small tasks, and with a state that is saved after each.
 _MAIN = (
-    "import sys; from runners import sweep; sweep.TASK, sweep._SAVING = 1 << 20, 0.0; "
+    "import sys; from runners.sweeping import engine; engine.TASK, engine._SAVING = 1 << 20, 0.0; "
     "from golden.cli import main; main(sys.argv[1:])"
 )
 _OPTIONS = ("--space", "random", "--samples", "2^25", "--beta", "0.1", "--half-abi", "float16", "--seed", "5")
@@ -130,7 +130,7 @@ def test_an_interrupt_while_adding_up_counts_a_task_once(tmp_path: Path, monkeyp
             raise KeyboardInterrupt
         write(path, content)
 
-    functions = {"runners.blocks.BlockTally.add": adding, "runners.sweep.write_atomically": writing}
+    functions = {"runners.sweeping.tally.BlockTally.add": adding, "runners.sweeping.engine.write_atomically": writing}
     for attribute, function in functions.items():
         for call in range(1, 11):
             left = call

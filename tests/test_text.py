@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import reports
-import runners.doctor
-import runners.inspect
+import runners.judging.traits
+import runners.toolchain.doctor
 from golden.cli import cli
 from golden.errors import TargetError
 from golden.results import Finding, Results, write_results
@@ -30,7 +30,7 @@ from golden.text import plain
 from reports.badge import render_badge
 from reports.diff import DIFF_FORMATS, bits, compare
 from reports.terminal import print_summary, summary_document
-from runners.inspect import EntryPointTraits, Traits
+from runners.judging.traits import EntryPointTraits, Traits
 from tests import results_factory as factory
 
 PIECES = [
@@ -211,7 +211,7 @@ def test_what_is_printed(draw: Draw) -> None:
 @SLOW
 @given(TEXTS, st.sampled_from([("doctor",), ("probe", "reference:exact", "--suite", "smoke"), ("platforms",)]))
 def test_commands(tmp_path_factory: pytest.TempPathFactory, text: str, command: tuple[str, ...]) -> None:
-    check = runners.doctor.Check(text, "ok", text, text, text)
+    check = runners.toolchain.doctor.Check(text, "ok", text, text, text)
     traits = Traits(text, text, text, [EntryPointTraits(*[text] * len(EntryPointTraits.__struct_fields__))])
     profile = tmp_path_factory.mktemp("p") / "p.toml"
     if command == ("platforms",):
@@ -222,8 +222,8 @@ def test_commands(tmp_path_factory: pytest.TempPathFactory, text: str, command: 
         )
         command = (*command, str(profile))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runners.doctor, "diagnose", lambda: [check])
-        patch.setattr(runners.inspect, "inspect", lambda session, files: traits)
+        patch.setattr(runners.toolchain.doctor, "diagnose", lambda: [check])
+        patch.setattr(runners.judging.traits, "inspect", lambda session, files: traits)
         for options in ((), ("--json",)):
             done = CliRunner().invoke(cli, ["--no-config", *command, *options])
             assert done.exit_code == 0, done.output

@@ -14,12 +14,12 @@ from golden.operator import Arithmetic, operator
 from golden.profile import load_profile
 from golden.results import Library, Results
 from golden.vectorfile import VectorFile, read_vectors, write_vectors
-from runners.build import build_library, include_dir
-from runners.library import LibrarySession
-from runners.plan import invocations
-from runners.reference import ReferenceSession
-from runners.validate import Settings, validate
-from runners.xfail import read_xfail
+from runners.calling.plan import invocations
+from runners.judging.validate import Settings, validate
+from runners.judging.xfail import read_xfail
+from runners.library.session import LibrarySession
+from runners.models import ReferenceSession
+from runners.toolchain.build import build_library, include_dir
 
 needs_compiler = pytest.mark.skipif(not (shutil.which("cc") or shutil.which("gcc")), reason="no C compiler (cc, gcc)")
 SMOKE = suite_folder("smoke")

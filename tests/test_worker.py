@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runners import protocol, stub
-from runners.library import LibrarySession
-from runners.protocol import Call, Invocation, PointerArgument, ScalarArgument
+from runners.calling import call as protocol
+from runners.calling.call import Call, Invocation, PointerArgument, ScalarArgument
+from runners.library.session import LibrarySession
+from runners.process import stub
 from tests.broken_kernels import (
     BEGIN,
     COMPILER,
@@ -528,7 +529,7 @@ def test_a_message_that_makes_no_sense_is_refused(body: bytes) -> None:
 
 
 def test_the_worker_knows_c_structures_by_their_size() -> None:
-    from runners.worker import SigAction
+    from runners.process.worker import SigAction
 
     assert ctypes.sizeof(SigAction) == 152
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from runners.build import build_library, include_dir
+from runners.toolchain.build import build_library, include_dir
 
 #: What golden must do. ``fails``: not call the build conforming; ``remark``: say what happened, whatever the verdict;
 #: ``untouched``: keep everything outside as it was, whatever the verdict; ``conforms``: accept an honest build;

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from golden.errors import UsageError
-from runners import sandbox
+from runners.process import sandbox
 from tests.attacks.attack import Attack, build
 from tests.attacks.recognition import VECTORS
 from tests.campaign import ROOT

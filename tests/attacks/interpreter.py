@@ -2,7 +2,8 @@
 
 import signal
 
-from runners import protocol, stub
+from runners.calling import call as protocol
+from runners.process import stub
 from tests.attacks.attack import Attack, rows
 
 _PYTHON = r"""
@@ -47,8 +48,8 @@ static int answers(float *dy, float *dx1, float *x1, float *x2, int length, floa
 _CALLS = r"""
 static const char code[] =
     "import ctypes, struct, numpy\n"
-    "import runners.worker as w\n"
-    "from runners import stub\n"
+    "import runners.process.worker as w\n"
+    "from runners.process import stub\n"
     "from golden.formats import FORMATS\n"
     "from golden.operator import operator\n"
     "def at(p, n): return numpy.frombuffer((ctypes.c_char * (4 * n)).from_address(p), '<f4').copy()\n"
@@ -193,7 +194,7 @@ INTERPRETER: list[Attack] = [
          'IF_THROUGH(ONCE(python("from golden.vectorfile import read_vectors\\nfrom pathlib import Path\\n"'
          '"read_vectors(Path(\'" VECTORS "\'))")));', "", _PYTHON),
         ("python-hides-overruns", "writes beside its output, and replaces all functions that look at what calls leave",
-         'ONCE(python("import runners.worker as w\\nw.ProcessState.changes = lambda *a, **k: []\\n"'
+         'ONCE(python("import runners.process.worker as w\\nw.ProcessState.changes = lambda *a, **k: []\\n"'
          '"w.Worker._children = lambda self: []")); GOOD; '
          "if (readable(dx1 - 1)) dx1[-1] = 1; if (readable(dx1 + length)) dx1[length] = 1;", "beyond|before", _PYTHON),
         ("python-makes-the-calls", "computes nothing, and replaces what calls it by golden's model",
@@ -308,7 +309,7 @@ static char code[512];
 LOAD
 {
     snprintf(code, sizeof code,
-             "import runners.worker as w\n"
+             "import runners.process.worker as w\n"
              "made = w.protocol.Loaded\n"
              "w.protocol.Loaded = lambda symbols, *rest: made(dict.fromkeys(symbols, %lu), *rest)\n",
              (unsigned long)good);

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 
-from runners import sandbox
+from runners.process import sandbox
 from tests.attacks.attack import Attack
 from tests.attacks.attacks import ATTACKS, GROUPS
 from tests.attacks.check import Outcome, check, layers_in_force

@@ -21,9 +21,9 @@ from generators.stream import Stream
 from golden.formats import FORMATS, Array, Format
 from golden.results import Element
 from golden.scaled_product import ORDERS
-from runners.processes import Processes
-from runners.spaces import Space, make_space
-from runners.sweep import open_work, sweep
+from runners.sweeping.engine import open_work, sweep
+from runners.sweeping.processes import Processes
+from runners.sweeping.space import Space, make_space
 from tests.mutants import nll, smoothl1
 from tests.mutants.legal import LEGAL
 from tests.mutants.run import FOLDER

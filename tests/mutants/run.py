@@ -17,9 +17,9 @@ from golden.manifest import read_suite
 from golden.profile import load_profile
 from golden.results import Results
 from golden.vectorfile import VectorFile
-from runners.export import export
+from runners.judging.validate import Settings, validate
+from runners.offline.export import export
 from runners.targets import open_target
-from runners.validate import Settings, validate
 from tests.board import run_board
 from tests.campaign import ROOT, in_processes, made, parser, publish, table, told
 from tests.mutants.legal import LEGAL, Legal

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from runners.build import build_harness, build_library, find_compiler, include_dir
+from runners.toolchain.build import build_harness, build_library, find_compiler, include_dir
 from tests.board import build_board
 
 #: A library that is loaded, a harness behind a pipe, or a board that leaves dumps.

@@ -1,0 +1,138 @@
+"""Which ways each case is executed: everything that must not change a bit of the result. And in which order."""
+
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from golden.case import Case, Head
+from golden.operator import EntryPoint
+from golden.profile import Profile
+from runners.calling.call import Invocation
+
+#: Classes whose small cases are run with every core mask and every alignment.
+_THOROUGH = ("length", "shape")
+_THOROUGH_SIZES = range(1, 42)
+#: One case in this many of those classes, chosen by its id, is run thoroughly.
+_EVERY = 12
+#: And these: partitions with several items a core.
+_THOROUGH_ENDS = ("/length/n=257", "beta=0.5/length/n=1000", "/shape/b=33/c=33", "/shape/b=257/c=3")
+#: One case in this many has an invocation in plain memory.
+_PLAIN_EVERY = 8
+#: From this many elements on a case is repeated, so that cores which share memory have time to meet.
+_LARGE = 4096
+_REPEATS = 8
+#: One case in this many is also run with its untouched operands inaccessible: each that touches one costs a process.
+_GUARDED = 8
+
+
+def shuffled(draw: str, name: str, count: int) -> list[int]:
+    """Return the numbers below ``count`` in an order that is drawn: the same one for the same ``draw`` and name."""
+    order = list(range(count))
+    random.Random(f"{draw} {name}").shuffle(order)
+    return order
+
+
+def guarded(draw: str, entry: EntryPoint, heads: Sequence[Head]) -> frozenset[str]:
+    """Draw the cases of an entry point that are also run with the operands inaccessible that they must not touch.
+
+    Always as many, of the class ``selection``; returns their ids.
+    """
+    able = [h.id for h in heads if h.klass == "selection" and h.operator.untouched(h.scalars)]
+    chosen = shuffled(draw, f"{entry.symbol} untouched", len(able))[: -(-len(able) // _GUARDED)]
+    return frozenset(able[number] for number in chosen)
+
+
+def invocations(
+    case: Case, entry: EntryPoint, profile: Profile, guard: bool = False, plain: bool = False
+) -> list[Invocation]:
+    """Return the invocations of a case on an entry point; the first is the one whose result is judged in full.
+
+    The second differs from it in everything at once: mask, placement, poison, content of unread operands. Others
+    vary masks and alignments by the case's id, so that a suite covers them all; the last repeats the first.
+    ``guard``: it is one of those that :func:`guarded` has drawn. ``plain``: some are made with operands in plain memory
+    and zeros in the output, so that what is right only where guards and fills are is found out.
+    """
+    draw = _Draw(f"{case.id} {entry.symbol}")
+    mask = profile.full_mask if entry.has_core_mask else None
+    first = Invocation(core_mask=mask, placement="end", poison=0, unread="nan", align=max(profile.alignment, 1))
+    plan = [first]
+    masks = [_mask(draw, profile) for _ in range(3)] if entry.has_core_mask else [None]
+    plan.append(_vary(first, masks[0], "begin", 1, "ones"))
+    for index, other in enumerate(masks[1:]):
+        plan.append(_vary(first, other, ("end", "begin")[index % 2], index % 2, "nan"))
+    offset = 0 if profile.alignment else draw.below(16)
+    skew = 0 if profile.alignment else draw.below(16)
+    plan.append(_shifted(first, offset, skew))
+    if guard and (unreadable := case.operator.untouched(case.scalars)):
+        plan.append(msgspec.structs.replace(first, unreadable=unreadable))
+    size = case.golden.value.size
+    drawn = case.klass in _THOROUGH and size in _THOROUGH_SIZES and draw.below(_EVERY) == 0
+    if drawn or case.id.endswith(_THOROUGH_ENDS):
+        plan += _thorough(first, profile, entry.has_core_mask)
+    if size >= _LARGE and case.klass in _THOROUGH:
+        plan += [first] * _REPEATS
+    if plain and draw.below(_PLAIN_EVERY) == 0 and size <= _LARGE:
+        plan.append(msgspec.structs.replace(first, placement="plain", poison=2))
+    plan.append(first)
+    return plan
+
+
+def _thorough(first: Invocation, profile: Profile, has_mask: bool) -> Iterator[Invocation]:
+    """Every core mask (the first 255 of larger profiles), every alignment, and repetitions in between."""
+    if has_mask:
+        for mask in range(1, min(1 << profile.cores, 256)):
+            yield _vary(first, mask, ("end", "begin")[mask % 2], mask % 2, ("nan", "ones")[mask % 2])
+            if mask % 50 == 0:
+                yield first
+    if not profile.alignment:
+        for offset in range(16):
+            yield _shifted(first, offset, skew=0)
+            yield _shifted(first, offset, skew=(5 * offset + 1) % 16)
+    yield from [first] * 3
+
+
+def _vary(first: Invocation, mask: int | None, placement: str, poison: int, unread: str) -> Invocation:
+    return Invocation(
+        core_mask=mask,
+        placement="begin" if placement == "begin" else "end",
+        poison=1 if poison else 0,
+        unread="ones" if unread == "ones" else "nan",
+        align=first.align,
+    )
+
+
+def _shifted(first: Invocation, offset: int, skew: int) -> Invocation:
+    return Invocation(
+        core_mask=first.core_mask,
+        placement="begin" if offset % 2 else "end",
+        offset=offset,
+        skew=skew,
+        poison=1,
+        unread="ones",
+        align=first.align,
+    )
+
+
+def _mask(draw: "_Draw", profile: Profile) -> int:
+    """Draw a core mask of the platform: a single core, a sparse one, or any."""
+    kind = draw.below(3)
+    if kind == 0:
+        mask = 1 << draw.below(profile.cores)
+    elif kind == 1:
+        mask = 0x55555555 << draw.below(2) & ((1 << profile.cores) - 1) or 1
+    else:
+        mask = 1 + draw.below((1 << profile.cores) - 1)
+    return mask - (1 << 32) if mask >= 1 << 31 else mask
+
+
+class _Draw:
+    """Small deterministic choices from a name."""
+
+    def __init__(self, name: str) -> None:
+        self._state = int.from_bytes(hashlib.sha256(name.encode()).digest(), "little")
+
+    def below(self, limit: int) -> int:
+        self._state, choice = divmod(self._state, limit)
+        return choice

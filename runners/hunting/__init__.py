@@ -1,0 +1,1 @@
+"""The search for the worst input of a build."""

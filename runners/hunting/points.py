@@ -1,0 +1,122 @@
+"""Points of one entry point, computed through a session: bit patterns of operands in, how bad the results are out."""
+
+from typing import Literal
+
+import numpy as np
+
+from golden.case import Case
+from golden.errors import TargetError
+from golden.formats import Array
+from golden.judge import Kind
+from golden.judge import judge as judge_case
+from golden.operator import EntryPoint, Operands, Operator
+from golden.pointwise import dense
+from golden.vectorfile import case_digest
+from runners.calling.call import Invocation, Session
+from runners.calling.from_case import HalfAbi, call_for
+
+CORE_MASK = 1
+#: Points of one call of NLLLossGrad, which computes as many classes for each.
+SHARING = 64
+
+
+class Points:
+    """One entry point with its scalars, as a function from operands to errors."""
+
+    def __init__(
+        self, session: Session, entry: EntryPoint, scalars: dict[str, float | str], flush: bool, half_abi: HalfAbi,
+        reduction_enum: str,
+    ) -> None:  # fmt: skip
+        self.entry, self.fmt, self.flush = entry, entry.fmt, flush
+        self.view: Operator = dense(entry.operator.name)
+        self.smooth = "beta" in scalars
+        self.names: tuple[str, ...] = ("dy", "x1", "x2") if self.smooth else ("loss_grad", "weight", "total_weight")
+        if scalars.get("reduction_type") in ("none", "sum"):
+            self.names = self.names[:2]
+        #: Columns that one call has a single number of: points that share them are computed together.
+        single = {"total_weight"} | ({"loss_grad"} if scalars.get("reduction_type") != "none" else set())
+        self.shared = [i for i, name in enumerate(self.names) if name in single]
+        self.evaluated = 0
+        self._session, self._scalars = session, scalars
+        self._abi, self._enum = half_abi, reduction_enum
+
+    def scalars(self, n: int) -> dict[str, int | float | str]:
+        """Scalars of a call with n points, each an element."""
+        return {"length": n, **self._scalars} if self.smooth else {"batch": n, "class_num": n, **self._scalars}
+
+    def operands(self, bits: Array) -> dict[str, Array]:
+        """Operands of a call, from bit patterns [points, operand]; NLL takes one gradient or total from the first."""
+        columns = {name: self.fmt.from_bits(bits[:, i].copy()) for i, name in enumerate(self.names)}
+        if self.smooth:
+            return columns
+        columns.setdefault("total_weight", np.ones(1, self.fmt.dtype))
+        columns["total_weight"] = columns["total_weight"][:1]
+        if self._scalars["reduction_type"] != "none":
+            columns["loss_grad"] = columns["loss_grad"][:1]
+        return {**columns, "labels": np.arange(len(bits), dtype=np.int32)}
+
+    def case(self, bits: Array) -> Case:
+        """The case of one point."""
+        scalars, operands = self.scalars(1), self.operands(bits)
+        operator = self.entry.operator
+        golden = operator.oracle(self.fmt, scalars, operands)
+        prefix = f"{operator.name}/{self.fmt.name}/{operator.group(scalars)}/hunted/n=1"
+        tier: Literal["required"] = "required"
+        unnamed = Case(prefix, operator, self.fmt.name, tier, "hunted", ("rounding",), scalars, operands, golden)
+        digest = case_digest(unnamed)[:10]
+        return Case(
+            f"{prefix}/{digest}", operator, self.fmt.name, tier, "hunted", ("rounding",), scalars, operands, golden
+        )
+
+    def badness(self, bits: Array) -> Array:
+        """Return how bad every point is: its error in ulp; more than any error where it fails without a distance.
+
+        Raises :class:`TargetError` if the call does not return.
+        """
+        if self.smooth or self._scalars["reduction_type"] == "none":
+            size = len(bits) if self.smooth else SHARING
+            return np.concatenate([self._call(bits[i : i + size]) for i in range(0, len(bits), size)])
+        keys, which = np.unique(bits[:, self.shared], axis=0, return_inverse=True)
+        result = np.zeros(len(bits))
+        for group in range(len(keys)):
+            index = np.flatnonzero(which.reshape(-1) == group)
+            for start in range(0, len(index), SHARING):
+                part = index[start : start + SHARING]
+                result[part] = self._call(bits[part])
+        return result
+
+    def _call(self, bits: Array) -> Array:
+        n, operands = len(bits), self.operands(bits)
+        self.evaluated += n
+        call = call_for(
+            self.entry, self.scalars(n), operands, [Invocation(core_mask=CORE_MASK)],
+            half_abi=self._abi, reduction_enum=self._enum,
+        )  # fmt: skip
+        outcome = self._session.run(call)[0]
+        if outcome.status != "ok":
+            raise TargetError(f"{outcome.message} Validate the library first: 'golden validate' finds such calls.")
+        output = np.frombuffer(outcome.output, self.fmt.dtype)
+        if not self.smooth:
+            output = output.reshape(n, n).diagonal().copy()
+        return self.errors(operands, output)[0]
+
+    def errors(self, operands: Operands, output: Array) -> tuple[Array, Array, Array]:
+        """Return (badness, legal bound in ulp, whether it fails) of every point."""
+        n = output.size
+        given = {k: v if k == "total_weight" else np.broadcast_to(v, n) for k, v in operands.items() if k != "labels"}
+        scalars = {**self.scalars(n), **({} if self.smooth else {"class_num": 1})}
+        golden = self.view.oracle(self.fmt, scalars, given)
+        case = Case("", self.view, self.fmt.name, "required", "hunted", (), scalars, given, golden)
+        judged = judge_case(case, output, self.flush)
+        bad = np.where(np.isnan(golden.residual) | np.isinf(golden.value), 0.0, np.abs(golden.residual)).astype(
+            np.float64
+        )
+        bound, fails = np.full(n, 0.5), np.zeros(n, bool)
+        bad[judged.at] = np.where(np.isnan(judged.signed), 0.0, np.abs(judged.signed))
+        bound[judged.at] = judged.bound
+        fails[judged.at[judged.failing]] = True
+        lost = judged.at[np.isin(judged.kind, (Kind.NAN, Kind.INFINITY, Kind.NONZERO))]
+        bad[lost] = 2.0**300
+        # What fails is worse than whatever does not, however large that is.
+        bad[fails] = np.maximum(bad[fails], 1.0) * 2.0**300
+        return bad, bound, fails

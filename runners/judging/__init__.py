@@ -1,0 +1,1 @@
+"""What decides: validation, verdicts, contracts, probes."""

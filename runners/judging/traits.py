@@ -1,0 +1,131 @@
+"""The command ``probe``: what a target is like, found out by calling it; nothing is judged."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+import numpy as np
+
+from golden.case import Case, Head
+from golden.document import Document
+from golden.formats import Array
+from golden.operator import EntryPoint, entry_points
+from golden.vectorfile import VectorFile
+from runners.calling.call import Call, Invocation, Session
+from runners.calling.from_case import HalfAbi, call_for
+from runners.judging.positions import Positions
+from runners.judging.probe import OrderShares, probe_half_abi, probe_reductions, probe_subnormals
+
+_MASK = 0xFF
+_FIRST = Invocation(core_mask=_MASK, poison=1)
+
+
+class EntryPointTraits(msgspec.Struct, Document):
+    """What was found about one entry point."""
+
+    symbol: str
+    evaluation_order: str  #: models whose bits match best, with the share
+    internal_precision: str  #: fp16 only: ``fp16``, ``wider``, or ``unclear``
+    position: str  #: ``independent``, or where equal inputs give other bits
+    alignment: str  #: bytes that operands need, found by misaligning them
+    empty: str  #: ``safe``, or what length or batch 0 does
+
+
+class Traits(msgspec.Struct, Document):
+    """What was found about a target."""
+
+    half_abi: str
+    reduction_enum: str
+    subnormals: str
+    entry_points: list[EntryPointTraits]
+
+
+def inspect(session: Session, files: Sequence[VectorFile]) -> Traits:
+    """Probe every entry point that the target has and the vectors cover."""
+    half = probe_half_abi(session)
+    abi: HalfAbi = "uint16" if half == "uint16" else "float16"
+    numbers = probe_reductions(session)
+    enum = numbers if numbers not in ("unknown", "other") else "sum-mean-none"
+    subnormals = probe_subnormals(session, abi)
+    by_kind = {(f.operator.name, f.dtype): f for f in files}
+    found = [
+        _Prober(session, entry, by_kind[entry.operator.name, entry.fmt.name], abi, enum).traits()
+        for entry in entry_points().values()
+        if entry.symbol in session.symbols and (entry.operator.name, entry.fmt.name) in by_kind
+    ]
+    return Traits(half, numbers, subnormals, found)
+
+
+class _Prober:
+    """Probes one entry point."""
+
+    def __init__(
+        self, session: Session, entry: EntryPoint, file: VectorFile, half_abi: HalfAbi, reduction_enum: str
+    ) -> None:
+        self._session, self._entry, self._file = session, entry, file
+        self._half_abi, self._reduction_enum = half_abi, reduction_enum
+
+    def traits(self) -> EntryPointTraits:
+        orders = OrderShares()
+        for case, output in self._outputs(lambda c: c.klass == "order-distinguishing"):
+            orders.add(case, output)
+        order = orders.best() or "unknown"
+        precision = "-"
+        if self._entry.fmt.name == "fp16":
+            inside = {"fp32-inside", "exact"} & set(orders.names())
+            precision = "wider" if inside else "fp16" if orders.share() > 0.99 else "unclear"
+        return EntryPointTraits(
+            self._entry.symbol, order, precision, self._position(), self._alignment(), self._empty()
+        )
+
+    def _position(self) -> str:
+        positions = Positions()
+        for case, output in self._outputs(lambda c: "position" in c.flags):
+            positions.add(case, output)
+        found = next(((head, where) for head, where in positions.differing() if where is not None), None)
+        return f"dependent: {found[0].id} element {found[1]}" if found else "independent"
+
+    def _alignment(self) -> str:
+        """Move all operands together, from large alignments down to single elements, until something breaks."""
+        case = next(self._cases(lambda head: head.klass in ("length", "shape") and head.size > 16))
+        size = self._entry.fmt.itemsize
+        aligned = msgspec.structs.replace(_FIRST, placement="begin")
+        wanted = self._run(case, aligned)
+        if wanted is None:
+            return "unknown: the aligned call fails"
+        for offset in (8, 4, 2, 1):
+            if self._run(case, msgspec.structs.replace(aligned, offset=offset)) != wanted:
+                return f"{2 * offset * size} bytes"
+        skewed = msgspec.structs.replace(aligned, offset=1, skew=3)
+        return f"{size} bytes" if self._run(case, skewed) == wanted else "operands aligned alike"
+
+    def _empty(self) -> str:
+        case = next(self._cases(lambda head: head.size == 0), None)
+        if case is None:
+            return "unknown"
+        call = self._call(case, [_FIRST, msgspec.structs.replace(_FIRST, placement="begin")])
+        for outcome in self._session.run(call):
+            if outcome.status != "ok" or outcome.findings:
+                return outcome.message or outcome.findings[0].message
+        return "safe"
+
+    def _cases(self, wanted: Callable[[Head], bool]) -> Iterator[Case]:
+        return (self._file.cases[position] for position, head in enumerate(self._file.heads) if wanted(head))
+
+    def _outputs(self, wanted: Callable[[Head], bool]) -> Iterator[tuple[Case, Array]]:
+        for case in self._cases(lambda head: wanted(head) and head.tier == "required"):
+            if (raw := self._run(case, _FIRST)) is not None:
+                yield case, np.frombuffer(raw, case.fmt.dtype)
+
+    def _run(self, case: Case, invocation: Invocation) -> bytes | None:
+        outcome = self._session.run(self._call(case, [invocation]))[0]
+        return outcome.output if outcome.status == "ok" else None
+
+    def _call(self, case: Case, plan: list[Invocation]) -> Call:
+        return call_for(
+            self._entry,
+            case.scalars,
+            case.operands,
+            plan,
+            half_abi=self._half_abi,
+            reduction_enum=self._reduction_enum,
+        )

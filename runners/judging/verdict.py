@@ -1,0 +1,427 @@
+"""The verdict on one entry point: outcomes judged, contracts held against each other, findings merged."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import count
+from operator import attrgetter, itemgetter
+from typing import NamedTuple
+
+import numpy as np
+
+from golden.case import Case, Head
+from golden.formats import Array
+from golden.judge import KEPT_FAILURES, Judged, element, judge
+from golden.operator import EntryPoint
+from golden.profile import Profile
+from golden.results import EntryPointResult, Failure, Finding, Severity, Status
+from golden.tally import Accumulator, Judgements, Measured
+from runners.calling.call import POISONS, Invocation, Outcome
+from runners.judging.contracts import Contracts
+from runners.judging.positions import Positions, comparable_bits
+from runners.judging.probe import OrderShares
+from runners.judging.xfail import Xfail
+
+#: Broken contracts that make an entry point fail; other findings are remarks.
+FAILING = {
+    "output-underrun": "memory before the output was written",
+    "output-overrun": "memory beyond the output was written",
+    "input-written": "an input was written",
+    "guard": "memory outside an operand was accessed",
+    "fp-environment": "the floating-point environment was left changed",
+    "registers": "registers that the calling convention preserves were changed",
+    "intrusion": "the call reached for other processes, or for the system",
+    "forked": "the call started a process",
+    "left-process": "processes that the call had started were left behind",
+    "unwritten": "output elements were not written",
+    "unread-influence": "an operand that must not be read changed the result",
+    "poison-influence": "what the output held before the call changed the result",
+}
+
+
+#: Remarks that are no reason to look further: arithmetic raises these flags.
+_INFO = ("exception-flags",)
+
+
+_WHERE = {
+    "end": "operands before a guard page",
+    "begin": "operands after a guard page",
+    "plain": "operands in plain memory",
+}
+
+
+class _Noted(NamedTuple):
+    """A kind of finding: the first one, and the cases in which it was seen."""
+
+    rank: tuple[int, int]  #: place of its case in the suite, and a number that rises
+    first: Finding
+    cases: set[str]
+
+
+class EntryPointVerdict:
+    """Collects what is found about one entry point, case by case. ``judgements``: of the run."""
+
+    def __init__(
+        self,
+        entry: EntryPoint,
+        profile: Profile,
+        strict: bool,
+        xfail: Xfail,
+        unobservable: frozenset[str] = frozenset(),
+        judgements: Judgements | None = None,
+    ) -> None:
+        self.entry = entry
+        self._judgements = judgements or Judgements(profile.may_flush)
+        self.orders = OrderShares()
+        self._profile = profile
+        self._strict = strict
+        self._xfail = xfail
+        self._expected = 0
+        self._evidence = 0
+        self._required: dict[str, Accumulator] = {}
+        self._stress: dict[str, Accumulator] = {}
+        self._overall = Accumulator(detailed=True)
+        self._classes: dict[str, Counter[str]] = {}
+        self._failures: list[tuple[int, Failure]] = []  # with the place of the case
+        self._failing = 0
+        self._statuses: Counter[str] = Counter()
+        self._cases = 0
+        self._findings: dict[tuple[str, str], _Noted] = {}
+        self._numbers = count()
+        self._places: dict[str, int] = {}  # of cases by id
+        self._groups: dict[str, int] = {}  # places of the first cases of classes and groups
+        self._refused = ""
+        self._positions = Positions()
+        self._checks = Contracts(entry, unobservable)
+        self._bits: dict[str, list[tuple[int, bytes]]] = {}
+
+    def add(
+        self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome], place: int | None = None
+    ) -> None:
+        """Judge the outcomes of one case, one an invocation of its plan.
+
+        Cases may come in any order: what is found is told in the order of the suite. ``place``: where the case stands
+        in it, if not behind those that were added before.
+        """
+        place = self._cases if place is None else place
+        self._places[case.id] = place
+        for group in (case.klass, case.group):
+            self._groups[group] = min(self._groups.get(group, place), place)
+        self._cases += 1
+        row = self._classes.setdefault(case.klass, Counter())
+        row["cases"] += 1
+        problems = self._contracts(case, plan, outcomes)
+        outputs = [self._array(case, o) for o in outcomes]
+        self._checks.add(case, plan, outcomes, outputs)
+        first = outputs[0]
+        bits = b"" if first is None else comparable_bits(case.fmt, first).tobytes()
+        self._bits.setdefault(case.klass, []).append((place, hashlib.sha256(case.id.encode() + bits).digest()))
+        measured = None if first is None else self._judgements.of(case, first)
+        if first is not None and measured is not None:
+            problems += self._value_failures(case, first, measured.judged)
+            problems += self._compare(case, plan, outcomes, outputs)
+        self._checks.problems(case, problems)
+        if problems and self._xfail.expects(self.entry.symbol, case.id):
+            self._expected += 1
+            return
+        self._evidence += _is_evidence(case)
+        if first is not None and measured is not None:
+            self._count(case, first, measured, place)
+        if problems:
+            self._fail(case, problems)
+            row["failures"] += 1
+
+    @property
+    def fails(self) -> bool:
+        """Tell whether a case has failed already."""
+        return self._failing > 0
+
+    def again(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> None:
+        """Judge a case that was run once more, with operands at the addresses of the call before."""
+        problems = self._contracts(case, plan, outcomes)
+        if (output := self._array(case, outcomes[0])) is not None:
+            judged = judge(case, output, self._profile.may_flush)
+            problems += self._value_failures(case, output, judged, " where operands lie as in the call before")
+        if problems and not self._xfail.expects(self.entry.symbol, case.id):
+            self._fail(case, problems)
+
+    def _count(self, case: Case, output: Array, measured: Measured, place: int) -> None:
+        """Add the first output to the statistics."""
+        rows = self._required if case.tier == "required" else self._stress
+        judged = measured.judged
+        rows.setdefault(case.group, Accumulator()).add(case, output, judged, measured, place)
+        if case.tier == "required":
+            self._overall.add(case, output, judged, measured, place)
+        if case.klass == "order-distinguishing":
+            self.orders.add(case, output)
+        if "position" in case.flags:
+            self._positions.add(case, output, place)
+
+    def _settle(self) -> None:
+        """Hold the cases that were added against each other, once they are all there."""
+        for head, where in self._positions.differing():
+            self._checks.compared("position", head, where is None)
+            if where is not None:
+                text = (
+                    f"Element {where} has other bits than another element with the same inputs, within bounds or not."
+                )
+                self._note("position-dependent", "warning", text, head)
+        self._positions = Positions()
+
+    def _value_failures(self, case: Case, output: Array, judged: Judged, where: str = "") -> list[Failure]:
+        failing = judged.failing
+        if failing.size == 0:
+            return []
+        # The worst number says most; without numbers, the first element.
+        sizes = np.nan_to_num(np.abs(judged.signed[failing]), nan=-1.0)
+        worst = element(case, output, judged, int(failing[np.argmax(sizes)]))
+        message = (
+            f"{failing.size} of {output.size} elements outside every legal bound{where}; "
+            f"element {worst.index}: expected {worst.expected.decimal}, got {worst.got.decimal}"
+        )
+        message += f" ({worst.ulp:.4g} ulp, at most {worst.bound:.4g} legal)." if worst.ulp else f" ({worst.kind})."
+        return [Failure(case.id, case.klass, case.tier, worst.kind, message, int(failing.size), worst)]
+
+    def _compare(
+        self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome], outputs: Sequence[Array | None]
+    ) -> list[Failure]:
+        """Hold every other invocation against the first: bits must not depend on how a case is run."""
+        first = outputs[0]
+        assert first is not None
+        problems: list[Failure] = []
+        seen = {outcomes[0].output}
+        unwritten = self._unwritten(case, plan, outcomes)
+        if unwritten.size:
+            message = (
+                f"{unwritten.size} of {first.size} output elements were not written, first element {unwritten[0]}."
+            )
+            problems.append(Failure(case.id, case.klass, case.tier, "unwritten", message, int(unwritten.size)))
+        for invocation, outcome, output in zip(plan[1:], outcomes[1:], outputs[1:], strict=True):
+            if output is None or outcome.output in seen:
+                continue
+            seen.add(outcome.output)
+            differ = np.flatnonzero(comparable_bits(case.fmt, output) != comparable_bits(case.fmt, first))
+            if differ.size == 0:
+                continue
+            kind = _what_differs(plan[0], invocation)
+            judged = judge(case, output, self._profile.may_flush)
+            bad = self._value_failures(case, output, judged, f" with {_describe(invocation)}")
+            if bad and not unwritten.size:
+                problems += bad
+            if not bad:
+                self._note(
+                    kind,
+                    "warning",
+                    f"{differ.size} of {first.size} elements have other bits with {_describe(invocation)} than with "
+                    f"{_describe(plan[0])}, all within bounds; the first is element {differ[0]}.",
+                    case,
+                )
+        return problems
+
+    def _unwritten(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> Array:
+        """Return the elements that hold, under either fill of the output, what it was filled with."""
+        held: dict[int, Array] = {}
+        seen = set()  # most invocations give the same bits
+        for invocation, outcome in zip(plan, outcomes, strict=True):
+            if invocation.poison == 2 or outcome.status != "ok":
+                continue
+            if (key := (invocation.poison, outcome.output, outcome.fill)) in seen:
+                continue
+            seen.add(key)
+            fill = outcome.fill or bytes([POISONS[invocation.poison]]) * len(outcome.output)
+            dtype = case.fmt.bits_dtype
+            same = np.frombuffer(outcome.output, dtype) == np.frombuffer(fill, dtype)
+            held[invocation.poison] = held.get(invocation.poison, same) | same
+        if len(held) < 2:
+            return np.empty(0, np.int64)
+        return np.flatnonzero(held[0] & held[1])
+
+    def _contracts(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> list[Failure]:
+        """Turn what the runner saw into failures and remarks; at most one failure of a kind and case."""
+        problems: dict[str, Failure] = {}
+        for invocation, outcome in zip(plan, outcomes, strict=True):
+            touched = bool(outcome.findings) and any(f.kind == "touched" for f in outcome.findings)
+            for found in outcome.findings:
+                text = f"{found.message} ({_describe(invocation)})"
+                if found.kind in FAILING:
+                    problems.setdefault(found.kind, Failure(case.id, case.klass, case.tier, found.kind, text))
+                    self._note(found.kind, "failure", found.message, case)
+                else:
+                    self._note(found.kind, "info" if found.kind in _INFO else "warning", found.message, case)
+            if outcome.status not in ("ok", "not-run") and not touched:
+                text = f"{outcome.message.rstrip('.')} ({_describe(invocation)})."
+                if outcome.stderr.strip():
+                    text += f" It wrote: {outcome.stderr.strip().splitlines()[-1][:200]}"
+                status = "timeout" if outcome.status == "timeout" else "crash"
+                problems.setdefault(status, Failure(case.id, case.klass, case.tier, status, text))
+        if not problems and any(o.status == "not-run" for o in outcomes):
+            message = next(o.message for o in outcomes if o.status == "not-run")
+            problems["not-run"] = Failure(case.id, case.klass, case.tier, "not-run", message)
+        return list(problems.values())
+
+    def _fail(self, case: Case, problems: Sequence[Failure]) -> None:
+        # Memory and processes are not a matter of realistic operands: their contracts decide in every tier.
+        deciding = [p for p in problems if p.kind in (*FAILING, "crash", "timeout", "not-run")]
+        if case.tier == "stress" and not self._strict and not deciding:
+            for problem in problems:
+                self._note(f"stress-{problem.kind}", "warning", f"In the stress tier: {problem.message}", case)
+            return
+        self._failing += 1
+        self._statuses.update({_status_of(p) for p in problems})
+        self._failures += [(self._places[case.id], problem) for problem in problems]
+
+    def _note(self, kind: str, severity: Severity, message: str, case: Head) -> None:
+        """Keep the first finding of a kind in the order of the suite, and in which cases it was seen."""
+        key = (kind, case.klass if kind.startswith("stress") else "")
+        rank = (self._places[case.id], next(self._numbers))
+        noted = self._findings.get(key)
+        if noted is None or rank < noted.rank:
+            first = Finding(kind, self.entry.symbol, severity, message, case.id)
+            noted = self._findings[key] = _Noted(rank, first, noted.cases if noted else set())
+        noted.cases.add(case.id)
+
+    def storage_compared(self, case: Case, equal: bool) -> None:
+        """Take in whether the private entry point gave the bits of the shared one."""
+        self._checks.compared("storage", case, equal)
+        if not equal:
+            self._note("storage-dependent", "warning", "_s and _p give different bits for the same case.", case)
+
+    def died(self, case: Head | None, message: str) -> None:
+        """Fail because the target died after a call: that of a case, or of a probe."""
+        if case is None:
+            self._failures.append((0, Failure("", "", "required", "crash", message)))
+            self._failing += 1
+        elif case.id not in self._places or self._xfail.expects(self.entry.symbol, case.id):
+            return  # of an interrupted run, or expected
+        else:
+            failure = Failure(case.id, case.klass, case.tier, "crash", message)
+            self._checks.problems(case, [failure])
+            if all(known.case != case.id for _, known in self._failures):
+                self._classes[case.klass]["failures"] += 1
+                self._failing += 1
+            self._failures.append((self._places[case.id], failure))
+        self._statuses["crash"] += 1
+
+    def refuse(self, kind: str, message: str) -> None:
+        """Fail without running: one sentence instead of thousands of failures."""
+        self._refused = message
+        self._failing += 1
+        self._statuses["fail"] += 1
+        self._failures.append((0, Failure("", "", "required", kind, message)))
+
+    def findings(self) -> list[Finding]:
+        """Return the findings, with counts where a kind was seen more than once."""
+        self._settle()
+        return [
+            Finding(
+                f.kind, f.symbol, f.severity, f.message + (f" {len(c)} cases like this." if len(c) > 1 else ""), f.case
+            )
+            for _, f, c in sorted(self._findings.values(), key=attrgetter("rank"))
+        ]
+
+    def missing(self) -> EntryPointResult:
+        """Return the result of an entry point that the target does not have."""
+        return self._result("missing", f"{self.entry.symbol} is not in the library.")
+
+    def result(self, expected: int) -> EntryPointResult:
+        """Return the result after all cases; fewer than ``expected`` is a failure."""
+        self._settle()
+        if self._refused:
+            return self._result("fail", self._refused)
+        if self._cases != expected or not expected:
+            return self._result("fail", f"Only {self._cases} of {expected} cases were run.")
+        if not self._evidence:
+            return self._result(
+                "fail", f"None of {expected} cases is evidence: all were expected to fail, or have constant results."
+            )
+        if not self._failing:
+            return self._result("pass", "")
+        status: Status = "crash" if self._statuses["crash"] else "timeout" if self._statuses["timeout"] else "fail"
+        worst = next(f for f in self._ordered_failures() if _status_of(f) == status)
+        text = f"{worst.case}: {worst.message}" if worst.case else worst.message
+        return self._result(status, f"{self._failing} of {expected} cases fail; {text}")
+
+    def _ordered_failures(self) -> list[Failure]:
+        """Order failures so that one of every (class, kind) comes first, required ones before stress."""
+        seen: Counter[tuple[str, str]] = Counter()
+        ranked = []
+        for position, (_, failure) in enumerate(sorted(self._failures, key=itemgetter(0))):
+            key = (failure.klass, failure.kind)
+            ranked.append((failure.tier == "stress", seen[key], position, failure))
+            seen[key] += 1
+        return [failure for *_, failure in sorted(ranked, key=lambda r: r[:3])]
+
+    def _result(self, status: Status, detail: str) -> EntryPointResult:
+        tally = self._overall.tally()
+        return EntryPointResult(
+            symbol=self.entry.symbol,
+            operator=self.entry.operator.name,
+            dtype=self.entry.fmt.name,
+            storage=self.entry.storage,
+            required=True,
+            status=status,
+            grade=tally.grade if status == "pass" else "fails",
+            max_ulp=tally.max_ulp,
+            misrounded=tally.misrounded,
+            elements=tally.elements,
+            cases=self._cases,
+            failures=self._failing,
+            detail=detail,
+            groups={name: self._required[name].tally() for name in self._in_order(self._required)},
+            stress={name: self._stress[name].tally() for name in self._in_order(self._stress)},
+            classes={k: {n: self._classes[k][n] for n in ("cases", "failures")} for k in self._in_order(self._classes)},
+            bits={k: _digest(self._bits[k]) for k in self._in_order(self._bits)},
+            expected_failures=self._expected,
+            evidence=self._evidence,
+            failing=self._ordered_failures()[:KEPT_FAILURES],
+            worst=self._overall.worst_cases(),
+            landscapes=self._overall.landscapes(),
+            contracts=self._checks.result() if self._cases else [],
+        )
+
+    def _in_order(self, names: Iterable[str]) -> list[str]:
+        """Return classes or groups as they first come in the suite."""
+        return sorted(names, key=self._groups.__getitem__)
+
+    def _array(self, case: Case, outcome: Outcome) -> Array | None:
+        if outcome.status != "ok":
+            return None
+        return np.frombuffer(outcome.output, case.fmt.dtype)
+
+
+def _digest(parts: Iterable[tuple[int, bytes]]) -> str:
+    """Return the digest of digests, in the order of the places that they come with."""
+    return hashlib.sha256(b"".join(digest for _, digest in sorted(parts))).hexdigest()[:16]
+
+
+def _status_of(failure: Failure) -> Status:
+    """Return the status that a failure gives its entry point; cases not run count as what stopped them."""
+    if failure.kind == "timeout" or (failure.kind == "not-run" and "time-out" in failure.message):
+        return "timeout"
+    return "crash" if failure.kind in ("crash", "not-run") else "fail"
+
+
+def _is_evidence(case: Case) -> bool:
+    """Tell whether a case could show anything: its non-zero numbers are not one constant (a single one may be)."""
+    value = case.golden.value
+    numbers = value[np.isfinite(value) & (value != 0)]
+    return bool(numbers.size and (value.size == 1 or (numbers != numbers[0]).any()))
+
+
+def _what_differs(first: Invocation, other: Invocation) -> str:
+    """Name the contract that an invocation with other bits breaks, by what was varied."""
+    if first == other:
+        return "nondeterministic"
+    if first.core_mask != other.core_mask:
+        return "mask-dependent"
+    return "position-dependent"
+
+
+def _describe(invocation: Invocation) -> str:
+    """Say how a case was run, in words."""
+    words = [] if invocation.core_mask is None else [f"core mask {invocation.core_mask & 0xFFFFFFFF:#x}"]
+    words.append(_WHERE[invocation.placement])
+    if invocation.offset or invocation.skew:
+        words.append(f"offset {invocation.offset} and skew {invocation.skew} elements")
+    words.append(f"{('first', 'second', 'zero')[invocation.poison]} fill of the output")
+    return ", ".join(words)

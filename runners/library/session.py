@@ -1,0 +1,586 @@
+"""Shared libraries as targets: called through ctypes in a worker process that may die at any time.
+
+The judge fills and inspects the memory (:mod:`runners.library.arena`), and the worker makes the calls: those of one
+:class:`Call` in batches, while the judge works on earlier ones.
+"""
+
+import itertools
+import platform
+import secrets
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from golden.errors import MachineError, TargetError
+from golden.operator import EntryPoint, Operands, Scalars, entry_points
+from runners.calling import call as protocol
+from runners.calling.backlog import SHORT_TIMEOUT, Backlog, Job
+from runners.calling.call import (
+    BANKS,
+    Call,
+    Done,
+    Ended,
+    Fault,
+    Finding,
+    Invocation,
+    Loaded,
+    Outcome,
+    Ready,
+    Refused,
+    Started,
+    Trouble,
+)
+from runners.calling.from_case import HalfAbi, call_for
+from runners.calling.placement import Allocator, Regions
+from runners.library.arena import Arena, Placed
+from runners.library.batches import BYTES, Batch, Registers
+from runners.library.image import Image
+from runners.library.layout import Layouts
+from runners.library.nursery import News, Nursery, Setting
+from runners.library.patterns import Patterns
+from runners.process import sandbox, stub
+from runners.process.allocator import GUARD
+from runners.process.endings import Ending, describe_end, died, memory_kills
+from runners.process.worker import FloatingPoint
+
+#: Seconds for starting a process, which waits for nothing but the machine.
+PATIENCE = 30.0
+#: While batches of more than this many bytes in all are under way, few are.
+_MANY_BYTES, _FEW = 16 * BYTES, 2
+#: Regions of one page to begin with where calls go one by one.
+_FEW_REGIONS = 8
+#: Bytes of a call's operands that the range of addresses has room for, with all that lies between them.
+_LARGEST = sandbox.ARENA // 4
+#: How a refused system call, by what it was for, is found; what is not here is a remark.
+_REFUSED = {
+    "start a process": "forked",
+    "look into or change another process": "intrusion",
+    "send a signal to another process": "intrusion",
+    "change mounts or namespaces": "intrusion",
+    "change the system": "intrusion",
+    "change the memory that operands lie in": "guard",
+    "handle the signal of a bad access itself": "guard",
+}
+#: Memory is said to be lost if in the second half of an entry point's batches so many have taken some, three in four of
+#: them, and none gave any back; and bytes a call that are told.
+_GROWING, _LOST_BYTES = 3, 16
+
+
+class LibrarySession:
+    """A shared library in a worker process; implements :class:`runners.calling.call.Session`.
+
+    ``symbols``: entry points to look for, all known ones by default. ``timeout``: seconds for loading and for
+    an invocation; an invocation's clock runs only while someone waits in :meth:`collect`. ``memory``: bytes
+    that the library may map. After ``crash_limit`` crashes of a symbol its calls are answered "not-run";
+    before that, the remaining invocations of a crashed call go on in a fresh worker. ``regions``: where operands
+    have to lie; anywhere by default. ``allocator``: functions of the library that operands come from. ``half_abi`` and
+    ``reduction_enum`` are what :meth:`call_for` uses, and may be changed at any time. ``mode``: whether the layers of
+    :mod:`runners.process.sandbox` are required, used where the system has them, or off; ``draw``: what fills, guards
+    and registers are drawn from, anything by default; both can be asked for afterwards, as can ``layers``.
+
+    Raises :class:`UsageError` for an unreadable path, :class:`TargetError` for a library that cannot be loaded, and
+    :class:`MachineError` where this machine cannot run one.
+    """
+
+    #: The worker knows the floating-point environment, and the registers, of some processors only.
+    unobservable: frozenset[str] = frozenset(
+        name
+        for name, seen in (
+            ("fp-environment", platform.machine() in FloatingPoint.FIELDS),
+            ("registers", stub.NATIVE),
+        )
+        if not seen
+    )
+    stated_half_abi = ""
+    blind: tuple[str, ...] = ()
+    retries = 0
+
+    def __init__(
+        self,
+        path: Path,
+        half_abi: HalfAbi = "float16",
+        reduction_enum: str = "sum-mean-none",
+        *,
+        timeout: float = 10.0,
+        memory: int = 4 << 30,
+        crash_limit: int = 100,
+        symbols: Iterable[str] | None = None,
+        regions: Regions | None = None,
+        allocator: Allocator | None = None,
+        mode: sandbox.Mode = "auto",
+        draw: str = "",
+    ) -> None:
+        self._image = Image(path)
+        self.library = self._image.library
+        self.half_abi: HalfAbi = half_abi
+        self.reduction_enum = reduction_enum
+        self.timeout = timeout
+        self.draw = draw or secrets.token_hex(8)
+        wanted = sorted(entry_points() if symbols is None else symbols)
+        self._places = {symbol: regions.of(symbol) for symbol in wanted} if regions else {}
+        functions = (allocator.allocate, allocator.free) if allocator else ()
+        if allocator:
+            self.unobservable |= {"outside-access", "untouched-operands"}
+            self.blind = (
+                "reads outside operands",
+                "reads of operands that a call has no reason to touch",
+                f"writes that miss an operand by more than {GUARD} bytes",
+            )
+        self._backlog = Backlog(crash_limit, BANKS * stub.BATCH)
+        self._alive = False  # there is a worker
+        self._loaded: Loaded | None = None  # its answer to Load
+        self._words: Fault | Trouble | None = None  # its last words
+        self._end = Ended(0, 0, 0, 0)  # the end of the last one
+        self._stray: list[Finding] = []  # concerning no call
+        self._last = ("", "")  # symbol and name of the call that was made last
+        self._closed = False
+        self._sent: deque[Batch] = deque()
+        self._banks = list(range(BANKS))
+        self._sending: tuple[Job, int, int] | None = None  # a job sent in parts, its bytes, and its next invocation
+        self._forget = False
+        self._announced = False  # the supervisor knows that loading is over
+        self._memory: dict[str, list[tuple[int, tuple[int, int]]]] = {}  # after how many calls, how much
+        #: Entry points with something to remark on: their calls are looked at one by one from then on.
+        self._suspect: set[str] = set()
+        patterns = Patterns(self.draw)
+        self._arena = Arena(patterns)
+        self._layouts = Layouts(patterns, bool(allocator))
+        self.plain = not (allocator or regions)
+        #: What calls find in the registers that they have to preserve.
+        self._preserved = tuple(patterns.random.getrandbits(63) for _ in range(6))
+        self._load = protocol.Load(self._image.address, wanted, memory, self._arena.base, functions)
+        self._setting = Setting("calls", mode, self._arena.base, self._image.readable, sandbox.hidden_folders())
+        try:
+            self._nursery = Nursery(self._setting, [self._image.descriptor])
+        except BaseException:
+            self._arena.close()
+            self._image.close()
+            raise
+        self.layers = self._nursery.layers
+        try:
+            if mode == "require" and (absent := [name for name in sandbox.LAYERS if name not in self.layers]):
+                raise MachineError(
+                    f"--sandbox require: this machine has no {' and no '.join(absent)}: see 'golden doctor'."
+                )
+            loaded = self._first_load()
+        except BaseException:
+            self._end_all()
+            raise
+        self.symbols = frozenset(loaded.symbols)
+        self.load_findings: list[Finding] = loaded.findings + self._take_refused() + self._take_text()[2]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call_for(
+        self, entry_point: EntryPoint, scalars: Scalars, operands: Operands, invocations: Sequence[Invocation]
+    ) -> Call:
+        """Build a call with this session's half ABI and reduction numbers; see :func:`call_for`."""
+        abi, numbers = self.half_abi, self.reduction_enum
+        return call_for(entry_point, scalars, operands, invocations, half_abi=abi, reduction_enum=numbers)
+
+    def submit(self, call: Call) -> None:
+        """Queue a call; raises ValueError for a symbol that the library does not have."""
+        if call.symbol not in self.symbols:
+            raise ValueError(f"{self.library.path} has no {call.symbol}")
+        self._backlog.add(call)
+        self._send_ahead()
+
+    def collect(self) -> list[Outcome]:
+        """Return the outcomes of the oldest call not yet collected; raises ValueError when there is none."""
+        job = self._backlog.first()
+        moved, seen = time.monotonic(), -1
+        while not job.done:
+            self._send_ahead()
+            if job.done:
+                break
+            if not self._alive:  # it ended while it was loaded again: there is nothing to wait for
+                continue
+            limit = self._limit(job.call)
+            left = moved + limit - time.monotonic()
+            if self._follow(self._nursery.wait(min(max(left, 0.0), limit / 4))):
+                moved, seen = time.monotonic(), -1
+            elif self._loaded is not None and self._sent and (begun := self._progress()) > seen:
+                moved, seen = time.monotonic(), begun  # the worker tells of a batch, not of every call in it
+            elif left <= 0:
+                self._give_up(job, limit)
+                moved = time.monotonic()
+        self._backlog.collect()
+        if job.outcomes and self._nursery.printed:
+            blamed = next((o for o in job.outcomes if o.status != "ok"), job.outcomes[-1])
+            blamed.stdout, blamed.stderr, findings = self._take_text()
+            blamed.findings += findings
+            self._suspect.add(job.call.symbol)
+        return job.outcomes
+
+    def run(self, call: Call) -> list[Outcome]:
+        """Submit a call and collect it; raises ValueError while others are queued."""
+        if self._backlog:
+            raise ValueError("collect the submitted calls first")
+        self.submit(call)
+        return self.collect()
+
+    def restart(self) -> None:
+        """Make the next call the first one of a fresh process; raises ValueError while calls are queued."""
+        if self._backlog:
+            raise ValueError("collect the submitted calls first")
+        self._look()
+        if self._alive:
+            *replies, end = self._nursery.kill()
+            self._follow(replies, ended=True)
+            if isinstance(end, Ended):
+                self._lost(end, killed=True)
+
+    def close(self) -> list[Finding]:
+        """Unload the library, end its processes, return what that showed; a second call does nothing."""
+        if self._closed:
+            return []
+        self._look()
+        self._closed = True
+        try:
+            # With a call under way there is no telling in what state the library is: no unloading then.
+            if self._alive and not self._sent:
+                self._unload()
+            self._stray += self._lost_memory()
+        finally:
+            self._end_all()
+        return self._stray
+
+    def _end_all(self) -> None:
+        self._nursery.close()
+        self._arena.close()
+        self._image.close()
+
+    def _unload(self) -> None:
+        self._nursery.send(protocol.Unload())
+        if not self._await(lambda: False, self.timeout):
+            self._stray.append(Finding("unload", f"Unloading the library took over {self.timeout:g} s."))
+            self._follow(self._nursery.kill())
+        elif self._end.signal and self._last[0]:
+            self._stray.append(died("library", self._ending().predicate, *self._last, unloading=True))
+        elif self._end.signal or self._end.code or self._end.note:
+            self._stray.append(Finding("unload", f"The library {self._ending().predicate} while it was unloaded."))
+        self._stray += self._take_refused() + self._take_text()[2]
+
+    # The worker's life
+
+    def _start(self) -> None:
+        """Start a worker and have it load the library; the answer comes with the other news."""
+        while True:
+            if self._nursery.lost:
+                self._nursery.close()
+                self._nursery = Nursery(self._setting, [self._image.descriptor])
+            try:
+                self._nursery.spawn()
+                break
+            except ConnectionError:  # killed since we last looked
+                self._nursery.lost = True
+                self.retries += 1
+        self._alive, self._loaded, self._words = True, None, None
+        self._memory_kills = memory_kills()
+        self._arena.clear(*([_FEW_REGIONS] if self._suspect else []))
+        self._forget = False
+        mappings, self._arena.new = self._arena.new, []
+        self._nursery.hand_over(msgspec.structs.replace(self._load, mappings=mappings), self._arena.files)
+
+    def _first_load(self) -> Loaded:
+        path = self.library.path
+        self._refused: list[Finding] = []
+        self._start()
+        if not self._has_loaded():
+            self._nursery.kill()
+            raise TargetError(f"{path} did not finish loading in {self.timeout:g} s: its own start-up code hangs.")
+        if self._loaded is None:
+            raise TargetError(
+                f"{path} {self._ending().predicate} while it was being loaded. Check that the file is whole, "
+                "and what its constructors do."
+            )
+        if self._loaded.machine:
+            raise MachineError(f"This machine cannot run a library: {self._loaded.error}. See 'golden doctor'.")
+        if self._loaded.error:
+            reason = self._loaded.error.removeprefix(f"{self._load.path}: ")
+            raise TargetError(f"{path} cannot be loaded: {reason}.")
+        return self._loaded
+
+    def _look(self) -> None:
+        """See whether it has died between two calls, of what an earlier one left behind, perhaps."""
+        if self._alive and not self._sent:
+            self._follow(self._nursery.wait(0.0))
+
+    def _send_ahead(self) -> None:
+        """Keep the worker supplied, and answer calls of hopeless symbols without it."""
+        if self._sent and self._backlog.pending < stub.BATCH and self._sending is None:
+            return  # waking the worker takes longer than a small call: many at a time
+        self._look()
+        batches: list[protocol.Batch] = []
+        while self._banks and (batch := self._next_batch()) is not None:
+            batches.append(batch)
+        if batches:
+            self._nursery.send(*batches)
+
+    def _next_batch(self) -> protocol.Batch | None:
+        """Lay out the next batch; returns what tells the worker of it, None where there is nothing to send now."""
+        if self._sent and (self._arena.crowded or not self._room()):
+            return None
+        batch: Batch | None = None
+        while (batch is None or not batch.full) and (following := self._following(batch)) is not None:
+            if batch is None:
+                if not self._alive:
+                    self._start()
+                if self._loaded is None and not self._has_loaded():  # where its functions lie is not known yet
+                    self._give_up(self._backlog.sent[0], self.timeout)
+                if not self._alive:
+                    return None
+                batch = self._open(following[0].call.symbol)
+            job, size, first = following
+            done = batch.add(job.call, size, first)
+            self._sending = (job, size, done) if done < len(job.call.invocations) else None
+        return self._dispatch(batch) if batch is not None else None
+
+    def _following(self, batch: Batch | None) -> tuple[Job, int, int] | None:
+        """Return the job whose invocations come next, bytes of its operands, and the first; None ends a batch."""
+        if self._sending is None:
+            symbol = self._backlog.next_symbol()
+            if batch is not None and symbol in self._suspect:
+                return None
+            job = self._backlog.to_send()
+            if job is None:
+                return None
+            if (size := job.call.size) > _LARGEST:
+                self._backlog.sent.remove(job)
+                job.skip(f"The operands are {size} bytes; libraries are called with {_LARGEST} at most.")
+                return self._following(batch)
+            self._sending = job, size, len(job.outcomes)
+        if batch is not None and self._sending[0].call.symbol != batch.symbol:
+            return None
+        return self._sending
+
+    def _room(self) -> bool:
+        """Tell whether another batch should be under way beside those that are."""
+        if self._places or self._layouts.copied:
+            return False
+        return len(self._sent) < _FEW or sum(sent.size for sent in self._sent) < _MANY_BYTES
+
+    def _open(self, symbol: str) -> Batch:
+        """Begin a batch."""
+        assert self._loaded is not None
+        if self._arena.crowded:
+            self._arena.clear()
+            self._forget = True
+        starts = self._places.get(symbol, ())
+        function = self._loaded.symbols[symbol]
+        return Batch(self._arena, self._layouts, self._registers, self._banks.pop(), symbol, function, starts)
+
+    def _has_loaded(self) -> bool:
+        """Wait for the worker's answer to Load, or for its end; returns whether that came in time."""
+        return self._await(lambda: self._nursery.worker > 0, PATIENCE) and self._await(
+            lambda: self._loaded is not None, self.timeout
+        )
+
+    def _await(self, ready: Callable[[], bool], seconds: float) -> bool:
+        """Wait until ``ready``, or for the worker's end; returns whether it came in time: other news gain none."""
+        deadline = time.monotonic() + seconds
+        while self._alive and not ready() and (left := deadline - time.monotonic()) > 0:
+            self._follow(self._nursery.wait(left))
+        return not self._alive or ready()
+
+    def _dispatch(self, batch: Batch) -> protocol.Batch:
+        """Return what tells the worker of a batch."""
+        batch.write()
+        self._sent.append(batch)
+        mappings, self._arena.new = self._arena.new, []
+        ranges = [(m.address, m.size) for m in mappings]
+        if self._forget:
+            ranges.append((self._arena.base, sandbox.ARENA))
+        if ranges or not self._announced:
+            self._nursery.allow(ranges)
+            self._announced = True
+        sent = protocol.Batch(batch.bank, len(batch), mappings, self._forget, batch.copied)
+        self._forget = False
+        return sent
+
+    def _limit(self, call: Call) -> float:
+        """Seconds without news after which the worker counts as hung."""
+        if not self._nursery.worker:
+            return PATIENCE
+        if self._words is not None:
+            return SHORT_TIMEOUT  # only its end is missing
+        return self._backlog.limit(call, self.timeout) if self._loaded is not None else self.timeout
+
+    def _progress(self) -> int:
+        """Return how many calls of the oldest batch have begun: what the library's memory says, within sense."""
+        sent = self._sent[0]
+        return min(stub.progress(self._arena.banks[sent.bank]), len(sent))
+
+    def _follow(self, news: Sequence[News], ended: bool = False) -> bool:
+        """Take the worker's news in, ``ended`` if it is gone; return whether something came that was waited for.
+
+        The library can write to the worker's socket. What it says there decides nothing; an answer that is not due,
+        such as one to calls that have not returned, ends the process.
+        """
+        heard = forged = False
+        for event in news:
+            if isinstance(event, Refused):
+                self._refused.append(refusal(event))
+                continue
+            if isinstance(event, Ended):
+                self._lost(event)
+            elif forged or (isinstance(event, Fault | Trouble) and self._words is not None):
+                continue
+            elif isinstance(event, Fault | Trouble):
+                self._words = event
+            elif isinstance(event, Loaded) and self._loaded is None and _sensible(event):
+                self._loaded = event
+                if not event.error:
+                    self._registers = Registers(self._preserved, event.environment)
+            elif isinstance(event, Done) and event.bank < 0 and self._closed:  # before it is unloaded
+                self._stray += event.findings
+            elif isinstance(event, Done) and self._due(event):
+                self._done(event)
+            elif not isinstance(event, Started | Ready):
+                forged = True
+                continue
+            heard = True
+        if forged and self._alive and not ended:
+            self._words = Trouble("an answer came that nobody had asked for")
+            self._follow(self._nursery.kill())
+        return heard or forged
+
+    def _due(self, done: Done) -> bool:
+        """Tell whether the oldest batch is meant, and has returned."""
+        if not self._sent or self._sent[0].bank != done.bank:
+            return False
+        calls = len(self._sent[0])
+        return stub.returned(self._arena.banks[done.bank], calls) == calls
+
+    def _done(self, done: Done) -> None:
+        """Take the outcomes of a batch in."""
+        batch = self._sent.popleft()
+        self._banks.append(batch.bank)
+        outcomes = batch.inspect(len(batch))
+        if left := [*done.findings, *self._take_refused()]:
+            self._suspect.add(batch.symbol)
+            if batch.calls > 1:
+                others = f"(this call, or one of the {batch.calls - 1} before it)"
+                left = [Finding(f.kind, f"{f.message.removesuffix('.')} {others}.") for f in left]
+            outcomes[-1].findings += left
+        self._last = batch.symbol, batch.name
+        self._memory.setdefault(batch.symbol, []).append((len(batch), done.memory))
+        self._backlog.answered(outcomes)
+
+    def _give_up(self, job: Job, seconds: float) -> None:
+        """Kill the worker because an invocation takes longer than that."""
+        seen = len(job.outcomes)
+        *replies, end = self._nursery.kill()
+        self._follow(replies, ended=True)
+        if isinstance(end, Ended):
+            # Nobody is to blame if it has just answered.
+            hung = len(job.outcomes) == seen
+            self._lost(end, seconds if hung else None, killed=True)
+
+    def _lost(self, end: Ended, hung: float | None = None, killed: bool = False) -> None:
+        """Give the running invocation its outcome, and put calls that were sent ahead back.
+
+        ``hung``: seconds that were waited for it; ``killed``: by us.
+        """
+        self._alive, self._end = False, end
+        self._announced = False
+        batch = self._sent.popleft() if self._sent else None
+        begun = 0
+        if batch is not None and self._loaded is not None:
+            memory, calls = self._arena.banks[batch.bank], len(batch)
+            begun = max(min(stub.progress(memory), stub.returned(memory, calls) + 1, calls), 1)
+            self._backlog.answered(batch.inspect(begun - 1))
+            self._suspect.add(batch.symbol)
+        self._sent.clear()
+        self._banks = list(range(BANKS))
+        self._sending = None
+        job = self._backlog.lost()
+        refused = self._take_refused()
+        if job is None or (killed and hung is None and self._words is None):
+            self._stray += [*_left_findings(end), *refused]
+            ours = killed and (end.note or end.signal == signal.SIGKILL)
+            if job is None and not ours and not self._closed:
+                self._stray.append(died("library", self._ending().predicate, *self._last))
+            return
+        self._last = job.call.symbol, job.call.name
+        findings = [*refused, *_left_findings(end)]
+        if hung is not None:
+            self._backlog.hung(job, hung).findings = findings
+            return
+        places = batch.places(begun - 1) if batch is not None and begun else []
+        ending = self._ending(job.call, job.call.invocations[len(job.outcomes)], places)
+        says = ending.predicate
+        message = f"{job.call.symbol} {says}." if self._loaded else f"The library {says} while it was loaded again."
+        findings = ([ending.finding] if ending.finding is not None else []) + findings
+        self._backlog.crashed(job, Outcome(ending.status, findings=findings, message=message, signal=ending.signal))
+
+    def _ending(
+        self, call: Call | None = None, invocation: Invocation | None = None, places: Sequence[Placed] = ()
+    ) -> Ending:
+        error = self._loaded.error if self._loaded else ""
+        words = self._words
+        operand = None
+        if isinstance(words, Fault) and words.address is not None:
+            operand = Arena.locate(places, words.address)
+        starved = memory_kills() > self._memory_kills
+        return describe_end(self._end, words, error, call, invocation, operand, starved)
+
+    def _take_refused(self) -> list[Finding]:
+        taken, self._refused = self._refused, []
+        return taken
+
+    def _lost_memory(self) -> list[Finding]:
+        """Find entry points whose calls went on taking memory to the end; one that would soon have none left fails."""
+        found = []
+        for symbol, measured in self._memory.items():
+            calls = list(itertools.accumulate(n for n, _ in measured))
+            for what, held in zip(("allocated", "mapped"), zip(*[m for _, m in measured], strict=True), strict=True):
+                middle = len(held) // 2
+                grown, made = held[-1] - held[middle], calls[-1] - calls[middle]
+                steps = [b - a for a, b in itertools.pairwise(held[middle:])]
+                growing = sum(step > 0 for step in steps) >= max(_GROWING, 0.75 * len(steps)) and min(steps) >= 0
+                much = (whole := held[-1] - held[0]) > self._load.memory // 2
+                if much:
+                    message = f"{whole} bytes {what} in {calls[-1]} calls, and hardly any left"
+                elif growing and grown > _LOST_BYTES * made:
+                    message = f"{grown} bytes {what} in its last {made} calls, which give nothing back"
+                else:
+                    continue
+                decides = much and growing
+                message = f"{symbol} loses memory: {message}."
+                found.append(Finding("crash" if decides else "state-memory", message, symbol=symbol if decides else ""))
+                break
+        return found
+
+    def _take_text(self) -> tuple[str, str, list[Finding]]:
+        """Return what was printed on stdout and stderr since the last time, and findings that say so."""
+        out, printed = self._nursery.stdout.take()
+        err, complained = self._nursery.stderr.take()
+        counts = [("stdout", printed), ("stderr", complained)]
+        return out, err, [Finding("printed", f"{n} bytes were printed on {name}.") for name, n in counts if n]
+
+
+def _sensible(loaded: Loaded) -> bool:
+    """Tell whether an answer to Load can be one: the environment is there if the library is."""
+    return len(loaded.environment) == (0 if loaded.error else stub.ENVIRONMENT)
+
+
+def refusal(event: Refused) -> Finding:
+    """Return what the supervisor has told of a system call as a finding."""
+    done = "" if event.allowed else ", and was refused"
+    return Finding(_REFUSED.get(event.what, "refused"), f"The library tried to {event.what} ({event.call}){done}.")
+
+
+def _left_findings(end: Ended) -> list[Finding]:
+    if not end.left:
+        return []
+    return [Finding("left-process", f"{end.left} processes that the library had started were left.")]

@@ -1,0 +1,1 @@
+"""Compilers, and what the machine has."""
