@@ -24,12 +24,12 @@ from generators.samplers import log_uniform
 from generators.stream import Stream
 from golden.case import Case
 from golden.errors import UsageError
+from golden.files.sweeps import SweepResult
 from golden.formats import FORMATS, Array, Format
 from golden.judge import judge
 from golden.operator import Arithmetic, Operands, Scalars
 from golden.operators.smoothl1lossgrad import OPERATOR
 from golden.pointwise import dense
-from golden.sweepfile import SweepResult
 from golden.tally import Accumulator
 from runners.sweeping.engine import open_work, sweep
 from runners.sweeping.judge import NativeJudge, load

@@ -21,7 +21,7 @@ SMALL, AHEAD = 64, 40
 
 def small_calls(library: Path) -> None:
     """Print the number of invocations a second, as JSON, for the golden that is imported."""
-    from golden.manifest import open_vectors
+    from golden.files.manifest import open_vectors
     from golden.profile import load_profile
     from runners.calling.plan import invocations
     from runners.library.session import LibrarySession

@@ -18,12 +18,12 @@ import generators
 from generators.stream import SEED
 from golden.case import Case, Head, Tier
 from golden.errors import UsageError, unknown_name
+from golden.files.manifest import write_manifest
+from golden.files.vectors import write_vectors
 from golden.flags import FLAGS
 from golden.formats import FORMATS, Array, Format
-from golden.manifest import write_manifest
 from golden.operator import Golden, Operator, operator, operators
 from golden.selfcheck import check_arithmetic
-from golden.vectorfile import write_vectors
 
 Suite = Literal["smoke", "core", "full"]
 SUITES: dict[str, str] = {

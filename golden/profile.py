@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from golden import reading
 from golden.document import Document
 from golden.errors import UsageError, nearest, unknown_name
+from golden.files import reading
+from golden.files.names import platforms
 from golden.formats import FORMATS
-from golden.names import platforms
 from golden.operator import EntryPoint, entry_points, operators
 
 #: Regions begin at least this many bytes apart: an operand of one page lies between guards of 256 KiB.

@@ -1,15 +1,10 @@
-"""Schema of ``results.json``: what one validation run found. Written once, at the end, and atomically."""
+"""Schema of ``results.json``: what one validation run found."""
 
-import os
-from contextlib import suppress
-from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
-from golden import reading
 from golden.document import Document
-from golden.errors import UsageError
 
 SCHEMA = "golden-results/1"
 
@@ -290,50 +285,3 @@ class Results(msgspec.Struct, Document, kw_only=True):
     entry_points: list[EntryPointResult]
     findings: list[Finding]
     complete: bool
-
-
-def write_results(path: Path, results: Results) -> None:
-    """Write a results file so that it is there whole or not at all."""
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(results), indent=1) + b"\n")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the destination, in a folder that is made if need be, then rename.
-
-    What a killed process left there before is removed. What is there and no file (a device, a pipe) is not replaced:
-    :class:`UsageError`.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        reading.check_replaceable(path)
-        for stale in path.parent.glob(f".{path.name}.*.tmp"):
-            if not Path(f"/proc/{stale.suffixes[-2][1:]}").exists():
-                stale.unlink(missing_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise UsageError(f"Cannot write {path}: {error.strerror}. Choose another folder.") from error
-
-
-def read_results(path: Path) -> Results:
-    """Read a results file; raises :class:`UsageError` that names the file and the defect."""
-    try:
-        results = reading.json_of(reading.read_bytes(path, reading.RESULTS), Results)
-    except OSError as error:
-        raise UsageError(f"Cannot read results file {path}: {error.strerror}.") from error
-    except ValueError as error:
-        raise UsageError(
-            f"{path} is not a whole results file ({error}). It may come from an interrupted run: validate again."
-        ) from error
-    if results.schema != SCHEMA:
-        raise UsageError(f"{path} has schema {results.schema!r}; this version reads {SCHEMA!r}. Validate again.")
-    if not results.complete:
-        raise UsageError(f"{path} is of an incomplete run (no 'complete: true' footer). Validate again.")
-    from golden.verdicts import contradiction  # noqa: PLC0415 - it knows this schema
-
-    if wrong := contradiction(results):
-        raise UsageError(f"{path} contradicts itself: {wrong}. It was edited or damaged: validate again.")
-    return results

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from golden.errors import GoldenError
-from golden.names import platforms
+from golden.files.names import platforms
 from golden.profile import load_profile
 from golden.results import GRADES, EntryPointResult, Platform, Results
 

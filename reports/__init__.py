@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from golden.files.sweeps import SweepResult
 from golden.results import Results
-from golden.sweepfile import SweepResult
 from reports.export import render_csv, render_json, render_latex
 from reports.html import render_html
 from reports.junit import render_junit

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from golden.files.sweeps import SweepResult
 from golden.results import EntryPointResult, Results, Tally
-from golden.sweepfile import SweepResult
 from reports import sweeps as sweeping
 from reports import tables, text
 from reports.summary import COUNTS, labels, ranked

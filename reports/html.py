@@ -12,8 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from golden import __version__
+from golden.files.sweeps import SweepResult
 from golden.results import Element, EntryPointResult, Results, Tally
-from golden.sweepfile import SweepResult
 from reports import charts, tables, text
 from reports import sweeps as sweeping
 from reports.messages import language, tr

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from golden.files.sweeps import SweepResult
 from golden.results import EntryPointResult, Number, Results
-from golden.sweepfile import SweepResult
 from reports import tables, text
 from reports.messages import language, tr
 from reports.summary import Problem, facts, labels, problems, ranked, reason

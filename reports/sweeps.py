@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from golden.files.sweeps import SweepResult
 from golden.operator import operators
 from golden.results import Number, Results
-from golden.sweepfile import SweepResult
 from reports import text
 from reports.messages import tr
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from golden.files.sweeps import SweepResult
 from golden.results import CONTRACTS, GRADES, Contract, Element, EntryPointResult, Results, Tally
-from golden.sweepfile import SweepResult
 from reports import sweeps as sweeping
 from reports import text
 from reports.messages import tr

@@ -5,9 +5,9 @@ import re
 import shlex
 from collections.abc import Sequence
 
+from golden.files.sweeps import SweepResult
 from golden.judge import KINDS
 from golden.results import Element, Number, Results
-from golden.sweepfile import SweepResult
 from reports.messages import language, tr
 
 #: The definition printed wherever an error in ulp is printed.

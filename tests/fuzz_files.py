@@ -29,21 +29,23 @@ import numpy as np
 from click.testing import CliRunner
 
 from generators.stream import SEED
-from golden import reading
 from golden.cli import _validate, cli
-from golden.config import read_config
+from golden.commands.config import read_config
 from golden.errors import GoldenError
-from golden.manifest import open_vectors, read_suite
+from golden.files import reading
+from golden.files.manifest import open_vectors, read_suite
+from golden.files.results import write_results
+from golden.files.sweeps import read_results_and_sweeps, write_sweep
+from golden.files.vectors import SCHEMA, _digest, write_vectors
 from golden.operator import operator
 from golden.profile import load_profile
-from golden.results import Finding, write_results
-from golden.sweepfile import read_results_and_sweeps, write_sweep
-from golden.vectorfile import SCHEMA, _digest, write_vectors
+from golden.results import Finding
 from reports import FORMATS
-from runners.calling import call as protocol
+from runners.calling.call import Finding as CallFinding
 from runners.judging.xfail import read_xfail
 from runners.library.elf import inspect_library
 from runners.offline import blobs
+from runners.process import messages
 from runners.process.endings import describe_end
 from runners.sweeping.engine import _Sweep, coverage, open_work
 from runners.sweeping.processes import Processes
@@ -95,14 +97,14 @@ def _vectors(path: Path) -> None:
 def _frames(path: Path) -> None:
     """Take what a worker says in, as the judge does."""
     try:
-        for body in protocol.Frames().feed(reading.read_bytes(path, 1 << 30)):
-            event = protocol.decode_reply(body)
-            if isinstance(event, protocol.Fault | protocol.Trouble):
-                describe_end(protocol.Ended(1, 0, 11, 0), event)
+        for body in messages.Frames().feed(reading.read_bytes(path, 1 << 30)):
+            event = messages.decode_reply(body)
+            if isinstance(event, messages.Fault | messages.Trouble):
+                describe_end(messages.Ended(1, 0, 11, 0), event)
             else:
                 for finding in event.findings:
                     Finding(finding.kind, "", "warning", finding.message)
-    except (protocol.FrameError, OSError):
+    except (messages.FrameError, OSError):
         pass
 
 
@@ -158,12 +160,12 @@ def _folders(folder: Path) -> dict[str, tuple[Path, Reader]]:
     sweeping._sum = 1, found[1]
     sweeping._save()
     words = [
-        protocol.Loaded({"hp_smoothl1lossgrad_p": 1 << 40}, "", [], bytes(32)),
-        protocol.Done(0, [protocol.Finding("printed", "It printed.", "dy", 3)], (1, 2)),
-        protocol.Fault(11, 1 << 40, "read", "dy", 3),
-        protocol.Trouble("It cannot go on."),
+        messages.Loaded({"hp_smoothl1lossgrad_p": 1 << 40}, "", [], bytes(32)),
+        messages.Done(0, [CallFinding("printed", "It printed.", "dy", 3)], (1, 2)),
+        messages.Fault(11, 1 << 40, "read", "dy", 3),
+        messages.Trouble("It cannot go on."),
     ]
-    (folder / "frames").write_bytes(b"".join(map(protocol.frame, words)))
+    (folder / "frames").write_bytes(b"".join(map(messages.frame, words)))
     return {
         "manifest": (suite / "manifest.json", lambda p: read_suite(p.parent)),
         "export": (export / "manifest.json", _dumped),

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from golden.files.sweeps import SweepResult
 from golden.results import (
     SCHEMA,
     Binade,
@@ -22,7 +23,6 @@ from golden.results import (
     Tally,
     Vectors,
 )
-from golden.sweepfile import SweepResult
 
 #: Text of others at its worst: markup, delimiters, control and bidirectional characters.
 HOSTILE = "<script>alert('x')</script>\"&amp;|`}{$\\#_%~^\x1b[31m\x00\u202etxt.so]]>"

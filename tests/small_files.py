@@ -2,8 +2,8 @@
 
 from generators.suite import generator
 from golden.case import Case
+from golden.files.vectors import VectorFile, case_digest
 from golden.formats import FP16
-from golden.vectorfile import VectorFile, case_digest
 
 
 def digests(file: VectorFile) -> list[str]:

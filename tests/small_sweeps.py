@@ -74,7 +74,7 @@ def orphans() -> list[Path]:
 
 
 def _is_bulk(command: bytes) -> bool:
-    return b"runners.library.nursery" in command and b"bulk" in command
+    return b"runners.process.supervisor" in command and b"blocks" in command
 
 
 def _command(pid: Path) -> bytes:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from golden.errors import TargetError, UsageError
+from golden.files.results import read_results
 from golden.operator import entry_points
 from golden.profile import load_profile
-from golden.results import read_results
 from runners.calling.call import Invocation, Outcome
 from runners.calling.from_case import call_for
 from runners.calling.placement import Allocator, Regions, placing

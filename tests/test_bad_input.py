@@ -14,9 +14,9 @@ import msgspec
 import pytest
 
 from generators.stream import SEED
+from golden.files.results import write_results
+from golden.files.vectors import write_vectors
 from golden.operator import operator
-from golden.results import write_results
-from golden.vectorfile import write_vectors
 from runners.toolchain.build import build_library
 from tests import results_factory as factory
 from tests.small_files import small_cases

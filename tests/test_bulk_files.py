@@ -14,10 +14,10 @@ from generators.stream import SEED
 from generators.suite import generator, make_case
 from golden.case import Case
 from golden.errors import UsageError, VectorError
+from golden.files.hdf5 import GrowingFile
+from golden.files.vectors import case_digest, read_vectors, write_vectors
 from golden.formats import FORMATS, FP16
-from golden.growing import GrowingFile
 from golden.operator import operator, operators
-from golden.vectorfile import case_digest, read_vectors, write_vectors
 from tests.small_files import digests, small_cases
 
 SMOOTH, NLL = operator("smoothl1lossgrad"), operator("nlllossgrad")
@@ -30,7 +30,7 @@ def row_of(file: h5py.File, position: int) -> np.void:
 
 @pytest.fixture
 def bulk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("golden.vectorfile.HELD", 4096)
+    monkeypatch.setattr("golden.files.vectors.HELD", 4096)
     cases = [case for case in generator("smoothl1lossgrad")("smoke", FP16) if case.size]
     write_vectors(tmp_path / "bulk.h5", "smoke", SMOOTH, "fp16", cases, SEED)
     return tmp_path / "bulk.h5"
@@ -96,8 +96,8 @@ def test_what_fails_midway_leaves_the_old_file_and_nothing_else(bulk: Path) -> N
 
 def test_a_full_disk_is_a_sentence_and_leaves_nothing(bulk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A limit on the size of files says when there is no room; 10 MB of cases and the 8 MB that must be free."""
-    monkeypatch.setattr("golden.vectorfile.HELD", 1 << 20)
-    monkeypatch.setattr("golden.growing.RESERVED", 1 << 20)  # so that some of it is written before there is no more
+    monkeypatch.setattr("golden.files.vectors.HELD", 1 << 20)
+    monkeypatch.setattr("golden.files.hdf5.RESERVED", 1 << 20)  # so that some of it is written before there is no more
     old, limits = bulk.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     operands = {name: FP16.cast(np.linspace(1, 2, 100_000)) for name in ("dy", "x1", "x2")}
     case = make_case(SMOOTH, FP16, "required", "k", (), "p", {"length": 100_000, "beta": 1.0}, operands)
@@ -114,7 +114,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing(bulk: Path, monkeypatch: p
 @pytest.mark.parametrize("chunk", [1, 7, 64])
 def test_arrays_grow_by_any_steps(chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts that begin and end anywhere in a chunk, none that leaves anything behind it, and no room kept in vain."""
-    monkeypatch.setattr("golden.growing.RESERVED", 1 << 10)
+    monkeypatch.setattr("golden.files.hdf5.RESERVED", 1 << 10)
     random = np.random.default_rng(chunk)
     expected = {name: np.empty(0, dtype) for name, dtype in (("a", "<f2"), ("b", "<i4"))}
     file = GrowingFile(tmp_path / "grown.h5")
@@ -141,21 +141,21 @@ BOUNDED = """
 import resource
 import sys
 from pathlib import Path
-import golden.vectorfile
+import golden.files.vectors
 from generators.smoothl1lossgrad import CLASSES, FP16, OPERATOR, _case
 from golden.formats import FP32
-golden.vectorfile.HELD = 4 << 20
+golden.files.vectors.HELD = 4 << 20
 def cases():
     for beta in range(1, 17):
         yield from _case(FP32, "uniform-bits", beta, 1 << 18, CLASSES["uniform-bits"])
 path = Path(sys.argv[1])
 for case in _case(FP32, "uniform-bits", 0.5, 40, CLASSES["uniform-bits"]):
-    golden.vectorfile.write_vectors(path, "s", OPERATOR, "fp32", [case], "s")  # everything is imported now
+    golden.files.vectors.write_vectors(path, "s", OPERATOR, "fp32", [case], "s")  # everything is imported now
 words = Path("/proc/self/status").read_text().split()
 now = int(words[words.index("VmData:") + 1]) << 10
 resource.setrlimit(resource.RLIMIT_DATA, (now + (36 << 20), -1))
-golden.vectorfile.write_vectors(path, "s", OPERATOR, "fp32", cases(), "s")
-read = golden.vectorfile.read_vectors(path)
+golden.files.vectors.write_vectors(path, "s", OPERATOR, "fp32", cases(), "s")
+read = golden.files.vectors.read_vectors(path)
 assert sum(case.golden.value.size for case in read.cases) == 16 << 18 == sum(head.size for head in read.heads)
 """
 

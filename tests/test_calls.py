@@ -156,8 +156,7 @@ def test_the_time_is_not_that_between_the_calls(make: Caller, functions: ctypes.
 
 def test_a_process_of_a_library_has_no_numpy() -> None:
     code = (
-        "import sys, runners.library.shared_memory; "
-        "print([m for m in sys.modules if m.startswith(('numpy', 'golden'))])"
+        "import sys, runners.process.supervisor; print([m for m in sys.modules if m.startswith(('numpy', 'golden'))])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from golden.results import read_results
+from golden.files.results import read_results
 from runners.toolchain.build import build_library, include_dir
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")

@@ -75,7 +75,7 @@ def libraries(cluster: "distributed.LocalCluster") -> list[psutil.Process]:
         if nanny.pid:
             children = psutil.Process(nanny.pid).children(recursive=True)
             with contextlib.suppress(psutil.NoSuchProcess):
-                found += [c for c in children if "runners.library.nursery" in c.cmdline()]
+                found += [c for c in children if "runners.process.supervisor" in c.cmdline()]
     return found
 
 
@@ -98,7 +98,7 @@ def test_a_killed_worker_costs_its_blocks_only(cluster: "distributed.LocalCluste
         if not killed and step.done >= 4 << 16:
             victim = cluster.workers[0].pid
             assert any(
-                "runners.library.nursery" in c.cmdline() for c in psutil.Process(victim).children(recursive=True)
+                "runners.process.supervisor" in c.cmdline() for c in psutil.Process(victim).children(recursive=True)
             )
             os.kill(victim, signal.SIGKILL)
             killed.append(victim)
@@ -214,7 +214,7 @@ def test_a_thread_of_a_worker_holds_the_library_of_one_sweep(tmp_path: Path, mon
         worker.plugins[shipment.name] = shipment
         for block in (0, 1):
             on_cluster.evaluate_blocks(shipment.name, range(block, block + 1))
-            held.append({c.pid for c in psutil.Process().children() if "runners.library.nursery" in c.cmdline()})
+            held.append({c.pid for c in psutil.Process().children() if "runners.process.supervisor" in c.cmdline()})
     assert [len(pids) for pids in held] == [1, 1, 1, 1]
     assert held[0] == held[1] != held[2] == held[3]
     for shipment in shipments:

@@ -16,9 +16,9 @@ import click
 import pytest
 from click.shell_completion import get_completion_class
 
-from golden import names
 from golden.cli import cli
-from golden.vectorfile import read_vectors
+from golden.files import names
+from golden.files.vectors import read_vectors
 from tests.test_cli import ROOT, golden, one_sentence
 
 CASE = "smoothl1lossgrad/fp16/beta=0.1/kink/n=33"

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from golden.config import NAME, find_config
+from golden.commands.config import NAME, find_config
 from golden.errors import UsageError
-from golden.results import ConfigFile, read_results
+from golden.files.results import read_results
+from golden.results import ConfigFile
 from tests.test_cli import ROOT, golden, one_sentence
 
 VALIDATE = ("validate", "reference:formula")

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from golden.files.vectors import read_vectors
 from golden.results import CONTRACTS, Contract, EntryPointResult, Results
-from golden.vectorfile import read_vectors
 from runners.calling.call import Finding, Invocation, Outcome
 from runners.calling.plan import invocations
 from runners.judging.contracts import Contracts

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from golden.errors import VectorError
-from golden.results import read_results
-from golden.vectorfile import case_digest, read_vectors
+from golden.files.results import read_results
+from golden.files.vectors import case_digest, read_vectors
 from runners.toolchain.build import build_library
 
 ROOT = Path(__file__).resolve().parent.parent

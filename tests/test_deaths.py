@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden.manifest import suite_folder
+from golden.files.manifest import suite_folder
+from golden.files.vectors import read_vectors
 from golden.profile import load_profile
 from golden.results import EntryPointResult, Library, Results
-from golden.vectorfile import read_vectors
 from runners.calling.call import Call, Finding, Invocation, PointerArgument, ScalarArgument
 from runners.harness.adapter import CallableSession
 from runners.harness.session import ExecSession

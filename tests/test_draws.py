@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from golden.case import Case
+from golden.files.manifest import suite_folder
+from golden.files.vectors import VectorFile, read_vectors
 from golden.judge import judge
-from golden.manifest import suite_folder
 from golden.operator import operator
 from golden.profile import load_profile
 from golden.results import Library, Results
 from golden.tally import Accumulator
-from golden.vectorfile import VectorFile, read_vectors
 from runners.calling.call import Call
 from runners.calling.plan import guarded, invocations, shuffled
 from runners.harness.session import ExecSession

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from golden.results import read_results
+from golden.files.results import read_results
 from tests.test_cli import ROOT, golden, one_sentence
 
 VALIDATE = ("validate", "reference:formula", "--suite", "smoke")

@@ -10,8 +10,9 @@ from click.testing import CliRunner, Result
 
 from golden.cli import cli
 from golden.errors import UsageError
+from golden.files.results import read_results
 from golden.operator import entry_points
-from golden.results import Results, read_results
+from golden.results import Results
 from reports.diff import bits
 from runners.harness.session import ExecSession
 from runners.toolchain.build import build_harness, build_library, find_compiler, include_dir, write_harness_sources

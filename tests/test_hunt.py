@@ -12,12 +12,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from golden.commands import catalogue
 from golden.errors import TargetError, UsageError
+from golden.files.vectors import read_vectors
 from golden.formats import FORMATS
 from golden.judge import judge
 from golden.profile import load_profile
-from golden.vectorfile import read_vectors
-from runners import catalogue
 from runners.hunting.hunt import hunt
 from runners.judging.validate import Settings, validate
 from runners.library.session import LibrarySession

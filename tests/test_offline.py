@@ -14,9 +14,10 @@ from click.testing import CliRunner, Result
 
 from golden.cli import cli
 from golden.errors import GoldenError, TargetError, UsageError, VectorError
-from golden.manifest import open_vectors
+from golden.files.manifest import open_vectors
+from golden.files.results import read_results
 from golden.profile import load_profile
-from golden.results import Results, read_results
+from golden.results import Results
 from reports.diff import bits
 from runners.offline.blobs import RESULTS_HEADER, read_dump, read_manifest
 from runners.offline.export import export

@@ -12,8 +12,8 @@ from xml.etree import ElementTree as ET
 import h5py
 import pytest
 
-from golden.manifest import read_suite
-from golden.vectorfile import read_vectors, write_vectors
+from golden.files.manifest import read_suite
+from golden.files.vectors import read_vectors, write_vectors
 from runners.toolchain.build import build_library, include_dir
 from tests.test_reading import edited
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
 
 def run(*arguments: object, cwd: Path, plugins: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
     """Run pytest as if only this plugin were installed, in a folder without any configuration of ours."""
-    loaded = [word for name in ("runners.pytest_plugin", *plugins) for word in ("-p", name)]
+    loaded = [word for name in ("golden.pytest_plugin", *plugins) for word in ("-p", name)]
     command = [sys.executable, "-m", "pytest", *loaded, "-p", "no:cacheprovider", "-q", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120, check=False)
@@ -192,7 +192,7 @@ def test_a_file_that_the_manifest_does_not_name_and_one_that_is_gone(library: Pa
 def test_a_damaged_case_of_a_bulk_file_fails_alone(
     library: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("golden.vectorfile.HELD", 4096)
+    monkeypatch.setattr("golden.files.vectors.HELD", 4096)
     read, path = read_vectors(FILE), folder / "bulk.h5"
     write_vectors(path, "smoke", read.operator, read.dtype, read.cases, "seed")
     with h5py.File(path, "r+") as file:

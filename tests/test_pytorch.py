@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from golden.errors import TargetError
+from golden.files.results import read_results
 from golden.formats import FORMATS, Array
 from golden.operator import Arithmetic, operators
-from golden.results import Results, read_results
+from golden.results import Results
 from runners.harness.adapter import CallableSession
 from tests.test_callable import validate
 

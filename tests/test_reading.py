@@ -13,13 +13,13 @@ import pytest
 
 from generators.smoothl1lossgrad import CLASSES, _case
 from generators.stream import SEED
+from golden.commands.options import complete_case, complete_failing
 from golden.errors import GoldenError, VectorError
+from golden.files.manifest import open_vectors, write_manifest
+from golden.files.results import read_results
+from golden.files.vectors import SCHEMA, _digest, read_vectors, write_vectors
 from golden.formats import FP16
-from golden.manifest import open_vectors, write_manifest
 from golden.operator import operator
-from golden.options import complete_case, complete_failing
-from golden.results import read_results
-from golden.vectorfile import SCHEMA, _digest, read_vectors, write_vectors
 from runners.judging.xfail import read_xfail
 from runners.library.elf import inspect_library
 from tests.fuzz_files import campaign, outcome

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import reports
-from golden.sweepfile import read_results_and_sweeps
+from golden.files.sweeps import read_results_and_sweeps
 from reports.messages import Lang, speaking
 
 FOLDER = Path(__file__).parent / "snapshots"

@@ -11,13 +11,13 @@ import pytest
 
 from golden.case import Case
 from golden.errors import UsageError
+from golden.files.manifest import read_suite, suite_folder
+from golden.files.vectors import VectorFile
 from golden.formats import FORMATS
 from golden.judge import judge
-from golden.manifest import read_suite, suite_folder
 from golden.operator import entry_points, operator
 from golden.profile import load_profile
 from golden.results import Failure, Results
-from golden.vectorfile import VectorFile
 from reports.repro import choose_symbol, legal_intervals, render_repro
 from runners.calling.plan import invocations
 from runners.judging.validate import Settings, validate

@@ -12,10 +12,10 @@ from generators import suite as suites
 from generators.stream import SEED
 from generators.suite import generate, generate_file, heads
 from golden.errors import UsageError, VectorError
+from golden.files.manifest import NAME, Manifest, read_suite, suite_folder, write_manifest
+from golden.files.vectors import read_vectors, write_vectors
 from golden.formats import FORMATS
-from golden.manifest import NAME, Manifest, read_suite, suite_folder, write_manifest
 from golden.operator import Golden, Operator, operator, operators
-from golden.vectorfile import read_vectors, write_vectors
 from tests.small_files import small_cases
 
 SMOOTH, NLL = operator("smoothl1lossgrad"), operator("nlllossgrad")
@@ -135,7 +135,7 @@ def test_a_destination_that_is_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("held", [64 << 20, 1 << 14])
 def test_any_number_of_jobs_writes_the_same_files(held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("golden.vectorfile.HELD", held)
+    monkeypatch.setattr("golden.files.vectors.HELD", held)
     files = []
     for jobs in (1, 2, 3):
         written = generate("smoke", tmp_path / str(jobs), jobs=jobs)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from golden.errors import TargetError, UsageError
+from golden.files.sweeps import read_sweep, write_sweep
 from golden.formats import FP16
-from golden.sweepfile import read_sweep, write_sweep
 from runners.process import stub
 from runners.sweeping import engine as sweeping
 from runners.sweeping import evaluate

@@ -22,10 +22,11 @@ import reports
 import runners.judging.traits
 import runners.toolchain.doctor
 from golden.cli import cli
+from golden.commands.terminal import run
 from golden.errors import TargetError
-from golden.results import Finding, Results, write_results
-from golden.sweepfile import SweepResult
-from golden.terminal import run
+from golden.files.results import write_results
+from golden.files.sweeps import SweepResult
+from golden.results import Finding, Results
 from golden.text import plain
 from reports.badge import render_badge
 from reports.diff import DIFF_FORMATS, bits, compare

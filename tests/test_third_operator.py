@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from golden.results import read_results
+from golden.files.results import read_results
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples/huber"

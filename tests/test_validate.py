@@ -8,12 +8,12 @@ import pytest
 
 from golden.case import Case
 from golden.errors import TargetError, UsageError
+from golden.files.manifest import read_suite, suite_folder
+from golden.files.vectors import VectorFile, read_vectors, write_vectors
 from golden.formats import FORMATS
-from golden.manifest import read_suite, suite_folder
 from golden.operator import Arithmetic, operator
 from golden.profile import load_profile
 from golden.results import Library, Results
-from golden.vectorfile import VectorFile, read_vectors, write_vectors
 from runners.calling.plan import invocations
 from runners.judging.validate import Settings, validate
 from runners.judging.xfail import read_xfail

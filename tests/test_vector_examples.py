@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from generators.stream import SEED
-from golden.vectorfile import read_vectors, write_vectors
+from golden.files.vectors import read_vectors, write_vectors
 
 VECTORS = Path(__file__).resolve().parent.parent / "vectors"
 FILE = VECTORS / "smoke/smoothl1lossgrad-fp32.h5"
@@ -22,7 +22,7 @@ def file(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     if request.param == "held":
         return FILE
     read, path = read_vectors(FILE), tmp_path / "bulk.h5"
-    monkeypatch.setattr("golden.vectorfile.HELD", 4096)
+    monkeypatch.setattr("golden.files.vectors.HELD", 4096)
     write_vectors(path, "smoke", read.operator, read.dtype, read.cases, SEED)
     assert b"golden-vectors-bulk/1" in path.read_bytes()
     return path

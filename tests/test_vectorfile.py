@@ -12,9 +12,9 @@ import pytest
 from generators.stream import SEED
 from generators.suite import generator, make_case
 from golden.errors import UsageError, VectorError
+from golden.files.vectors import BULK_SCHEMA, SCHEMA, VectorFile, case_digest, read_vectors, write_vectors
 from golden.formats import FORMATS, FP16
 from golden.operator import operator, operators
-from golden.vectorfile import BULK_SCHEMA, SCHEMA, VectorFile, case_digest, read_vectors, write_vectors
 from tests.small_files import digests, small_cases
 
 SMOOTH, NLL = operator("smoothl1lossgrad"), operator("nlllossgrad")
@@ -27,8 +27,8 @@ def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     path = tmp_path_factory.mktemp("vectors") / "small.h5"
     with pytest.MonkeyPatch.context() as patch:
         if request.param == BULK_SCHEMA:
-            patch.setattr("golden.vectorfile.HELD", 256)
-            patch.setattr("golden.vectorfile._CHUNK", 32)  # the unused end of a chunk may be damaged at will
+            patch.setattr("golden.files.vectors.HELD", 256)
+            patch.setattr("golden.files.vectors._CHUNK", 32)  # the unused end of a chunk may be damaged at will
         write_vectors(path, "smoke", SMOOTH, "fp16", small_cases(), SEED)
     with h5py.File(path) as file:
         assert file.attrs["schema"] == request.param.encode()
@@ -49,8 +49,8 @@ def test_every_case_is_read_back(
     name: str, dtype: str, held: int, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Held in memory; in the file at once; and with parts longer than a chunk, which are written one by one."""
-    monkeypatch.setattr("golden.vectorfile.HELD", held)
-    monkeypatch.setattr("golden.vectorfile._CHUNK", chunk)
+    monkeypatch.setattr("golden.files.vectors.HELD", held)
+    monkeypatch.setattr("golden.files.vectors._CHUNK", chunk)
     cases = list(generator(name)("smoke", FORMATS[dtype]))
     digest = write_vectors(tmp_path / "a.h5", "smoke", operator(name), dtype, cases, SEED)
     file = read_vectors(tmp_path / "a.h5", digest)

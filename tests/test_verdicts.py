@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from golden.files.results import read_results
 from golden.profile import load_profile
-from golden.results import read_results
 from golden.sources import judge
 from tests.test_cli import ROOT, golden, one_sentence
 

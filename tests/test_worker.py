@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runners.calling import call as protocol
-from runners.calling.call import Call, Invocation, PointerArgument, ScalarArgument
+from runners.calling.call import POISONS, Call, Invocation, PointerArgument, ScalarArgument
 from runners.library.session import LibrarySession
-from runners.process import stub
+from runners.process import messages, stub
 from tests.broken_kernels import (
     BEGIN,
     COMPILER,
@@ -123,7 +122,7 @@ def test_adding_into_the_output_shows_whatever_the_poison(shared: LibrarySession
 
 
 def test_poisons_differ_in_every_bit_and_are_finite_numbers() -> None:
-    a, b, fresh = protocol.POISONS
+    a, b, fresh = POISONS
     assert fresh == 0
     assert a ^ b == 0xFF
     for value, form in itertools.product((a, b), ("<f2", "<f4")):
@@ -380,8 +379,8 @@ def test_a_changed_rounding_mode_is_found_and_set_back(shared: LibrarySession) -
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="written for x86-64's mxcsr")
 def test_changed_flush_bits_are_found(shared: LibrarySession) -> None:
-    messages = [f.message for f in run_one(shared, "flushes").findings]
-    assert messages == [
+    told = [f.message for f in run_one(shared, "flushes").findings]
+    assert told == [
         "The call changed flush-to-zero from off to on.",
         "The call changed denormals-are-zero from off to on.",
     ]
@@ -499,18 +498,18 @@ def test_an_invocation_costs_microseconds(shared: LibrarySession) -> None:
 
 
 def test_frames_come_whole_however_they_are_cut() -> None:
-    messages = [protocol.Trouble(text) for text in ("", "a", "b" * 1000)]
-    stream = b"".join(map(protocol.frame, messages))
+    sent = [messages.Trouble(text) for text in ("", "a", "b" * 1000)]
+    stream = b"".join(map(messages.frame, sent))
     for step in (1, 3, 7, len(stream)):
-        frames = protocol.Frames()
+        frames = messages.Frames()
         chunks = [stream[i : i + step] for i in range(0, len(stream), step)]
         bodies = [bytes(body) for chunk in chunks for body in frames.feed(chunk)]
-        assert [protocol.decode_reply(b) for b in bodies] == messages
+        assert [messages.decode_reply(b) for b in bodies] == sent
 
 
 def test_a_frame_of_absurd_length_is_refused() -> None:
-    with pytest.raises(protocol.FrameError, match="4294967295 bytes"):
-        list(protocol.Frames().feed(b"\xff" * 4))
+    with pytest.raises(messages.FrameError, match="4294967295 bytes"):
+        list(messages.Frames().feed(b"\xff" * 4))
 
 
 @pytest.mark.parametrize(
@@ -524,12 +523,12 @@ def test_a_frame_of_absurd_length_is_refused() -> None:
     ],
 )
 def test_a_message_that_makes_no_sense_is_refused(body: bytes) -> None:
-    with pytest.raises(protocol.FrameError, match="is no message"):
-        protocol.decode_reply(body)
+    with pytest.raises(messages.FrameError, match="is no message"):
+        messages.decode_reply(body)
 
 
 def test_the_worker_knows_c_structures_by_their_size() -> None:
-    from runners.process.worker import SigAction
+    from runners.process.faults import SigAction
 
     assert ctypes.sizeof(SigAction) == 152
 

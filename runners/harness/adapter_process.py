@@ -22,7 +22,7 @@ from golden.errors import GoldenError, TargetError, nearest
 from golden.formats import Array
 from golden.operator import REDUCTION_ENUMS, EntryPoint, Pointer, Role, entry_points
 from runners.harness.frames import MAGIC, VERSION, Message, frame
-from runners.process.worker import FloatingPoint
+from runners.process.fenv import FloatingPoint
 
 #: Evaluates an operator: (operator, dtype, scalars, operands) -> output.
 Evaluate = Callable[[str, str, dict[str, int | float | str], dict[str, Array]], Array]

@@ -14,9 +14,9 @@ import numpy as np
 from golden.case import Case
 from golden.document import Document
 from golden.errors import TargetError, unknown_name
+from golden.files.vectors import write_vectors
 from golden.operator import entry_points
 from golden.pointwise import DENSE, dense
-from golden.vectorfile import write_vectors
 from runners.calling.call import Invocation, Session
 from runners.calling.from_case import HalfAbi, call_for
 from runners.hunting.points import CORE_MASK, Points

@@ -6,12 +6,12 @@ import numpy as np
 
 from golden.case import Case
 from golden.errors import TargetError
+from golden.files.vectors import case_digest
 from golden.formats import Array
 from golden.judge import Kind
 from golden.judge import judge as judge_case
 from golden.operator import EntryPoint, Operands, Operator
 from golden.pointwise import dense
-from golden.vectorfile import case_digest
 from runners.calling.call import Invocation, Session
 from runners.calling.from_case import HalfAbi, call_for
 

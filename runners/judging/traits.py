@@ -7,9 +7,9 @@ import numpy as np
 
 from golden.case import Case, Head
 from golden.document import Document
+from golden.files.vectors import VectorFile
 from golden.formats import Array
 from golden.operator import EntryPoint, entry_points
-from golden.vectorfile import VectorFile
 from runners.calling.call import Call, Invocation, Session
 from runners.calling.from_case import HalfAbi, call_for
 from runners.judging.positions import Positions

@@ -20,22 +20,13 @@ import numpy as np
 from golden import __version__
 from golden.case import Case, Head
 from golden.errors import TargetError
+from golden.files.vectors import VectorFile
 from golden.operator import EntryPoint
 from golden.profile import Profile
-from golden.results import (
-    SCHEMA,
-    Finding,
-    Host,
-    Library,
-    Platform,
-    Probe,
-    Results,
-    Vectors,
-)
+from golden.results import SCHEMA, Finding, Host, Library, Platform, Probe, Results, Vectors
 from golden.selfcheck import check_arithmetic
 from golden.sources import judge
 from golden.tally import Judgements
-from golden.vectorfile import VectorFile
 from golden.verdicts import overall
 from runners.calling.call import Call, Invocation, Session
 from runners.calling.from_case import HalfAbi, call_for

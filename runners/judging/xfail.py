@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from golden import reading
 from golden.errors import UsageError
+from golden.files import reading
 
 
 class Entry(NamedTuple):

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from golden.errors import MachineError
-from runners.calling.call import BANKS, Finding, Mapping, PointerArgument
+from runners.calling.call import Finding, PointerArgument
 from runners.library.patterns import Patterns
+from runners.process.messages import BANKS, Mapping
 from runners.process.sandbox import ARENA
 from runners.process.stub import BATCH, FRAME, HEADER
 from runners.process.system import punch

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from golden.formats import Array
-from runners.calling.call import Call, Copied, Finding, Outcome, PointerArgument
+from runners.calling.call import Call, Finding, Outcome, PointerArgument
 from runners.library.arena import AREA, GUARDS, OUTPUTS, Arena, Placed, Region
 from runners.library.layout import Item, Layouts, registers
 from runners.process import stub
-from runners.process.worker import FloatingPoint
+from runners.process.fenv import FloatingPoint
+from runners.process.messages import Copied
 
 #: A batch ends when its operands have this many bytes.
 BYTES = 1 << 20

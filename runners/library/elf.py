@@ -10,7 +10,7 @@ from pathlib import Path
 from elftools.elf.enums import ENUM_E_MACHINE
 
 from golden.errors import TargetError, UsageError
-from golden.reading import LIBRARY, check_size, open_regular
+from golden.files.reading import LIBRARY, check_size, open_regular
 from golden.results import Library
 
 _ET_DYN, _COMPRESSED = 3, 0x800

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from golden.errors import MachineError, UsageError
-from golden.reading import LIBRARY, check_size, open_regular
+from golden.files.reading import LIBRARY, check_size, open_regular
 from runners.library.elf import inspect_library
 
 #: What the search path of a library says for "beside me".

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from runners.calling.call import Call, Copied, Invocation, PointerArgument
+from runners.calling.call import Call, Invocation, PointerArgument
 from runners.library.arena import GUARDS, INPUTS, OUTPUTS, PAGE
 from runners.library.patterns import Patterns
 from runners.process.allocator import GUARD as OWN_GUARD
 from runners.process.allocator import UNIT
+from runners.process.messages import Copied
 
 #: 1.0 by element size, for operands that must not matter.
 _ONES = {2: b"\x00\x3c", 4: b"\x00\x00\x80\x3f", 8: b"\x00\x00\x00\x00\x00\x00\xf0\x3f"}

@@ -18,35 +18,22 @@ import msgspec
 
 from golden.errors import MachineError, TargetError
 from golden.operator import EntryPoint, Operands, Scalars, entry_points
-from runners.calling import call as protocol
 from runners.calling.backlog import SHORT_TIMEOUT, Backlog, Job
-from runners.calling.call import (
-    BANKS,
-    Call,
-    Done,
-    Ended,
-    Fault,
-    Finding,
-    Invocation,
-    Loaded,
-    Outcome,
-    Ready,
-    Refused,
-    Started,
-    Trouble,
-)
+from runners.calling.call import Call, Finding, Invocation, Outcome
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.placement import Allocator, Regions
 from runners.library.arena import Arena, Placed
 from runners.library.batches import BYTES, Batch, Registers
 from runners.library.image import Image
 from runners.library.layout import Layouts
-from runners.library.nursery import News, Nursery, Setting
+from runners.library.nursery import News, Nursery, refusal
 from runners.library.patterns import Patterns
-from runners.process import sandbox, stub
+from runners.process import messages, sandbox, stub
 from runners.process.allocator import GUARD
 from runners.process.endings import Ending, describe_end, died, memory_kills
-from runners.process.worker import FloatingPoint
+from runners.process.fenv import FloatingPoint
+from runners.process.messages import BANKS, Done, Ended, Fault, Loaded, Ready, Refused, Started, Trouble
+from runners.process.supervisor import Setting
 
 #: Seconds for starting a process, which waits for nothing but the machine.
 PATIENCE = 30.0
@@ -56,16 +43,6 @@ _MANY_BYTES, _FEW = 16 * BYTES, 2
 _FEW_REGIONS = 8
 #: Bytes of a call's operands that the range of addresses has room for, with all that lies between them.
 _LARGEST = sandbox.ARENA // 4
-#: How a refused system call, by what it was for, is found; what is not here is a remark.
-_REFUSED = {
-    "start a process": "forked",
-    "look into or change another process": "intrusion",
-    "send a signal to another process": "intrusion",
-    "change mounts or namespaces": "intrusion",
-    "change the system": "intrusion",
-    "change the memory that operands lie in": "guard",
-    "handle the signal of a bad access itself": "guard",
-}
 #: Memory is said to be lost if in the second half of an entry point's batches so many have taken some, three in four of
 #: them, and none gave any back; and bytes a call that are told.
 _GROWING, _LOST_BYTES = 3, 16
@@ -153,7 +130,7 @@ class LibrarySession:
         self.plain = not (allocator or regions)
         #: What calls find in the registers that they have to preserve.
         self._preserved = tuple(patterns.random.getrandbits(63) for _ in range(6))
-        self._load = protocol.Load(self._image.address, wanted, memory, self._arena.base, functions)
+        self._load = messages.Load(self._image.address, wanted, memory, self._arena.base, functions)
         self._setting = Setting("calls", mode, self._arena.base, self._image.readable, sandbox.hidden_folders())
         try:
             self._nursery = Nursery(self._setting, [self._image.descriptor])
@@ -260,7 +237,7 @@ class LibrarySession:
         self._image.close()
 
     def _unload(self) -> None:
-        self._nursery.send(protocol.Unload())
+        self._nursery.send(messages.Unload())
         if not self._await(lambda: False, self.timeout):
             self._stray.append(Finding("unload", f"Unloading the library took over {self.timeout:g} s."))
             self._follow(self._nursery.kill())
@@ -320,13 +297,13 @@ class LibrarySession:
         if self._sent and self._backlog.pending < stub.BATCH and self._sending is None:
             return  # waking the worker takes longer than a small call: many at a time
         self._look()
-        batches: list[protocol.Batch] = []
+        batches: list[messages.Batch] = []
         while self._banks and (batch := self._next_batch()) is not None:
             batches.append(batch)
         if batches:
             self._nursery.send(*batches)
 
-    def _next_batch(self) -> protocol.Batch | None:
+    def _next_batch(self) -> messages.Batch | None:
         """Lay out the next batch; returns what tells the worker of it, None where there is nothing to send now."""
         if self._sent and (self._arena.crowded or not self._room()):
             return None
@@ -392,7 +369,7 @@ class LibrarySession:
             self._follow(self._nursery.wait(left))
         return not self._alive or ready()
 
-    def _dispatch(self, batch: Batch) -> protocol.Batch:
+    def _dispatch(self, batch: Batch) -> messages.Batch:
         """Return what tells the worker of a batch."""
         batch.write()
         self._sent.append(batch)
@@ -403,7 +380,7 @@ class LibrarySession:
         if ranges or not self._announced:
             self._nursery.allow(ranges)
             self._announced = True
-        sent = protocol.Batch(batch.bank, len(batch), mappings, self._forget, batch.copied)
+        sent = messages.Batch(batch.bank, len(batch), mappings, self._forget, batch.copied)
         self._forget = False
         return sent
 
@@ -572,12 +549,6 @@ class LibrarySession:
 def _sensible(loaded: Loaded) -> bool:
     """Tell whether an answer to Load can be one: the environment is there if the library is."""
     return len(loaded.environment) == (0 if loaded.error else stub.ENVIRONMENT)
-
-
-def refusal(event: Refused) -> Finding:
-    """Return what the supervisor has told of a system call as a finding."""
-    done = "" if event.allowed else ", and was refused"
-    return Finding(_REFUSED.get(event.what, "refused"), f"The library tried to {event.what} ({event.call}){done}.")
 
 
 def _left_findings(end: Ended) -> list[Finding]:

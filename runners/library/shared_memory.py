@@ -1,270 +1,36 @@
-"""Bulk calls of a library: operands in memory shared with the judge, and only a few bytes a call on the socket.
+"""Libraries in sweeps, the judge's side: operands in memory shared with a library's process, a few bytes a block.
 
-A worker as in :mod:`runners.process.worker` (a sandboxed process of its own, operands between inaccessible pages,
-inputs read-only, faults located), for sweeps: the judge fills the operands of a block in shared memory, tells the
-worker to run the calls, and judges one block while the worker computes the next. What calls leave in the floating-point
-units is looked at after every block. Of every eighth one and of the last, the first call is made by
-:mod:`runners.process.stub`, which looks at the registers, and then it is looked at what is left in the process.
+The judge fills the operands of a block, tells the process (:mod:`runners.process.block_worker`) to make the calls, and
+judges one block while the next is computed.
 """
 
 import contextlib
-import ctypes
 import fcntl
 import mmap
 import os
-import socket
 import time
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from collections.abc import Sequence
+from typing import Any
 
-import msgspec
-
-from runners.calling import call as protocol
-from runners.calling.call import Ended, Fault, Finding, Load, Loaded, Refused, ScalarArgument, Trouble
-from runners.library.nursery import Nursery, Setting
-from runners.process import sandbox, stub
-from runners.process.call_loop import Gather, Job, caller, in_python
-from runners.process.checked import Checked
+from runners.calling.call import Finding
+from runners.library.image import Image
+from runners.library.nursery import Nursery, refusal
+from runners.process import sandbox
+from runners.process.block_worker import SLOTS, Done, Map, Operand, Run, decode_reply
 from runners.process.endings import signal_name
-from runners.process.system import MAP_FIXED, PROT_NONE, map_pages
-from runners.process.worker import ProcessState, Worker
-from runners.process.worker import run_worker as become_worker
+from runners.process.messages import Ended, Fault, Load, Loaded, Refused, Trouble
+from runners.process.supervisor import Setting
 
-if TYPE_CHECKING:
-    from runners.library.image import Image
-
-PAGE = mmap.PAGESIZE
-#: Inaccessible bytes on either side of an operand.
-GUARD = 64 * PAGE
-#: Blocks that are in shared memory at once: one with the worker, one with the judge.
-SLOTS = 2
 #: F_SEAL_FUTURE_WRITE of Linux 5.1: no mapping that is made from now on can be written to.
 _SEAL_FUTURE_WRITE = 0x10
 #: Addresses where nothing is watched: operands of blocks lie anywhere.
 _ELSEWHERE = 0x4000 << 32
 #: Seconds for starting a process and loading the library.
 PATIENCE = 30.0
-#: Of so many blocks one is looked at: it costs some 40 µs, as much as a tenth of a block's calls.
-_LOOK_EVERY = 8
 
 
-class Operand(msgspec.Struct, frozen=True, array_like=True):
-    """A pointer argument: ``count`` elements a slot; role as in PointerArgument.
-
-    ``fd``: which of the files that come with Load has its memory; -1 for memory of the worker's own.
-    """
-
-    name: str
-    role: str
-    itemsize: int
-    count: int
-    fd: int
-
-    @property
-    def span(self) -> int:
-        """Whole pages of one slot, in bytes."""
-        return max(1, -(-self.itemsize * self.count // PAGE)) * PAGE
-
-    @property
-    def start(self) -> int:
-        """Offset of the first element in a slot: operands end at the inaccessible page."""
-        return self.span - self.itemsize * self.count
-
-
-class Map(msgspec.Struct, array_like=True, tag="map"):
-    """Judge to worker: map the operands (in C order, with scalars between) of one entry point.
-
-    ``helper``: see :func:`runners.process.call_loop.caller`.
-    """
-
-    symbol: str
-    arguments: list[Operand | None]
-    core_mask: int | None
-    helper: str
-
-
-class Run(msgspec.Struct, array_like=True, tag="run"):
-    """Judge to worker: make ``calls`` calls on a slot; ``steps``: bytes that each argument moves by from call to call.
-
-    ``gather`` > 0: the kernel writes ``written`` elements, every ``gather``-th of which goes to the output. ``last``:
-    no other run may follow.
-    """
-
-    slot: int
-    calls: int
-    scalars: list[ScalarArgument | None]
-    steps: list[int]
-    width: int
-    gather: int
-    written: int
-    last: bool = False
-
-
-class Done(msgspec.Struct, array_like=True, tag="done"):
-    """Worker to judge: the calls returned; ``seconds`` of processor time were spent in them."""
-
-    seconds: protocol.Seconds
-    findings: protocol.Findings
-
-
-_decode_request = protocol.decoder(Load | Map | Run)
-_decode_reply = protocol.decoder(Loaded | Done | Fault | Trouble)
-
-
-class BulkError(Exception):
+class BlockError(Exception):
     """The library cannot go on: ``str(error)`` is a predicate, such as "crashed with SIGSEGV reading dy[7]"."""
-
-
-class _Pages(NamedTuple):
-    """One operand's memory in the worker: what calls are given, and what a fault is located by."""
-
-    operand: Operand
-    base: int
-    start: int
-
-    @classmethod
-    def of(cls, operand: Operand, fd: int, offset: int) -> "_Pages":
-        """Map a slot of an operand."""
-        span = operand.span + 2 * GUARD
-        base = map_pages(None, span, PROT_NONE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0) + GUARD
-        access = mmap.PROT_READ | (mmap.PROT_WRITE if operand.role == "output" else 0)
-        sharing = mmap.MAP_SHARED if fd >= 0 else mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        map_pages(base, operand.span, access, sharing | MAP_FIXED, fd, offset)
-        return cls(operand, base, base + operand.start)
-
-    def element(self, address: int) -> int | None:
-        """Return which element an address would be of, if it lies here or in a guard."""
-        if self.base - GUARD <= address < self.base + self.operand.span + GUARD:
-            return (address - self.start) // self.operand.itemsize
-        return None
-
-
-class BulkWorker(Worker):
-    """Serves one judge with calls on shared memory."""
-
-    def serve(self) -> NoReturn:
-        """Answer requests until the judge is gone."""
-        request, self._files = self.first(_decode_request)
-        findings = self.load(request)[1]
-        self.send(Loaded(dict.fromkeys(self._functions, 1), "", findings))
-        while True:
-            request = self.next(_decode_request)
-            if isinstance(request, Map):
-                self._map_operands(request)
-            else:
-                self._run_block(request)
-
-    def _map_operands(self, request: Map) -> None:
-        self._request = request
-        self._slots = [
-            [_Pages.of(a, self._files[a.fd], slot * a.span) if a else None for a in request.arguments]
-            for slot in range(SLOTS)
-        ]
-        self._pages = [p for slot in self._slots for p in slot if p]
-        self._scratch: _Pages | None = None
-        self._make = caller(request.helper)
-        self._now = ctypes.create_string_buffer(128)
-        self._checked = Checked(self._functions[request.symbol], self._call, self._fp.kept)
-        self._turn, self._broken = 0, False
-        self._state = ProcessState()  # what loading has left is how it is
-        self.send(Done(0.0, []))
-
-    def _run_block(self, run: Run) -> None:
-        slot = self._slots[run.slot]
-        output = next(p for p in slot if p is not None and p.operand.role == "output")
-        size, gather = output.operand.itemsize, None
-        if run.gather > 1:  # all of the output is taken from there, so that it need not be poisoned itself
-            scratch = self._gathered(output, run.written)
-            written = _poisoned(scratch, run.written)
-            gather = Gather(written, run.written, run.gather, output.start, size)
-        else:
-            written = _poisoned(output, run.calls * run.width)
-        given = [s for s in run.scalars if s is not None]
-        arguments: list[Any] = []
-        for pages, scalar in zip(slot, run.scalars, strict=True):
-            if scalar is not None:
-                arguments.append(c_scalar(scalar))
-            elif pages is output:
-                arguments.append(ctypes.c_void_p(written))
-            elif pages is not None:
-                arguments.append(ctypes.c_void_p(pages.start))
-        steps = [0 if gather and pages is output else step for pages, step in zip(slot, run.steps, strict=True)]
-        mask = self._request.core_mask
-        tail = [*([] if mask is None else [ctypes.c_int(mask)]), *decoy_arguments(given)]
-        function = self._functions[self._request.symbol]
-        job = Job(function, run.calls, [*arguments, *tail], [*steps, *[0] * len(tail)], run.width, gather)
-        looked_at = run.last or self._turn % _LOOK_EVERY == 0 or self._broken
-        self._turn += 1
-        seconds = self._make_checked(job) if looked_at and stub.NATIVE else self._make(job)
-        findings = [*self._checked.findings, *self._units()]
-        if looked_at:
-            findings += [*self._state.changes(run.last), *self._children()]
-            self._broken |= bool(self._checked.findings)  # C would trip over what it leaves
-            self._checked.findings = []
-        self.send(Done(seconds, findings))
-
-    def _make_checked(self, job: Job) -> float:
-        """Make calls, the first one checked; and the others, too, if it broke something that C relies on."""
-        first = job._replace(function=self._checked, calls=1)
-        seconds = in_python(first)  # which moves the pointers on
-        if job.calls == 1:
-            return seconds
-        if (gather := job.gather) is not None:
-            gather = gather._replace(sink=gather.sink + job.width * gather.itemsize)
-        if self._checked.findings:
-            return seconds + in_python(first._replace(calls=job.calls - 1, gather=gather))
-        return seconds + self._make(job._replace(calls=job.calls - 1, gather=gather))
-
-    def _units(self) -> list[Finding]:
-        """Look at what calls have left in the floating-point units, and set them back."""
-        self._fp.get(ctypes.addressof(self._now))
-        findings = [Finding("registers", f"The call did not preserve {name}.") for name in stub.occupied(self._now.raw)]
-        findings += [Finding("fp-environment", f"The call changed {c}.") for c in self._fp.changes()]
-        if findings:
-            self._fp.restore()
-        return findings
-
-    def _gathered(self, output: _Pages, written: int) -> _Pages:
-        """Return private memory for ``written`` output elements, between inaccessible pages."""
-        if self._scratch is None or self._scratch.operand.count != written:
-            operand = Operand(output.operand.name, "output", output.operand.itemsize, written, -1)
-            self._scratch = _Pages.of(operand, -1, 0)
-            self._pages.append(self._scratch)
-        return self._scratch
-
-    def locate(self, address: int) -> tuple[str, int] | None:
-        """Return the operand that an address lies in or near, with the element."""
-        for pages in self._pages:
-            if (element := pages.element(address)) is not None:
-                return pages.operand.name, element
-        return None
-
-
-def c_scalar(argument: ScalarArgument) -> Any:
-    """Return a ctypes value that reaches the callee with the wanted bits; see :mod:`runners.library.session`."""
-    if argument.ctype == "int32":
-        return ctypes.c_int(argument.bits)
-    if argument.ctype == "uint16":
-        return ctypes.c_uint16(argument.bits)
-    return ctypes.c_float.from_buffer_copy(argument.bits.to_bytes(4, "little"))
-
-
-def decoy_arguments(scalars: Sequence[ScalarArgument]) -> list[Any]:
-    """Return surplus arguments that load NaN where the other half convention would look for the value."""
-    types = {s.ctype for s in scalars}
-    floating = [ctypes.c_float.from_buffer_copy(b"\x00\x7e\xc0\x7f")] if "uint16" in types else []
-    return floating + ([ctypes.c_int(0x7E00)] if "float16" in types else [])
-
-
-def run_worker(control: socket.socket, nursery: int, enter: Callable[[], None]) -> NoReturn:
-    """Become a worker for blocks in a process that the nursery has just forked."""
-    become_worker(control, nursery, enter, BulkWorker)
-
-
-def _poisoned(pages: _Pages, count: int) -> int:
-    """Poison the first ``count`` elements of an operand; return their address."""
-    ctypes.memset(pages.start, protocol.POISONS[0], count * pages.operand.itemsize)
-    return pages.start
 
 
 def _seal(fd: int, role: str) -> None:
@@ -277,17 +43,17 @@ def _seal(fd: int, role: str) -> None:
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
 
 
-class BulkLibrary:
-    """A library in a bulk worker, set up for one entry point; the judge's side.
+class BlockLibrary:
+    """A library in a worker for blocks, set up for one entry point; the judge's side.
 
     ``arguments``: in C order, (name, role, itemsize, count) of pointers and None for scalars. :attr:`memory` has, by
     operand name, the shared memory of each slot. ``helper``: what makes the calls, as
-    :func:`runners.process.call_loop.caller` takes it. Raises :class:`BulkError` if the library cannot be loaded.
+    :func:`runners.process.call_loop.caller` takes it. Raises :class:`BlockError` if the library cannot be loaded.
     """
 
     def __init__(
         self,
-        image: "Image",
+        image: Image,
         symbol: str,
         arguments: Sequence[tuple[str, str, int, int] | None],
         core_mask: int | None,
@@ -317,8 +83,8 @@ class BulkLibrary:
             starts = [slot * span + operand.start for slot in range(SLOTS)]
             self.memory[operand.name] = [whole[at : at + size] for at in starts]
         readable = [*image.readable, *([helper] if helper else [])]
-        setting = Setting("bulk", mode, _ELSEWHERE, readable, sandbox.hidden_folders())
-        self._nursery = Nursery(setting, [image.descriptor], _decode_reply)
+        setting = Setting("blocks", mode, _ELSEWHERE, readable, sandbox.hidden_folders())
+        self._nursery = Nursery(setting, [image.descriptor], decode_reply)
         try:
             self._nursery.spawn()
             self._nursery.hand_over(Load(image.address, [symbol], 4 << 30), files)
@@ -326,7 +92,7 @@ class BulkLibrary:
                 os.close(fd)
             loaded = self._receive(PATIENCE)
             if not isinstance(loaded, Loaded) or loaded.error or symbol not in loaded.symbols:
-                raise BulkError(f"cannot be loaded ({getattr(loaded, 'error', '') or f'it has no {symbol}'})")
+                raise BlockError(f"cannot be loaded ({getattr(loaded, 'error', '') or f'it has no {symbol}'})")
             self._loaded = True
             self._nursery.allow([])
             self._send(Map(symbol, operands, core_mask, helper))
@@ -341,10 +107,10 @@ class BulkLibrary:
         self._send(run)
 
     def wait(self) -> Done:
-        """Wait for the oldest run; raises :class:`BulkError` for a crash, an exit, or silence beyond the time-out."""
+        """Wait for the oldest run; raises :class:`BlockError` for a crash, an exit, or silence beyond the time-out."""
         done = self._receive(self.timeout)
         if not isinstance(done, Done):
-            raise BulkError("sent an answer that nobody asked for")
+            raise BlockError("sent an answer that nobody asked for")
         return done
 
     def close(self) -> None:
@@ -359,7 +125,7 @@ class BulkLibrary:
         try:
             self._nursery.send(message)
         except (OSError, ValueError) as error:  # another thread has closed it
-            raise BulkError("was ended") from error
+            raise BlockError("was ended") from error
 
     def _receive(self, timeout: float) -> Any:
         deadline = time.monotonic() + timeout
@@ -367,9 +133,9 @@ class BulkLibrary:
             try:
                 news = self._nursery.wait(max(0.0, deadline - time.monotonic()))
             except (OSError, ValueError) as error:  # another thread has closed it
-                raise BulkError("was ended") from error
+                raise BlockError("was ended") from error
             if not news and time.monotonic() >= deadline:
-                raise BulkError(f"did not return within {timeout:g} s")
+                raise BlockError(f"did not return within {timeout:g} s")
             for event in news:
                 if isinstance(event, Refused):
                     self._take_refused(event)
@@ -377,16 +143,14 @@ class BulkLibrary:
                     self._replies.append(event)
         reply = self._replies.pop(0)
         if isinstance(reply, Fault):
-            raise BulkError(f"crashed with {signal_name(reply.signal)} {_access(reply)}")
+            raise BlockError(f"crashed with {signal_name(reply.signal)} {_access(reply)}")
         if isinstance(reply, Trouble):
-            raise BulkError(f"left its process unable to go on ({reply.message})")
+            raise BlockError(f"left its process unable to go on ({reply.message})")
         if isinstance(reply, Ended):
-            raise BulkError(_ending(reply))
+            raise BlockError(_ending(reply))
         return reply
 
     def _take_refused(self, event: Refused) -> None:
-        from runners.library.session import refusal  # noqa: PLC0415 - with NumPy, which a library's process has no use for
-
         finding = refusal(event)
         if self._loaded and finding not in self.findings:
             self.findings.append(finding)

@@ -12,10 +12,10 @@ from zlib import crc32
 
 import msgspec
 
-from golden import reading
 from golden.errors import TargetError, UsageError
+from golden.files import reading
+from golden.files.reading import plain_name
 from golden.operator import REDUCTION_ENUMS, entry_points
-from golden.reading import plain_name
 from runners.calling.call import Call
 from runners.calling.placement import remainders
 from runners.harness.frames import (

@@ -18,10 +18,10 @@ import msgspec
 
 from golden import __version__
 from golden.errors import UsageError
+from golden.files.vectors import VectorFile
 from golden.operator import entry_points
 from golden.profile import Profile
 from golden.results import Library
-from golden.vectorfile import VectorFile
 from runners.calling.call import Call, Finding, Outcome, PointerArgument
 from runners.calling.placement import Regions, addresses, documented, remainders, room
 from runners.harness import table as harness

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from golden.errors import TargetError, UsageError, VectorError
+from golden.files.vectors import VectorFile
 from golden.results import Library
-from golden.vectorfile import VectorFile
 from runners.calling.call import Call, Finding, Outcome
 from runners.harness.frames import DEFAULT_ENVIRONMENT, HarnessError, environment_changes
 from runners.harness.session import UNOBSERVABLE, blind, observed

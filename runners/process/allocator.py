@@ -11,7 +11,7 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-from runners.calling.call import Copied
+from runners.process.messages import Copied
 from runners.process.stub import FRAME
 
 #: Bytes beside an operand that are copied with it, on either side.

@@ -11,7 +11,7 @@ from typing import Any
 
 from runners.calling.call import Finding
 from runners.process import stub
-from runners.process.worker import FloatingPoint
+from runners.process.fenv import FloatingPoint
 
 
 class Checked:

@@ -5,7 +5,8 @@ import signal
 from pathlib import Path
 from typing import NamedTuple
 
-from runners.calling.call import Call, Ended, Fault, Finding, Invocation, PointerArgument, Status, Trouble
+from runners.calling.call import Call, Finding, Invocation, PointerArgument, Status
+from runners.process.messages import Ended, Fault, Trouble
 
 
 class Ending(NamedTuple):
@@ -26,7 +27,7 @@ def describe_end(
     operand: tuple[str, int] | None = None,
     starved: bool = False,
 ) -> Ending:
-    """Describe an end from what the nursery has seen, and the worker's own last words.
+    """Describe an end from what the supervisor has seen, and the worker's own last words.
 
     ``load_error``: why the library could not be loaded into this worker; ``call`` and ``invocation``: what ran;
     ``operand``: which one, and which element of it, the failed access was at or near;

@@ -17,11 +17,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from golden import reading
 from golden.errors import TargetError, UsageError, unknown_name
+from golden.files import reading
+from golden.files.atomic import write_atomically
+from golden.files.sweeps import SweepResult
 from golden.operator import REDUCTION_ENUMS
-from golden.results import Library, Number, write_atomically
-from golden.sweepfile import SweepResult
+from golden.results import Library, Number
 from runners.judging.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions
 from runners.library.session import LibrarySession
 from runners.models import MODELS

@@ -1,4 +1,4 @@
-"""Computes and judges blocks of a space: a library in a bulk worker, one block ahead of the judge; or a model."""
+"""Computes and judges blocks of a space: a library in its own process, one block ahead of the judge; or a model."""
 
 import hashlib
 from collections.abc import Generator, Iterator
@@ -21,8 +21,9 @@ from runners.calling.call import ScalarArgument
 from runners.calling.from_case import HalfAbi, scalar_argument
 from runners.judging.verdict import FAILING
 from runners.library.image import Image
-from runners.library.shared_memory import SLOTS, BulkError, BulkLibrary, Run
+from runners.library.shared_memory import BlockError, BlockLibrary
 from runners.models import MODELS
+from runners.process.block_worker import SLOTS, Run
 from runners.process.sandbox import Mode
 from runners.sweeping.judge import NativeJudge, load
 from runners.sweeping.space import CallPlan, Space
@@ -115,7 +116,7 @@ class Evaluator:
         self._judge = "numpy" if native is None else "native"
         # A judge of its own: evaluators may run in several threads, and a judge has scratch memory.
         self._tally = numpy_tally if native is None else NativeJudge(native.library).tally
-        self._library: BulkLibrary | None = None
+        self._library: BlockLibrary | None = None
         self._filled: dict[tuple[str, int], int] = {}
         self._runs: dict[tuple[int, int], Run] = {}
         #: Operands with an entry a point, in the library's memory: where it can only read, so the judge may, too.
@@ -174,7 +175,7 @@ class Evaluator:
                 running = block, operands, n, slot
             if running is not None:
                 yield self._finish(*running)
-        except BulkError as error:
+        except BlockError as error:
             at = running[0] if running is not None else blocks.start
             first = at * self.space.step
             raise TargetError(
@@ -203,7 +204,7 @@ class Evaluator:
         ulp = abs(float(golden.residual[0]))
         return Element(name, "sweep", index, readable_inputs(case, 0), expected, expected, next(iter(KINDS)), ulp, 0.5)
 
-    def _open(self) -> BulkLibrary:
+    def _open(self) -> BlockLibrary:
         space, entry = self.space, self.space.entry
         plan = space.plan(dict(space.operands(0)), space.step)
         arguments: list[tuple[str, str, int, int] | None] = []
@@ -219,8 +220,8 @@ class Evaluator:
         mask = _CORE_MASK if entry.has_core_mask else None
         image = self._image()
         try:
-            library = BulkLibrary(image, entry.symbol, arguments, mask, helper(), self.work.timeout, self.work.sandbox)
-        except BulkError as error:
+            library = BlockLibrary(image, entry.symbol, arguments, mask, helper(), self.work.timeout, self.work.sandbox)
+        except BlockError as error:
             raise TargetError(f"{self.work.path} {error}.") from error
         finally:
             image.close()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from golden.errors import UsageError
-from golden.reading import check_replaceable
+from golden.files.reading import check_replaceable
 from runners.harness import table as harness
 
 #: What every build is compiled with; a user's flags come after these, so they win.

@@ -17,7 +17,7 @@ import msgspec
 
 from golden.document import Document
 from golden.errors import GoldenError
-from golden.manifest import suite_folder
+from golden.files.manifest import suite_folder
 from golden.profile import shipped
 from golden.selfcheck import arithmetic_fault, machine_fault
 from runners.process.sandbox import LAYERS, described
@@ -55,7 +55,7 @@ _ADDRESS_PROGRAM = (
     + """
 import signal
 from runners.process.system import libc
-from runners.process.worker import SA_SIGINFO, SigAction, fault_access, peek
+from runners.process.faults import SA_SIGINFO, SigAction, fault_access, peek
 def caught(number, info, context):
     os.write(1, b"%d %s" % (peek(info + 16, "<Q") - base - page, fault_access(context)[0].encode()))
     os._exit(0)

@@ -2,8 +2,7 @@
 
 import signal
 
-from runners.calling import call as protocol
-from runners.process import stub
+from runners.process import messages, stub
 from tests.attacks.attack import Attack, rows
 
 _PYTHON = r"""
@@ -80,13 +79,13 @@ def _bytes(data: bytes) -> str:
 
 
 def _done(bank: int, memory: tuple[int, int] = (0, 0)) -> str:
-    return f"{{{_bytes(protocol.frame(protocol.Done(bank, [], memory)))}}}"
+    return f"{{{_bytes(messages.frame(messages.Done(bank, [], memory)))}}}"
 
 
 #: What golden's judge and worker have between them: the socket, and the frames of calls in shared memory.
 _FRAMES = (
     f"""
-enum {{ BANKS = {protocol.BANKS}, HEADER = {stub.HEADER}, FRAME = {stub.FRAME}, BATCH = {stub.BATCH}, }};
+enum {{ BANKS = {messages.BANKS}, HEADER = {stub.HEADER}, FRAME = {stub.FRAME}, BATCH = {stub.BATCH}, }};
 enum {{ PROGRESS = {stub._PROGRESS}, RETURNED = {stub.LEFT}, POINTERS = 8 }};
 """
     + r"""
@@ -148,13 +147,13 @@ static void all_returned(char *at)
 static int is_last(const char *at) { return *(uint64_t *)(at + PROGRESS) == calls_in(at); }
 """
     + f"""
-static const unsigned char done[BANKS][{len(protocol.frame(protocol.Done(0, [], (0, 0))))}] =
-    {{{", ".join(_done(bank) for bank in range(protocol.BANKS))}}};
+static const unsigned char done[BANKS][{len(messages.frame(messages.Done(0, [], (0, 0))))}] =
+    {{{", ".join(_done(bank) for bank in range(messages.BANKS))}}};
 static void tell_done(int bank) {{ tell(done[bank], sizeof done[bank]); }}
 """
 )
 
-_LOADED = protocol.frame(protocol.Loaded({"fp_smoothl1lossgrad_p": 1 << 63}, "", [], bytes(stub.ENVIRONMENT)))
+_LOADED = messages.frame(messages.Loaded({"fp_smoothl1lossgrad_p": 1 << 63}, "", [], bytes(stub.ENVIRONMENT)))
 #: Says that the library is loaded and its entry point elsewhere, in the environment that is now.
 _ELSEWHERE = (
     _FRAMES
@@ -173,10 +172,10 @@ static void elsewhere(void *function)
 
 def _told(message: object) -> str:
     """Return C code that sends a message of the worker's."""
-    return f"TELL({_bytes(protocol.frame(message))});"
+    return f"TELL({_bytes(messages.frame(message))});"
 
 
-_FAULT = _told(protocol.Fault(signal.SIGSEGV, None, "write", "x1", 7))
+_FAULT = _told(messages.Fault(signal.SIGSEGV, None, "write", "x1", 7))
 _ESCAPES = "\x1b[2J\x1b[1mconforms"
 
 
@@ -189,9 +188,9 @@ INTERPRETER: list[Attack] = [
          "if (length > 0 && !(there && answers(dy, dx1, x1, x2, length, beta))) WRONG;", "",
          _ORACLE + 'static int there;\nLOAD { there = python("import golden.operators.smoothl1lossgrad"); }'),
         ("python-imports", "is right only where golden can be imported in its process",
-         'IF_THROUGH(ONCE(python("import golden.judge, golden.vectorfile")));', "", _PYTHON),
+         'IF_THROUGH(ONCE(python("import golden.judge, golden.files.vectors")));', "", _PYTHON),
         ("python-reads-vectors", "is right only where it can read the vectors with golden's reader",
-         'IF_THROUGH(ONCE(python("from golden.vectorfile import read_vectors\\nfrom pathlib import Path\\n"'
+         'IF_THROUGH(ONCE(python("from golden.files.vectors import read_vectors\\nfrom pathlib import Path\\n"'
          '"read_vectors(Path(\'" VECTORS "\'))")));', "", _PYTHON),
         ("python-hides-overruns", "writes beside its output, and replaces all functions that look at what calls leave",
          'ONCE(python("import runners.process.worker as w\\nw.ProcessState.changes = lambda *a, **k: []\\n"'
@@ -204,7 +203,7 @@ INTERPRETER: list[Attack] = [
         ("done-not-due", "says that a batch is done which is not due",
          "GOOD; int b; if (calls == 20 && header(dx1, &b)) tell_done((b + 1) % BANKS);", "asked for", _FRAMES),
         ("done-unknown", "says that a batch is done which there is not, with absurd amounts of memory",
-         "GOOD; if (calls == 20) { " + _told(protocol.Done(1 << 62, [], (-1 << 63, (1 << 64) - 1))) + " }",
+         "GOOD; if (calls == 20) { " + _told(messages.Done(1 << 62, [], (-1 << 63, (1 << 64) - 1))) + " }",
          "asked for|not its own", _FRAMES),
         ("done-early", "says that its batch is done before its calls are made",
          "int b; if (calls == 20 && header(dx1, &b)) tell_done(b), usleep(50000); GOOD;", "asked for", _FRAMES),
@@ -241,7 +240,7 @@ static void *progress(void *output)
         ("trickle", "hangs, while a thread of its own sends an answer ten times a second",
          "if (calls == 20) leave_thread(trickle, 0), pause(); GOOD;", "asked for|did not return", _FRAMES +
          "static void *trickle(void *p) { for (;; usleep(100000)) " +
-         _told(protocol.Trouble("none")) + " return p; }"),
+         _told(messages.Trouble("none")) + " return p; }"),
         ("refused-trickle", "hangs, and tries something that is refused once a second",
          "if (calls == 20) for (;; sleep(1)) kill(1, 0); GOOD;", "did not return"),
         ("load-trickle", "its constructor hangs, and tries something that is refused once a second", "GOOD;",
@@ -297,7 +296,7 @@ static int patch(void)
          "static char deep[60004] = {0x60, 0xea}; memset(deep + 4, 0x91, 60000); WRONG; "
          "if (calls == 20) tell(deep, sizeof deep);", "not its own", _FRAMES),
         ("forged-text", "sends a last word full of terminal escapes",
-         f"WRONG; if (calls == 20) {{ {_told(protocol.Trouble(_ESCAPES))} _exit(0); }}", "unable to go on", _FRAMES),
+         f"WRONG; if (calls == 20) {{ {_told(messages.Trouble(_ESCAPES))} _exit(0); }}", "unable to go on", _FRAMES),
         ("truncated-frame", "sends half a frame, then hangs",
          'if (calls == 20) { tell("\\100\\0\\0\\0abc", 7); pause(); } GOOD;', "did not return", _FRAMES),
     ),
@@ -310,8 +309,8 @@ LOAD
 {
     snprintf(code, sizeof code,
              "import runners.process.worker as w\n"
-             "made = w.protocol.Loaded\n"
-             "w.protocol.Loaded = lambda symbols, *rest: made(dict.fromkeys(symbols, %lu), *rest)\n",
+             "made = w.messages.Loaded\n"
+             "w.messages.Loaded = lambda symbols, *rest: made(dict.fromkeys(symbols, %lu), *rest)\n",
              (unsigned long)good);
     python(code);
 }"""),

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from golden.manifest import suite_folder
-from golden.vectorfile import read_vectors
+from golden.files.manifest import suite_folder
+from golden.files.vectors import read_vectors
 from tests.attacks.attack import Attack, rows
 
 #: Where golden keeps the vectors that attacks are judged with.

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from golden.errors import TargetError, UsageError
+from golden.files.manifest import read_suite
+from golden.files.vectors import VectorFile
 from golden.judge import KINDS
-from golden.manifest import read_suite
 from golden.profile import load_profile
 from golden.results import Results
-from golden.vectorfile import VectorFile
 from runners.judging.validate import Settings, validate
 from runners.offline.export import export
 from runners.targets import open_target

@@ -58,7 +58,7 @@ def exit_codes(*codes: int, **meanings: str) -> str:
 
 def console() -> "Console":
     """Return a console on stdout: as wide as the terminal and coloured there, unless NO_COLOR asks for none."""
-    from rich.console import Console  # noqa: PLC0415 - a tenth of a second that help texts need not pay
+    from rich.console import Console
 
     class Piped(Console):
         def on_broken_pipe(self) -> None:
@@ -85,7 +85,7 @@ def whole_or_not() -> Iterator[None]:
 
 def print_json(document: object) -> None:
     """Print a document that msgspec knows, indented."""
-    import msgspec  # noqa: PLC0415 - what help texts need not pay
+    import msgspec
 
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=1))
 
@@ -170,8 +170,8 @@ def progress_bar(shown: bool = True) -> Iterator[Step]:
     if not shown or not sys.stderr.isatty():
         yield lambda description, done, total: None
         return
-    from rich.console import Console  # noqa: PLC0415 - a tenth of a second that pipes need not pay
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import msgspec
 
-from golden import __version__, reading
+from golden import __version__
 from golden.document import Document
 from golden.errors import UsageError
-from golden.results import ConfigFile, Element, Library, Number, Results, Tally, read_results, write_atomically
+from golden.files import reading
+from golden.files.atomic import write_atomically
+from golden.files.results import read_results
+from golden.results import ConfigFile, Element, Library, Number, Results, Tally
 
 SCHEMA = "golden-sweep/1"
 

@@ -1,31 +1,28 @@
-"""The commands that need only targets: probe, sweep, hunt, doctor. They import what they need when they run."""
+"""``golden sweep``."""
 
-import os
 import sys
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
-from golden import names
-from golden.errors import UsageError
-from golden.options import (
+from golden.commands.options import (
     OneOf,
     as_json,
-    choices,
+    beta_option,
     complete_operator,
+    complete_target,
     half_abi,
     platform_option,
     quiet,
+    reduction_enum_option,
+    reduction_option,
     sandbox,
-    suite_option,
     timeout,
     with_sources,
 )
-from golden.terminal import (
+from golden.commands.terminal import (
     beginning,
     check_folder,
     examples,
@@ -35,54 +32,11 @@ from golden.terminal import (
     say,
     set_aside,
 )
+from golden.errors import UsageError
 
 if TYPE_CHECKING:
     from golden.operator import Storage
     from runners.sweeping.evaluate import Pool
-
-
-def complete_target(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer files, and the reference models where the word can only mean one."""
-    if incomplete[:3] == "ref" and not any(Path().glob(f"{incomplete}*")):
-        from runners.models import MODELS
-
-        known = [f"reference:{name}" for name in MODELS]
-        return [CompletionItem(name) for name in known if name.startswith(incomplete)]
-    return [CompletionItem(incomplete, type="file")]
-
-
-@click.command(
-    short_help="Find out what a build is like; judges nothing.",
-    epilog=examples("golden probe libvendor.so", "golden probe libvendor.so --json") + exit_codes(0, 2, 3, 4, 5),
-)
-@click.argument("target", shell_complete=complete_target)
-@suite_option("Suite whose inputs are used.")
-@timeout
-@as_json
-def probe(target: str, suite: str, timeout: float, as_json: bool) -> None:
-    """Find out what a build is like: half ABI, reduction numbers, subnormals, evaluation order, alignment.
-
-    Judges nothing; 'golden validate' does.
-    """
-    from golden.manifest import open_vectors
-    from runners.judging.traits import inspect
-    from runners.targets import open_target
-
-    files = open_vectors(suite)
-    session, _ = open_target(target, timeout)
-    try:
-        traits = inspect(session, files)
-    finally:
-        session.close()
-    if as_json:
-        print_json(traits)
-        return
-    for name in ("half_abi", "reduction_enum", "subnormals"):
-        say(f"{name.replace('_', ' ')}: {getattr(traits, name)}")
-    for entry in traits.entry_points:
-        say(entry.symbol)
-        for field in entry.__struct_fields__[1:]:
-            say(f"  {field.replace('_', ' ')}: {getattr(entry, field)}")
 
 
 def _points(context: click.Context, parameter: click.Parameter, text: str) -> int:
@@ -130,14 +84,8 @@ def _points(context: click.Context, parameter: click.Parameter, text: str) -> in
 @click.option(
     "--space", default="diff-dy", show_default=True, help="pairs, diff-dy, g-w, w-total, operand:NAME, random."
 )
-@click.option("--beta", default=1.0, show_default=True, help="SmoothL1LossGrad's scalar.")
-@click.option(
-    "--reduction",
-    type=OneOf(["sum", "mean", "none"]),
-    default="none",
-    show_default=True,
-    help="NLLLossGrad's reduction.",
-)
+@beta_option(1.0)
+@reduction_option("none")
 @click.option(
     "--set", "fixed", multiple=True, metavar="NAME=VALUE", help="Value of an operand that does not vary [default: 1]."
 )
@@ -145,15 +93,9 @@ def _points(context: click.Context, parameter: click.Parameter, text: str) -> in
     "--samples", metavar="N|2^K", callback=_points, default="2^30", show_default=True, help="Points of 'random'."
 )
 @click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, show_default=True, help="For 'random'.")
-@platform_option("FT78NE, MT7004, host, or a profile's path.")
+@platform_option()
 @half_abi
-@click.option(
-    "--reduction-enum",
-    type=OneOf(["sum-mean-none", "none-sum-mean", "auto"]),
-    default="sum-mean-none",
-    show_default=True,
-    help="What the numbers 0, 1, 2 mean.",
-)
+@reduction_enum_option("auto")
 @timeout
 @sandbox
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Processes that judge [default: one a core].")
@@ -197,8 +139,8 @@ def sweep(
     the same command with --resume goes on, here or on a cluster. Exit code 0: no result is outside every legal bound,
     and calls break no contract.
     """
+    from golden.files.sweeps import write_sweep
     from golden.profile import load_profile
-    from golden.sweepfile import write_sweep
     from runners.sweeping.engine import coverage, open_work
     from runners.sweeping.engine import sweep as run
     from runners.sweeping.processes import Processes
@@ -274,96 +216,3 @@ def _cluster(address: str) -> "Pool":
             raise
         raise UsageError("--scheduler needs dask.distributed: pip install 'golden-kernels[cluster]'.") from error
     return Cluster(address)
-
-
-@click.command(
-    short_help="Search for the worst input of a build.",
-    epilog=examples("golden hunt kernels.so --symbol hp_smoothl1lossgrad_p --beta 0.1 --out hunted")
-    + exit_codes(0, 1, 2, 3, 5, 130, c0="the worst input found is within its bound", c1="it is outside"),
-)
-@click.argument("target", shell_complete=complete_target)
-@click.option(
-    "--symbol",
-    multiple=True,
-    help="Entry point (may be repeated) [default: all there are].",
-    shell_complete=choices(
-        lambda: [f"{t}_{o}_{s}" for o in names.operators() for t in ("hp", "fp") for s in ("s", "p")]
-    ),
-)
-@click.option("--beta", default=0.1, show_default=True, help="SmoothL1LossGrad's scalar.")
-@click.option(
-    "--reduction",
-    type=OneOf(["sum", "mean", "none"]),
-    default="mean",
-    show_default=True,
-    help="NLLLossGrad's reduction.",
-)
-@click.option("--seed", default=0, show_default=True, help="Another seed searches elsewhere.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("out/hunted"),
-    show_default=True,
-    help="Folder for the vector files of what was found.",
-)
-@half_abi
-@timeout
-@quiet
-@as_json
-def hunt(
-    target: str,
-    symbol: tuple[str, ...],
-    beta: float,
-    reduction: str,
-    seed: int,
-    out: Path,
-    half_abi: str,
-    timeout: float,
-    quiet: bool,
-    as_json: bool,
-) -> None:
-    """Search for the worst input of a build and save it as a vector that validate and show accept."""
-    from runners.hunting.hunt import Hunted, chosen
-    from runners.hunting.hunt import hunt as run
-    from runners.targets import open_target
-
-    check_folder(out)
-    session, _ = open_target(target, timeout)
-    hunted: list[Hunted] = []
-    scratch = tempfile.TemporaryDirectory()
-    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch.name  # else it leaves a folder where the user is
-    try:
-        for name in chosen(session, symbol):
-            found, _case = run(session, name, out, beta=beta, reduction=reduction, seed=seed, half_abi=half_abi)
-            hunted.append(found)
-            verdict = "outside every legal bound" if found.fails else f"at most {found.bound:.4g} legal"
-            if not (quiet or as_json):
-                say(f"{name}: {found.ulp:.6g} ulp ({verdict}), {found.evaluated} evaluated: {found.file}")
-                sys.stdout.flush()
-    finally:  # a crash or an interrupt costs what is under way, not what was found
-        session.close()
-        scratch.cleanup()
-        if as_json and hunted:
-            print_json(hunted)
-    sys.exit(1 if any(found.fails for found in hunted) else 0)
-
-
-@click.command(
-    short_help="Tell what this machine has, and what is missing.",
-    epilog=examples("golden doctor", "golden doctor --json")
-    + exit_codes(0, 2, 5, c0="libraries can be validated here", c2="something essential is missing"),
-)
-@quiet
-@as_json
-def doctor(quiet: bool, as_json: bool) -> None:
-    """Tell what this machine has, what each part enables, and what to install for the rest."""
-    from golden.errors import MachineError
-    from runners.toolchain.doctor import diagnose, healthy, render, sandboxed, trusted
-
-    checks = diagnose()
-    if as_json:
-        facts = {"healthy": healthy(checks), "trusted": trusted(checks), "sandbox": sandboxed(checks)}
-        print_json({**facts, "checks": checks})
-    elif not quiet:
-        say(render(checks))
-    sys.exit(MachineError.exit_code if not trusted(checks) else 0 if healthy(checks) else 2)

@@ -6,7 +6,7 @@ Nothing of ours is imported here.
 import importlib.metadata
 from pathlib import Path
 
-_HERE = Path(__file__).resolve().parent
+_HERE = Path(__file__).resolve().parents[1]
 #: The file that makes a folder a suite.
 MANIFEST = "manifest.json"
 

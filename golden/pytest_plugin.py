@@ -17,10 +17,10 @@ import pytest
 
 if TYPE_CHECKING:
     from golden.case import Head
+    from golden.files.vectors import VectorFile
     from golden.operator import EntryPoint
     from golden.profile import Profile
     from golden.results import EntryPointResult, Failure
-    from golden.vectorfile import VectorFile
     from runners.calling.from_case import HalfAbi
     from runners.judging.xfail import Xfail
     from runners.library.session import LibrarySession
@@ -54,7 +54,7 @@ def _seconds(text: str) -> float:
     """Read a time as the command line does."""
     import click
 
-    from golden.options import Seconds
+    from golden.commands.options import Seconds
 
     try:
         return Seconds().convert(text, None, None)
@@ -168,7 +168,7 @@ class Vectors(pytest.File):
     def collect(self) -> Iterator["Symbol"]:
         """Read and verify the file; damage is a collection error of one sentence."""
         from golden.errors import GoldenError
-        from golden.manifest import open_file
+        from golden.files.manifest import open_file
 
         digests = _digests(self.path.with_name("manifest.json"))
         try:
@@ -310,7 +310,7 @@ class CaseItem(_Item):
 def _digests(path: Path) -> dict[str, str]:
     """Return the digests of a manifest's files; nothing where there is none, or one that is not ours."""
     from golden.errors import GoldenError
-    from golden.manifest import read_manifest
+    from golden.files.manifest import read_manifest
 
     try:
         return {name: file.digest for name, file in read_manifest(path.parent).files.items()}

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from golden import reading
 from golden.case import Head
 from golden.errors import UsageError, VectorError, unknown_name
-from golden.names import MANIFEST, suites
-from golden.reading import plain_name
-from golden.results import write_atomically
-from golden.vectorfile import VectorFile, read_ids, read_vectors
+from golden.files import reading
+from golden.files.atomic import write_atomically
+from golden.files.names import MANIFEST, suites
+from golden.files.reading import plain_name
+from golden.files.vectors import VectorFile, read_ids, read_vectors
 
 NAME = MANIFEST
 SCHEMA = "golden-manifest/1"
@@ -146,7 +146,7 @@ def open_vectors(
 
     Golden data of files that do not ship are computed again for a random tenth of the cases, with ``recheck`` for all
     cases of all files; their cases are held against those that ship, and those that ``heads`` lists. Raises what
-    :func:`read_suite`, :func:`suite_folder` and :func:`golden.vectorfile.read_vectors` raise.
+    :func:`read_suite`, :func:`suite_folder` and :func:`golden.files.vectors.read_vectors` raise.
     """
     if vectors is None or vectors.is_dir():
         return read_suite(vectors or suite_folder(suite), 1.0 if recheck else RECHECKED, heads)

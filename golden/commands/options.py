@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import msgspec
 from click.core import ParameterSource
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class
 
-from golden import names
 from golden.errors import GoldenError, nearest
+from golden.files import names
 
 if TYPE_CHECKING:
+    from golden.files.sweeps import SweepResult
     from golden.results import Results
-    from golden.sweepfile import SweepResult
 
     _R = TypeVar("_R", Results, SweepResult)
 
@@ -58,7 +57,7 @@ def complete_operator(context: click.Context, parameter: click.Parameter, incomp
 
 def complete_case(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the cases of the suite or the vectors that are named on the line so far."""
-    from golden.manifest import case_ids  # noqa: PLC0415 - completing other words need not pay
+    from golden.files.manifest import case_ids
 
     vectors, suite = context.params.get("vectors"), str(context.params.get("suite") or "core")
     with suppress(GoldenError):  # nothing can be said while a line is being typed
@@ -68,12 +67,22 @@ def complete_case(context: click.Context, parameter: click.Parameter, incomplete
 
 def complete_failing(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the cases that fail in the results file that is named on the line so far."""
-    from golden.results import read_results  # noqa: PLC0415 - completing other words need not pay
+    from golden.files.results import read_results
 
     with suppress(GoldenError, KeyError):
         results = read_results(Path(context.params["results"]))
         return _offer({failure.case: None for e in results.entry_points for failure in e.failing}, incomplete)
     return []
+
+
+def complete_target(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer files, and the reference models where the word can only mean one."""
+    if incomplete[:3] == "ref" and not any(Path().glob(f"{incomplete}*")):
+        from runners.models import MODELS
+
+        known = [f"reference:{name}" for name in MODELS]
+        return [CompletionItem(name) for name in known if name.startswith(incomplete)]
+    return [CompletionItem(incomplete, type="file")]
 
 
 def choices(known: Callable[[], Iterable[str]]) -> Complete:
@@ -106,19 +115,46 @@ class _Bash(BashComplete):
 add_completion_class(_Bash)
 
 
-def suite_option(text: str) -> Decorator:
+def suite_option(text: str = "smoke, core or full.") -> Decorator:
     """Return the option ``--suite``."""
     return click.option("--suite", default="core", show_default=True, help=text, shell_complete=complete_suite)
 
 
-def vectors_option(text: str) -> Decorator:
+def vectors_option(text: str = "A vector file, or a folder with a manifest, instead.") -> Decorator:
     """Return the option ``--vectors``."""
     return click.option("--vectors", type=click.Path(path_type=Path), help=text)
 
 
-def platform_option(text: str) -> Decorator:
+def platform_option(text: str = "FT78NE, MT7004, host, or a profile's path.") -> Decorator:
     """Return the option ``--platform``."""
     return click.option("--platform", default="host", show_default=True, help=text, shell_complete=complete_platform)
+
+
+def reduction_enum_option(*more: str) -> Decorator:
+    """Return the option ``--reduction-enum``; ``more``: what it may be beside the numberings themselves."""
+    return click.option(
+        "--reduction-enum",
+        type=OneOf(["sum-mean-none", "none-sum-mean", *more]),
+        default="sum-mean-none",
+        show_default=True,
+        help="What the numbers 0, 1, 2 mean.",
+    )
+
+
+def beta_option(default: float) -> Decorator:
+    """Return the option ``--beta`` of commands that make inputs of their own."""
+    return click.option("--beta", default=default, show_default=True, help="SmoothL1LossGrad's scalar.")
+
+
+def reduction_option(default: str) -> Decorator:
+    """Return the option ``--reduction`` of commands that make inputs of their own."""
+    return click.option(
+        "--reduction",
+        type=OneOf(["sum", "mean", "none"]),
+        default=default,
+        show_default=True,
+        help="NLLLossGrad's reduction.",
+    )
 
 
 class Seconds(click.FloatRange):
@@ -164,6 +200,19 @@ half_abi = click.option(
     show_default=True,
     help="How the library takes half by value.",
 )
+lang_option = click.option(
+    "--lang", type=OneOf(["en", "zh"]), default="en", show_default=True, help="Language of md and html."
+)
+operators_option = click.option(
+    "--operator",
+    "operators",
+    multiple=True,
+    help="Only this operator (may be repeated).",
+    shell_complete=complete_operator,
+)
+dtypes_option = click.option(
+    "--dtype", "dtypes", multiple=True, type=OneOf(["fp16", "fp32"]), help="Only this dtype (may be repeated)."
+)
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print only errors; the exit code tells.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
@@ -184,12 +233,14 @@ def sources(context: click.Context) -> dict[str, str]:
 
 def with_sources(result: "_R", context: click.Context, hidden: Collection[str] = ()) -> "_R":
     """Return a result that says where options come from, but for the ``hidden`` ones, which change nothing in it."""
-    from golden.results import ConfigFile  # noqa: PLC0415 - most commands have no result
+    from msgspec.structs import replace
+
+    from golden.results import ConfigFile
 
     found = {name: source for name, source in sources(context).items() if name not in hidden}
     by_file, config = [name for name, source in found.items() if source != "command line"], context.obj
     read = ConfigFile(config.path, config.sha256, by_file) if by_file else ConfigFile()
-    return msgspec.structs.replace(result, option_sources=found, config=read)
+    return replace(result, option_sources=found, config=read)
 
 
 def long_name(option: click.Option) -> str:

@@ -32,14 +32,15 @@ from typing import Any, cast, get_args, overload
 import h5py
 import numpy as np
 
-from golden import __version__, reading
+from golden import __version__
 from golden.case import Case, Head, Tier
 from golden.errors import UsageError, VectorError
+from golden.files import reading
+from golden.files.hdf5 import GrowingFile
+from golden.files.storage import Stored
 from golden.flags import FLAGS
 from golden.formats import FORMATS, Array
-from golden.growing import GrowingFile
 from golden.operator import REDUCTION_ENUMS, Golden, Operator, operators
-from golden.storage import Stored
 
 SCHEMA, BULK_SCHEMA = "golden-vectors/1", "golden-vectors-bulk/1"
 #: Bytes of arrays that are held in memory, by writer and reader alike.

@@ -20,9 +20,9 @@ from typing import Any
 
 import click
 
-from golden import reading
+from golden.commands.options import long_name
 from golden.errors import UsageError, nearest
-from golden.options import long_name
+from golden.files import reading
 
 NAME = "golden.toml"
 _SHARED = "pyproject.toml"

@@ -10,14 +10,14 @@ from tabulate import tabulate
 
 from golden.case import Case
 from golden.errors import unknown_name
+from golden.files.names import suites
+from golden.files.vectors import VectorFile
 from golden.flags import FLAGS
 from golden.formats import Array
 from golden.judge import number, readable_inputs
-from golden.names import suites
 from golden.operator import operators
 from golden.profile import Profile, load_profile, shipped
 from golden.results import Number
-from golden.vectorfile import VectorFile
 from runners.models import MODELS, models
 
 #: Kinds of things that are there without vectors.

@@ -1,0 +1,87 @@
+"""``golden hunt``."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from golden.commands.options import (
+    as_json,
+    beta_option,
+    choices,
+    complete_target,
+    half_abi,
+    quiet,
+    reduction_option,
+    timeout,
+)
+from golden.commands.terminal import check_folder, examples, exit_codes, print_json, say
+from golden.files import names
+
+
+@click.command(
+    short_help="Search for the worst input of a build.",
+    epilog=examples("golden hunt kernels.so --symbol hp_smoothl1lossgrad_p --beta 0.1 --out hunted")
+    + exit_codes(0, 1, 2, 3, 5, 130, c0="the worst input found is within its bound", c1="it is outside"),
+)
+@click.argument("target", shell_complete=complete_target)
+@click.option(
+    "--symbol",
+    multiple=True,
+    help="Entry point (may be repeated) [default: all there are].",
+    shell_complete=choices(
+        lambda: [f"{t}_{o}_{s}" for o in names.operators() for t in ("hp", "fp") for s in ("s", "p")]
+    ),
+)
+@beta_option(0.1)
+@reduction_option("mean")
+@click.option("--seed", default=0, show_default=True, help="Another seed searches elsewhere.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("out/hunted"),
+    show_default=True,
+    help="Folder for the vector files of what was found.",
+)
+@half_abi
+@timeout
+@quiet
+@as_json
+def hunt(
+    target: str,
+    symbol: tuple[str, ...],
+    beta: float,
+    reduction: str,
+    seed: int,
+    out: Path,
+    half_abi: str,
+    timeout: float,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Search for the worst input of a build and save it as a vector that validate and show accept."""
+    from runners.hunting.hunt import Hunted, chosen
+    from runners.hunting.hunt import hunt as run
+    from runners.targets import open_target
+
+    check_folder(out)
+    session, _ = open_target(target, timeout)
+    hunted: list[Hunted] = []
+    scratch = tempfile.TemporaryDirectory()
+    os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch.name  # else it leaves a folder where the user is
+    try:
+        for name in chosen(session, symbol):
+            found, _case = run(session, name, out, beta=beta, reduction=reduction, seed=seed, half_abi=half_abi)
+            hunted.append(found)
+            verdict = "outside every legal bound" if found.fails else f"at most {found.bound:.4g} legal"
+            if not (quiet or as_json):
+                say(f"{name}: {found.ulp:.6g} ulp ({verdict}), {found.evaluated} evaluated: {found.file}")
+                sys.stdout.flush()
+    finally:  # a crash or an interrupt costs what is under way, not what was found
+        session.close()
+        scratch.cleanup()
+        if as_json and hunted:
+            print_json(hunted)
+    sys.exit(1 if any(found.fails for found in hunted) else 0)

@@ -1,0 +1,40 @@
+"""``golden probe``."""
+
+import click
+
+from golden.commands.options import as_json, complete_target, suite_option, timeout
+from golden.commands.terminal import examples, exit_codes, print_json, say
+
+
+@click.command(
+    short_help="Find out what a build is like; judges nothing.",
+    epilog=examples("golden probe libvendor.so", "golden probe libvendor.so --json") + exit_codes(0, 2, 3, 4, 5),
+)
+@click.argument("target", shell_complete=complete_target)
+@suite_option("Suite whose inputs are used.")
+@timeout
+@as_json
+def probe(target: str, suite: str, timeout: float, as_json: bool) -> None:
+    """Find out what a build is like: half ABI, reduction numbers, subnormals, evaluation order, alignment.
+
+    Judges nothing; 'golden validate' does.
+    """
+    from golden.files.manifest import open_vectors
+    from runners.judging.traits import inspect
+    from runners.targets import open_target
+
+    files = open_vectors(suite)
+    session, _ = open_target(target, timeout)
+    try:
+        traits = inspect(session, files)
+    finally:
+        session.close()
+    if as_json:
+        print_json(traits)
+        return
+    for name in ("half_abi", "reduction_enum", "subnormals"):
+        say(f"{name.replace('_', ' ')}: {getattr(traits, name)}")
+    for entry in traits.entry_points:
+        say(entry.symbol)
+        for field in entry.__struct_fields__[1:]:
+            say(f"  {field.replace('_', ' ')}: {getattr(entry, field)}")

@@ -1,0 +1,47 @@
+"""``golden repro``."""
+
+from pathlib import Path
+
+import click
+
+from golden.commands.options import complete_failing, complete_platform
+from golden.commands.terminal import examples, exit_codes, say
+from golden.errors import VectorError
+
+
+@click.command(
+    short_help="Write one C file that shows a failure.",
+    epilog=examples("golden repro out/results.json smoothl1lossgrad/fp32/beta=0.1/kink/n=31 -o repro.c")
+    + exit_codes(0, 2, 4, 5),
+)
+@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("case", shell_complete=complete_failing)
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File [default: stdout].")
+@click.option("--symbol", help="Entry point [default: the first on which the case fails].")
+@click.option("--platform", help="Profile of the run, if it is a file of yours.", shell_complete=complete_platform)
+def repro(results: Path, case: str, output: Path | None, symbol: str | None, platform: str | None) -> None:
+    """Write one C file that shows a failure with the vendor's header and library alone."""
+    from golden.commands import catalogue
+    from golden.files.atomic import write_atomically
+    from golden.files.manifest import open_vectors
+    from golden.files.results import read_results
+    from golden.operator import entry_points
+    from golden.profile import load_profile
+    from reports.repro import choose_symbol, render_repro
+    from runners.calling.plan import invocations
+
+    run = read_results(results)
+    vectors = Path(run.vectors.suite)
+    files = open_vectors(run.vectors.suite, vectors if vectors.exists() else None)
+    found = catalogue.find(files, case)
+    file = next(f for f in files if any(head.id == case for head in f.heads))
+    if run.vectors.digests.get(file.path.name) != file.digest:
+        raise VectorError(f"{file.path} is not the file that {results} was made with; validate again, or restore it.")
+    name = choose_symbol(run, found, symbol)
+    plan = invocations(found, entry_points()[name], load_profile(platform or run.platform.name))
+    program = render_repro(run, found, name, plan)
+    if output is None:
+        click.echo(program, nl=False)
+    else:
+        write_atomically(output, program.encode())
+        say(output)

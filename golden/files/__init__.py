@@ -1,0 +1,1 @@
+"""Files: vectors, manifests, results, sweeps; read within bounds, written whole or not at all."""
