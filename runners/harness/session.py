@@ -16,6 +16,7 @@ from golden.results import Library
 from runners.calling.backlog import Backlog, Job
 from runners.calling.call import Call, Finding, Outcome, PointerArgument, Status
 from runners.calling.placement import Regions, addresses, remainders, room
+from runners.calling.session import Session
 from runners.harness.frames import (
     DEFAULT_ENVIRONMENT,
     Disturbance,
@@ -59,8 +60,8 @@ class _Sent(msgspec.Struct):
     output: bytes | None = None
 
 
-class ExecSession:
-    """A harness behind the session interface; implements :class:`runners.calling.call.Session`.
+class ExecSession(Session):
+    """A harness behind the session interface; see :class:`runners.calling.session.Session`.
 
     ``timeout``: seconds for an invocation; its clock runs only while someone waits in :meth:`collect`. ``regions``:
     where operands have to lie; anywhere by default. A harness that dies or breaks the protocol is started again, and
@@ -74,7 +75,6 @@ class ExecSession:
     #: What is at the other end, in sentences.
     noun = "harness"
     unobservable = UNOBSERVABLE
-    plain = False
     _environment: Mapping[str, str] | None = None
 
     def __init__(
@@ -86,13 +86,12 @@ class ExecSession:
         patience: float = PATIENCE,
         regions: Regions | None = None,
     ) -> None:
-        self.command = command
+        self.name = self.command = command
         self.timeout = timeout
         self._patience = patience
         self._regions = regions
         self._backlog = Backlog(crash_limit)
         self._sent: dict[int, _Sent] = {}  # by id of the job
-        self.retries = 0
         self._serial = 0
         self._said, self._printed = "", 0  # text of harnesses that are gone
         self._knows_of_children = False
@@ -121,10 +120,12 @@ class ExecSession:
         ]
         self.load_findings += self._take_text()[1]
 
-    def submit(self, call: Call) -> None:
-        """Queue a call; raises ValueError for a symbol that the harness does not have."""
-        if call.symbol not in self.symbols:
-            raise ValueError(f"{self.command} has no {call.symbol}")
+    @property
+    def waiting(self) -> int:
+        """How many calls are queued and not yet collected."""
+        return len(self._backlog)
+
+    def _add(self, call: Call) -> None:
         self._backlog.add(call)
         self._send_ahead()
 
@@ -144,17 +145,7 @@ class ExecSession:
                 blamed.findings.append(_left(count, "the call"))
         return job.outcomes
 
-    def run(self, call: Call) -> list[Outcome]:
-        """Submit a call and collect it; raises ValueError while others are queued."""
-        if self._backlog:
-            raise ValueError("collect the submitted calls first")
-        self.submit(call)
-        return self.collect()
-
-    def restart(self) -> None:
-        """Make the next call the first one of a fresh process; raises ValueError while calls are queued."""
-        if self._backlog:
-            raise ValueError("collect the submitted calls first")
+    def _renew(self) -> None:
         self._dismiss()
 
     def close(self) -> list[Finding]:

@@ -17,8 +17,9 @@ from golden.errors import TargetError, unknown_name
 from golden.files.vectors import write_vectors
 from golden.operator import entry_points
 from golden.pointwise import DENSE, dense
-from runners.calling.call import Invocation, Session
+from runners.calling.call import Invocation
 from runners.calling.from_case import HalfAbi, call_for
+from runners.calling.session import Session
 from runners.hunting.points import CORE_MASK, Points
 from runners.hunting.search import ROUNDS, search, shrink
 from runners.judging.probe import probe_half_abi

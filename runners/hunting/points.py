@@ -12,8 +12,9 @@ from golden.judge import Kind
 from golden.judge import judge as judge_case
 from golden.operator import EntryPoint, Operands, Operator
 from golden.pointwise import dense
-from runners.calling.call import Invocation, Session
+from runners.calling.call import Invocation
 from runners.calling.from_case import HalfAbi, call_for
+from runners.calling.session import Session
 
 CORE_MASK = 1
 #: Points of one call of NLLLossGrad, which computes as many classes for each.

@@ -6,8 +6,9 @@ from golden.case import Case
 from golden.errors import UsageError
 from golden.formats import FORMATS, Array, Format
 from golden.operator import REDUCTION_ENUMS, EntryPoint, Operands, Scalars, Storage, operators
-from runners.calling.call import Invocation, Session
+from runners.calling.call import Invocation
 from runners.calling.from_case import HalfAbi, call_for
+from runners.calling.session import Session
 from runners.models import MODELS
 
 #: The operator whose ``half`` by value is probed.

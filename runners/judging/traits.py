@@ -10,8 +10,9 @@ from golden.document import Document
 from golden.files.vectors import VectorFile
 from golden.formats import Array
 from golden.operator import EntryPoint, entry_points
-from runners.calling.call import Call, Invocation, Session
+from runners.calling.call import Call, Invocation
 from runners.calling.from_case import HalfAbi, call_for
+from runners.calling.session import Session
 from runners.judging.positions import Positions
 from runners.judging.probe import OrderShares, probe_half_abi, probe_reductions, probe_subnormals
 

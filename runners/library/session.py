@@ -19,9 +19,10 @@ import msgspec
 from golden.errors import MachineError, TargetError
 from golden.operator import EntryPoint, Operands, Scalars, entry_points
 from runners.calling.backlog import SHORT_TIMEOUT, Backlog, Job
-from runners.calling.call import Call, Finding, Invocation, Outcome
+from runners.calling.call import Call, Finding, Invocation, Mode, Outcome
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.placement import Allocator, Regions
+from runners.calling.session import Session
 from runners.library.arena import Arena, Placed
 from runners.library.batches import BYTES, Batch, Registers
 from runners.library.image import Image
@@ -48,8 +49,8 @@ _LARGEST = sandbox.ARENA // 4
 _GROWING, _LOST_BYTES = 3, 16
 
 
-class LibrarySession:
-    """A shared library in a worker process; implements :class:`runners.calling.call.Session`.
+class LibrarySession(Session):
+    """A shared library in a worker process; see :class:`runners.calling.session.Session`.
 
     ``symbols``: entry points to look for, all known ones by default. ``timeout``: seconds for loading and for
     an invocation; an invocation's clock runs only while someone waits in :meth:`collect`. ``memory``: bytes
@@ -73,9 +74,7 @@ class LibrarySession:
         )
         if not seen
     )
-    stated_half_abi = ""
-    blind: tuple[str, ...] = ()
-    retries = 0
+    in_place = True
 
     def __init__(
         self,
@@ -89,11 +88,11 @@ class LibrarySession:
         symbols: Iterable[str] | None = None,
         regions: Regions | None = None,
         allocator: Allocator | None = None,
-        mode: sandbox.Mode = "auto",
+        mode: Mode = "auto",
         draw: str = "",
     ) -> None:
         self._image = Image(path)
-        self.library = self._image.library
+        self.library, self.name = self._image.library, self._image.library.path
         self.half_abi: HalfAbi = half_abi
         self.reduction_enum = reduction_enum
         self.timeout = timeout
@@ -164,10 +163,12 @@ class LibrarySession:
         abi, numbers = self.half_abi, self.reduction_enum
         return call_for(entry_point, scalars, operands, invocations, half_abi=abi, reduction_enum=numbers)
 
-    def submit(self, call: Call) -> None:
-        """Queue a call; raises ValueError for a symbol that the library does not have."""
-        if call.symbol not in self.symbols:
-            raise ValueError(f"{self.library.path} has no {call.symbol}")
+    @property
+    def waiting(self) -> int:
+        """How many calls are queued and not yet collected."""
+        return len(self._backlog)
+
+    def _add(self, call: Call) -> None:
         self._backlog.add(call)
         self._send_ahead()
 
@@ -198,17 +199,7 @@ class LibrarySession:
             self._suspect.add(job.call.symbol)
         return job.outcomes
 
-    def run(self, call: Call) -> list[Outcome]:
-        """Submit a call and collect it; raises ValueError while others are queued."""
-        if self._backlog:
-            raise ValueError("collect the submitted calls first")
-        self.submit(call)
-        return self.collect()
-
-    def restart(self) -> None:
-        """Make the next call the first one of a fresh process; raises ValueError while calls are queued."""
-        if self._backlog:
-            raise ValueError("collect the submitted calls first")
+    def _renew(self) -> None:
         self._look()
         if self._alive:
             *replies, end = self._nursery.kill()

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from runners.calling.call import Finding
+from runners.calling.call import Finding, Mode
 from runners.library.image import Image
 from runners.library.nursery import Nursery, refusal
 from runners.process import sandbox
@@ -59,7 +59,7 @@ class BlockLibrary:
         core_mask: int | None,
         helper: str,
         timeout: float = 10.0,
-        mode: sandbox.Mode = "auto",
+        mode: Mode = "auto",
     ) -> None:
         self.timeout = timeout
         self._closed = False

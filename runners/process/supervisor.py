@@ -21,6 +21,7 @@ from collections import Counter
 
 import msgspec
 
+from runners.calling.call import Mode
 from runners.process import block_worker, messages, sandbox, worker
 from runners.process.keeper import PR_SET_CHILD_SUBREAPER, kill_adopted
 from runners.process.messages import Allow, Ended, Event, Kill, Ready, Refused, Started
@@ -38,7 +39,7 @@ class Setting(msgspec.Struct, array_like=True):
     """What this process is started with. ``kind``: of its workers; see :mod:`runners.process.sandbox` for the rest."""
 
     kind: str
-    mode: sandbox.Mode
+    mode: Mode
     arena: int
     readable: list[str]
     hidden: list[str]

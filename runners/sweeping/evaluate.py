@@ -17,14 +17,13 @@ from golden.judge import KINDS, element, number, readable_inputs
 from golden.judge import judge as judge_case
 from golden.operator import Operands, Pointer
 from golden.results import Element
-from runners.calling.call import ScalarArgument
+from runners.calling.call import Mode, ScalarArgument
 from runners.calling.from_case import HalfAbi, scalar_argument
 from runners.judging.verdict import FAILING
 from runners.library.image import Image
 from runners.library.shared_memory import BlockError, BlockLibrary
 from runners.models import MODELS
 from runners.process.block_worker import SLOTS, Run
-from runners.process.sandbox import Mode
 from runners.sweeping.judge import NativeJudge, load
 from runners.sweeping.space import CallPlan, Space
 from runners.sweeping.tally import BlockTally, full, numpy_tally, parts
