@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from generators.stream import Stream, within
+from golden.arithmetic import OrdinaryArithmetic
 from golden.blocks import BLOCK
 from golden.errors import UsageError, unknown_name
 from golden.formats import Array, Format, is_power_of_two
-from golden.operator import OrdinaryArithmetic
 from golden.scaled_product import ORDERS
 
 #: Climbers by default, and moves of each. With 1,024 climbers the best is within 4 % of the maximum over all fp16

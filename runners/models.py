@@ -4,18 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from golden.arithmetic import Arithmetic
 from golden.errors import UsageError, nearest
 from golden.formats import FP32, Array, Format
-from golden.operator import (
-    REDUCTION_ENUMS,
-    Arithmetic,
-    Operands,
-    Operator,
-    Pointer,
-    Scalars,
-    entry_points,
-    operators,
-)
+from golden.operator import REDUCTION_ENUMS, Operands, Operator, Pointer, Scalars, entry_points, operators
 from golden.results import CONTRACTS
 from runners.calling.call import Call, Outcome, PointerArgument
 from runners.calling.session import AnsweringSession

@@ -8,6 +8,7 @@ import pytest
 
 from generators.samplers import neighbours
 from generators.suite import make_case
+from golden.arithmetic import Arithmetic
 from golden.blocks import BLOCK
 from golden.case import Case
 from golden.formats import FORMATS, FP16, FP32, Array, Format
@@ -26,7 +27,7 @@ from golden.judge import (
     judge,
     number,
 )
-from golden.operator import Arithmetic, operator
+from golden.operator import operator
 from golden.results import Tally
 from golden.tally import Accumulator
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from golden.arithmetic import Arithmetic
 from golden.case import Case
 from golden.errors import TargetError, UsageError
 from golden.files.manifest import read_suite, suite_folder
 from golden.files.vectors import VectorFile, read_vectors, write_vectors
 from golden.formats import FORMATS
-from golden.operator import Arithmetic, operator
+from golden.operator import operator
 from golden.profile import load_profile
 from golden.results import Library, Results
 from runners.calling.plan import invocations

@@ -14,13 +14,13 @@ import numpy as np
 
 from golden.case import Case, Head
 from golden.files.vectors import VectorFile
+from golden.formats import comparable_bits
 from golden.operator import EntryPoint
 from golden.profile import Profile
 from runners.calling.call import Call, Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.plan import guarded, invocations, shuffled
 from runners.calling.session import Session
-from runners.judging.positions import comparable_bits
 from runners.judging.verdict import EntryPointVerdict
 
 #: Calls that are on their way to the worker while the judge works on earlier ones: so many, or of so many bytes, but a

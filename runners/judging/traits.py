@@ -13,8 +13,9 @@ from golden.operator import EntryPoint, entry_points
 from runners.calling.call import Call, Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
+from runners.judging.orders import OrderShares
 from runners.judging.positions import Positions
-from runners.judging.probe import OrderShares, probe_half_abi, probe_reductions, probe_subnormals
+from runners.judging.probe import probe_half_abi, probe_reductions, probe_subnormals
 
 _MASK = 0xFF
 _FIRST = Invocation(core_mask=_MASK, poison=1)
