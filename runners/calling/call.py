@@ -13,6 +13,8 @@ Status = Literal["ok", "crash", "timeout", "exit", "not-run"]
 Placement = Literal["end", "begin", "plain"]
 #: Layers around a library's process: all have to be there, those that are there are used, or none is.
 Mode = Literal["require", "auto", "off"]
+#: The core mask of calls whose result must not depend on it: the first core.
+ONE_CORE = 1
 
 #: What a library's process may say: it can be forged.
 Text = Annotated[str, msgspec.Meta(max_length=1 << 14)]

@@ -21,13 +21,12 @@ import numpy as np
 from golden.errors import GoldenError, TargetError, nearest
 from golden.formats import Array
 from golden.operator import REDUCTION_ENUMS, EntryPoint, Pointer, Role, entry_points
-from runners.harness.frames import MAGIC, VERSION, Message, frame
+from runners.harness.frames import HEADER, MAGIC, VERSION, Message, frame
 from runners.process.fenv import FloatingPoint
 
 #: Evaluates an operator: (operator, dtype, scalars, operands) -> output.
 Evaluate = Callable[[str, str, dict[str, int | float | str], dict[str, Array]], Array]
 
-_HEADER = struct.Struct("<4sIII")
 _ENTRY = struct.Struct("<cBHI")
 _CAPACITY = 1 << 40  # what an adapter needs is its own affair
 _LONGEST = 300  # characters of an exception's text, and of a path
@@ -262,10 +261,10 @@ class Harness:
     def serve(self, adapter: Adapter) -> None:
         """Answer calls until the end."""
         while True:
-            header = self._incoming.read(_HEADER.size)
-            if len(header) < _HEADER.size:
+            header = self._incoming.read(HEADER.size)
+            if len(header) < HEADER.size:
                 return
-            magic, kind, length, crc = _HEADER.unpack(header)
+            magic, kind, length, crc = HEADER.unpack(header)
             payload = self._incoming.read(length)
             if (
                 magic != MAGIC

@@ -15,7 +15,7 @@ PROBED_OPERATOR = "smoothl1lossgrad"
 _STORAGES: tuple[Storage, ...] = ("private", "shared")
 _HALF_ABIS: tuple[HalfAbi, ...] = ("float16", "uint16")
 #: Every core of the largest examples on the pages.
-_MASK = 0xFF
+MASK = 0xFF
 
 
 def probe_half_abi(session: Session) -> str:
@@ -140,7 +140,7 @@ def _run(
         entry = EntryPoint(op, fmt, storage)
         if entry.symbol not in session.symbols:
             continue
-        call = call_for(entry, scalars, operands, [Invocation(core_mask=_MASK)], half_abi=half_abi)
+        call = call_for(entry, scalars, operands, [Invocation(core_mask=MASK)], half_abi=half_abi)
         outcome = session.run(call)[0]
         if outcome.status == "ok":
             return np.frombuffer(outcome.output, fmt.dtype)

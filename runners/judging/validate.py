@@ -75,8 +75,9 @@ def validate(
     validation = _Validation(target, session, library, files, settings)
     validation.probe()
     validation.run(progress)
+    results = validation.results()
     check_arithmetic()  # of what was imported meanwhile, something may have changed the mode
-    return validation.results()
+    return results
 
 
 class _Validation:

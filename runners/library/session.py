@@ -26,7 +26,7 @@ from runners.library.batches import Registers
 from runners.library.image import Image
 from runners.library.layout import Layouts
 from runners.library.leaks import Leaks
-from runners.library.nursery import News, Nursery, refusal
+from runners.library.nursery import START, News, Nursery, refusal
 from runners.library.outgoing import Outgoing, Process
 from runners.library.patterns import Patterns
 from runners.process import messages, sandbox, stub
@@ -35,9 +35,6 @@ from runners.process.endings import Ending, describe_end, died, memory_kills
 from runners.process.fenv import FloatingPoint
 from runners.process.messages import BANKS, Done, Ended, Fault, Loaded, Ready, Refused, Started, Trouble
 from runners.process.supervisor import Setting
-
-#: Seconds for starting a process, which waits for nothing but the machine.
-PATIENCE = 30.0
 
 
 class LibrarySession(Session):
@@ -292,7 +289,7 @@ class LibrarySession(Session):
 
     def _has_loaded(self) -> bool:
         """Wait for the worker's answer to Load, or for its end; returns whether that came in time."""
-        return self._await(lambda: self._nursery.worker > 0, PATIENCE) and self._await(
+        return self._await(lambda: self._nursery.worker > 0, START) and self._await(
             lambda: self._loaded is not None, self.timeout
         )
 
@@ -306,7 +303,7 @@ class LibrarySession(Session):
     def _limit(self, call: Call) -> float:
         """Seconds without news after which the worker counts as hung."""
         if not self._nursery.worker:
-            return PATIENCE
+            return START
         if self._words is not None:
             return SHORT_TIMEOUT  # only its end is missing
         return self._backlog.limit(call, self.timeout) if self._loaded is not None else self.timeout

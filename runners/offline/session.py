@@ -17,7 +17,7 @@ from golden.results import Library
 from runners.calling.call import Call, Finding, Outcome
 from runners.calling.session import AnsweringSession
 from runners.harness.frames import DEFAULT_ENVIRONMENT, HarnessError, environment_changes
-from runners.harness.session import UNOBSERVABLE, blind, observed
+from runners.harness.observed import UNOBSERVABLE, blind, observed
 from runners.offline.blobs import Dump, Manifest, Piece, call_key, read_dump, read_manifest
 
 
