@@ -1,6 +1,6 @@
 """What reports say, in Chinese: the English sentence is the key (see :mod:`reports.messages`).
 
-Names that appear in results files, grades among them, stay as they are; terms are those of ``README.zh-CN.md``.
+Names that appear in results files, grades among them, stay as they are; terms are those of ``docs/glossary.md``.
 """
 
 ZH: dict[str, str] = {
