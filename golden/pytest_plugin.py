@@ -245,12 +245,14 @@ class CaseItem(_Item):
     def runtest(self) -> None:
         """Run and judge the case; one of the stress tier that fails is an expected failure unless strict."""
         from runners.calling.from_case import call_for
-        from runners.calling.plan import guarded, invocations
+        from runners.calling.plan import invocations, unreadable_cases
         from runners.judging.verdict import EntryPointVerdict
 
         target, case = self.config.stash[_TARGET], self._file.cases[self._position]
-        guard = case.klass == "selection" and case.id in guarded(target.session.draw, self._entry, self._file.heads)
-        plan = invocations(case, self._entry, target.profile, guard, target.session.plain)
+        closed = case.klass == "selection" and case.id in unreadable_cases(
+            target.session.draw, self._entry, self._file.heads
+        )
+        plan = invocations(case, self._entry, target.profile, closed, target.session.plain)
         abi, numbers = target.half_abi, target.reduction_enum
         call = call_for(self._entry, case.scalars, case.operands, plan, half_abi=abi, reduction_enum=numbers)
         verdict = EntryPointVerdict(self._entry, target.profile, strict=True, xfail=target.xfail)

@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 
 from golden import histogram
-from golden.blocks import blocks
 from golden.case import Case
 from golden.formats import Array
 from golden.histogram import BINS
 from golden.judge import CORRECT, FAILS, Judged, Kind, element, grade_name, judge
 from golden.landscape import Bins, Share, all_bins, bins_of
 from golden.results import Element, Landscape, Tally
+from golden.slices import slices
 
 #: What was found is kept for cases with up to that many output elements.
 _SMALL_CASE = 1 << 12
@@ -46,7 +46,7 @@ class _Errors:
 
 def _errors(signed: Array) -> _Errors:
     errors = _Errors()
-    for at in blocks(signed.size):
+    for at in slices(signed.size):
         part = signed[at].astype(np.float64)
         magnitude = np.abs(part)
         counts = np.bincount(np.minimum(histogram.bins_of(magnitude), BINS - 1), minlength=BINS)
@@ -97,7 +97,7 @@ class Measured:
     def _shares(case: Case, measured: Array) -> list[list[Share]]:
         landscapes, residual = all_bins(case), case.golden.residual
         shares = []
-        for block in blocks(measured.size):
+        for block in slices(measured.size):
             index = block.start + np.flatnonzero(measured[block])
             places = bins_of(case, landscapes, index)
             shares.append([b.share(at, np.abs(residual[index])) for b, at in zip(landscapes, places, strict=True)])
@@ -117,7 +117,7 @@ class Measured:
 
 
 def _parts(positions: Array) -> Iterator[Array]:
-    for block in blocks(positions.size):
+    for block in slices(positions.size):
         yield positions[block]
 
 

@@ -19,7 +19,7 @@ from golden.profile import load_profile
 from golden.results import Library, Results
 from golden.tally import Accumulator
 from runners.calling.call import Call
-from runners.calling.plan import guarded, invocations, shuffled
+from runners.calling.plan import invocations, shuffled, unreadable_cases
 from runners.harness.session import ExecSession
 from runners.judging.cases import Cases
 from runners.judging.positions import Positions
@@ -161,7 +161,7 @@ def test_a_repetition_stays_one() -> None:
 def test_who_is_called_with_inaccessible_operands_is_drawn() -> None:
     file = read_vectors(suite_folder("core") / "nlllossgrad-fp32.h5")
     entry = operator("nlllossgrad").entry_points()[2]
-    drawn = [guarded(draw, entry, file.heads) for draw in map(str, range(20))]
+    drawn = [unreadable_cases(draw, entry, file.heads) for draw in map(str, range(20))]
     assert {len(ids) for ids in drawn} == {7} and len(set(drawn)) == 20
     able = {h.id for h in file.heads if h.klass == "selection" and h.operator.untouched(h.scalars)}
     assert len(able) == 50 and len(frozenset().union(*drawn)) > 40 and frozenset().union(*drawn) <= able

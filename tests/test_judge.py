@@ -9,7 +9,6 @@ import pytest
 from generators.samplers import neighbours
 from generators.suite import make_case
 from golden.arithmetic import Arithmetic
-from golden.blocks import BLOCK
 from golden.case import Case
 from golden.formats import FORMATS, FP16, FP32, Array, Format
 from golden.judge import (
@@ -29,6 +28,7 @@ from golden.judge import (
 )
 from golden.operator import operator
 from golden.results import Tally
+from golden.slices import SLICE
 from golden.tally import Accumulator
 
 BOTH = pytest.mark.parametrize("fmt", FORMATS.values(), ids=list(FORMATS))
@@ -375,7 +375,7 @@ def test_the_order_of_cases_does_not_matter(fmt: Format) -> None:
 @BOTH
 def test_a_long_case_is_judged_and_counted_as_its_parts(fmt: Format) -> None:
     """Longer than the blocks that judge and statistics work in; the worst element is in the first of them."""
-    n, source = 2 * BLOCK + 300, np.random.Generator(np.random.Philox(5))
+    n, source = 2 * SLICE + 300, np.random.Generator(np.random.Philox(5))
     triples = [(float(a), float(b), 0.0) for a, b in source.uniform(-1, 1, (n, 2))]
     case = smooth(fmt, 1.5, *triples, path="long")
     output = moved_by(case, 1, 1)

@@ -19,7 +19,7 @@ from golden.operator import EntryPoint
 from golden.profile import Profile
 from runners.calling.call import Call, Invocation
 from runners.calling.from_case import HalfAbi, call_for
-from runners.calling.plan import guarded, invocations, shuffled
+from runners.calling.plan import invocations, shuffled, unreadable_cases
 from runners.calling.session import Session
 from runners.judging.verdict import EntryPointVerdict
 
@@ -60,7 +60,7 @@ class Cases:
         running: deque[_Waiting] = deque()
         under_way = 0
         places = iter(shuffled(self._draw, entry.symbol, len(file.cases)))
-        guards = guarded(self._draw, entry, file.heads)
+        closed = unreadable_cases(self._draw, entry, file.heads)
         ways = random.Random(f"{self._draw} {entry.symbol} ways")
 
         def submit() -> None:
@@ -69,7 +69,7 @@ class Cases:
                 place = next(places, None)
                 if place is None:
                     return
-                running.append(self._submit(entry, file, place, guards, ways))
+                running.append(self._submit(entry, file, place, closed, ways))
                 under_way += running[-1].size
 
         submit()
@@ -92,11 +92,11 @@ class Cases:
                 verdict.again(case, plan, self._session.run(self._call(entry, case, plan)))
 
     def _submit(
-        self, entry: EntryPoint, file: VectorFile, place: int, guards: frozenset[str], ways: random.Random
+        self, entry: EntryPoint, file: VectorFile, place: int, closed: frozenset[str], ways: random.Random
     ) -> _Waiting:
-        """Submit a case, its plan in an order that is drawn; ``guards``: the cases that are :func:`guarded`."""
+        """Submit a case, its plan in an order that is drawn; ``closed``: see :func:`unreadable_cases`."""
         case = file.cases[place]
-        plan = invocations(case, entry, self._profile, case.id in guards, self._session.plain)
+        plan = invocations(case, entry, self._profile, case.id in closed, self._session.plain)
         order = ways.sample(range(len(plan)), len(plan))
         made = self._call(entry, case, [plan[number] for number in order])
         self._session.submit(made)

@@ -31,7 +31,7 @@ from runners.process.system import prctl
 _HEARTBEAT = 1.0
 #: Refusals that are told of one worker.
 _TOLD = 1000
-#: Bytes of one order or event.
+#: Bytes of one command or event.
 MESSAGE = 1 << 16
 
 
@@ -99,13 +99,13 @@ class _Supervisor:
             return False
         if not request:
             return False
-        order = messages.decode_order(request)
-        if isinstance(order, Kill):
+        command = messages.decode_command(request)
+        if isinstance(command, Kill):
             if self._worker:
                 kill_group(self._worker)
-        elif isinstance(order, Allow):
+        elif isinstance(command, Allow):
             self._loading = False
-            self._allowed.update(order.ranges)
+            self._allowed.update(command.ranges)
         elif fds:
             self._spawn(fds[0])
         return True
