@@ -17,6 +17,7 @@ import pytest
 from golden.shadow import PACKAGES
 from golden.sources import judge
 from runners.toolchain.build import build_library
+from tests.release import build
 
 ROOT = Path(__file__).resolve().parent.parent
 FILE = ROOT / "vectors/smoke/smoothl1lossgrad-fp32.h5"
@@ -47,25 +48,19 @@ SAME = {"generators": "samplers", "reports": "text", "runners": "models"}
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a wheel that is made from a source distribution, as ``pip wheel`` does, and of that."""
-    out = tmp_path_factory.mktemp("dist")
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", out], cwd=ROOT, check=True)
-    with tarfile.open(next(out.glob("*.tar.gz"))) as archive:
-        archive.extractall(out, filter="data")
-    source = next(path for path in out.iterdir() if path.is_dir())
-    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", out], cwd=source, check=True)
-    return out
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The source distribution, and the wheel that is made from it."""
+    return build(tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
-def python(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def python(built: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a fresh environment with the wheel; what golden needs is that of the tests."""
     folder = tmp_path_factory.mktemp("venv")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     found = folder / "bin/python"
     install = [sys.executable, "-m", "pip", "--python", found, "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*install, next(built.glob("*.whl"))], check=True)
+    subprocess.run([*install, built[1]], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "tests.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
     return found
@@ -106,14 +101,14 @@ def project(folder: Path, regular: bool, same: bool) -> None:
     (folder / "pytest.ini").write_text("[pytest]\n")
 
 
-def test_the_archives_have_what_a_checkout_has(built: Path) -> None:
+def test_the_archives_have_what_a_checkout_has(built: tuple[Path, Path]) -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode != 0:
         pytest.skip("not in a git repository")
     tracked = {name for name in listed.stdout.splitlines() if (ROOT / name).exists()}
-    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+    with tarfile.open(built[0]) as archive:
         assert tracked <= {name.partition("/")[2] for name in archive.getnames()}
-    with zipfile.ZipFile(next(built.glob("*.whl"))) as wheel:
+    with zipfile.ZipFile(built[1]) as wheel:
         names = set(wheel.namelist())
         assert wheel.read("golden/data/commit").decode().strip() == judge().commit
     code = {name for name in tracked if name.startswith(("golden/", *(f"{package}/" for package in PACKAGES)))}
