@@ -53,8 +53,9 @@ def attempt(archive: Path, version: str, folder: Path) -> None:
         command = [programs / words[0], *words[1:]]
         done = subprocess.run(command, env=environment, cwd=work, capture_output=True, text=True, check=False)
         said = done.stdout + done.stderr
-        if done.returncode != code or saying not in said or "Traceback" in said:
-            raise SystemExit(f"{archive.name}: '{' '.join(words)}' ended with {done.returncode}, not {code}:\n{said}")
+        if done.returncode != code or saying not in said or "Traceback (most recent call last)" in said:
+            what = f"{archive.name}: '{' '.join(words)}' ended with {done.returncode}"
+            raise SystemExit(f"{what}, where {code} and {saying.strip()!r} were due. It said: ... {said[-2000:]}")
         print(f"{archive.name}: {' '.join(words)}: {code}")
 
 
