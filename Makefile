@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 KERNELS := build/libkernels.so
 
-.PHONY: report published test test-slow vectors lint mutants trust bounds sweeps fuzz-files bench clean
+.PHONY: report published test test-slow vectors lint mutants trust bounds sweeps fuzz-files bench dist clean
 
 # Builds the bundled C kernels, validates them for every platform, and names the reports.
 report: $(VENV)/.installed
@@ -65,6 +65,10 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/bench_generate.py
 
+# Builds a source distribution and a wheel, and tries both in fresh environments without a compiler.
+dist: $(VENV)/.installed
+	$(BIN)/python -m tests.release --out dist
+
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("golden needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
@@ -72,4 +76,4 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build $(OUT)
+	rm -rf $(VENV) build dist $(OUT)

@@ -12,10 +12,10 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-import reports
 from golden.results import Host, Library, Results
 from golden.text import plain as visible
 from reports import charts, tables
+from reports import formats as reports
 from reports.markdown import code, plain
 from tests import results_factory as factory
 from tests.test_reports import SAMPLE, Page, columns, markdown_tables

@@ -21,6 +21,7 @@ import numpy as np
 from golden.errors import GoldenError, TargetError, nearest
 from golden.formats import Array
 from golden.operator import REDUCTION_ENUMS, EntryPoint, Pointer, Role, entry_points
+from golden.shadow import shadows
 from runners.harness.frames import HEADER, MAGIC, VERSION, Message, frame
 from runners.process.fenv import FloatingPoint
 
@@ -53,7 +54,13 @@ def load(name: str) -> Adapter:
         found: Any = importlib.import_module(module_name)
     except GoldenError:
         raise
-    except ModuleNotFoundError as error:
+    except ImportError as error:
+        for package, theirs, _ in shadows():
+            if error.name and error.name.split(".")[0] == package:
+                here = f"{package} is golden's here, not {theirs}"
+                raise TargetError(f"{here}, which {module_name} is after: give that another name") from error
+        if not isinstance(error, ModuleNotFoundError):
+            raise TargetError(f"importing {module_name} failed: {_described(error)}") from error
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             where = "neither among the installed ones nor in the current folder"
             raise TargetError(f"there is no module {error.name!r}, {where}") from error
