@@ -29,8 +29,9 @@ import numpy as np
 from click.testing import CliRunner
 
 from generators.stream import SEED
-from golden.cli import _validate, cli
+from golden.cli import cli
 from golden.commands.config import read_config
+from golden.commands.validate import judged
 from golden.errors import GoldenError
 from golden.files import reading
 from golden.files.manifest import open_vectors, read_suite
@@ -127,7 +128,7 @@ def _dumped(path: Path) -> None:
     """Judge the dump of a folder with the options of its manifest."""
     target = f"dump:{path.parent}"
     with cli.commands["validate"].make_context("validate", [target]) as context:
-        run = _validate(target, shown=False, **{n: v for n, v in context.params.items() if n not in _SHOWN})
+        run = judged(target, shown=False, **{n: v for n, v in context.params.items() if n not in _SHOWN})
     write_results(path.parent / "results.json", run)
     _rendered(path.parent / "results.json")
 
