@@ -20,8 +20,8 @@ from golden.results import Results
 from runners.judging.validate import Settings, validate
 from runners.offline.export import export
 from runners.targets import open_target
-from tests.board import run_board
 from tests.campaign import ROOT, in_processes, made, parser, publish, table, told
+from tests.helpers.board import run_board
 from tests.mutants.legal import LEGAL, Legal
 from tests.mutants.mutants import FAMILIES, MUTANTS
 from tests.mutants.variant import SUFFIXES, Through, Variant, build

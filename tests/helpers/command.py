@@ -1,0 +1,32 @@
+"""Commands as a user types them, each a process of its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+
+COMPILER = shutil.which("cc") or shutil.which("gcc")
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler (cc or gcc) on this machine")
+
+
+def golden(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None, timeout: float = 120):
+    command = [sys.executable, "-m", "golden.cli", *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd or ROOT, env=environment, timeout=timeout, check=False
+    )
+
+
+def one_sentence(text: str) -> bool:
+    return text.startswith("golden: ") and text.count("\n") == 1 and "Traceback" not in text
+
+
+def cases_of(suite: str) -> int:
+    manifest = json.loads((ROOT / "vectors" / suite / "manifest.json").read_text())
+    return sum(file["cases"] for file in manifest["files"].values())
