@@ -2,14 +2,11 @@
 
 import platform
 import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from runners.calling.call import Call, Invocation, Outcome, PointerArgument, ScalarArgument
 from runners.library.session import LibrarySession
@@ -146,46 +143,12 @@ LOADING: dict[str, str] = {
     "undefined": "void nowhere(void); void f(void) { nowhere(); }",
 }  # fmt: skip
 
-Compile = Callable[..., Path]
-
-
-@pytest.fixture(scope="session")
-def compile_c(tmp_path_factory: pytest.TempPathFactory) -> Compile:
-    """Compile C text into a shared library."""
-    folder = tmp_path_factory.mktemp("libraries")
-
-    def run(name: str, text: str, *flags: str) -> Path:
-        source, library = folder / f"{name}.c", folder / f"{name}.so"
-        if not library.exists():
-            source.write_text(PREAMBLE + text)
-            command = [str(COMPILER), "-w", "-O1", "-fPIC", "-shared", "-pthread", *flags]
-            subprocess.run([*command, "-o", str(library), str(source), "-lm"], check=True, capture_output=True)
-        return library
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def kernels(compile_c: Compile) -> Path:
-    try:
-        return compile_c("kernels", KERNELS, "-DHALF")
-    except subprocess.CalledProcessError:
-        return compile_c("kernels", KERNELS)
-
-
 SYMBOLS = [w.split("(")[1].split(")")[0] for w in KERNELS.splitlines() if w.startswith("KERNEL(")]
 SYMBOLS += ["healthy_s", "as_float16", "times_float16", "as_uint16", "as_float32"]
 
 
 def open_session(library: Path, **options: Any) -> LibrarySession:
     return LibrarySession(library, symbols=SYMBOLS, **{"crash_limit": 10**6, **options})
-
-
-@pytest.fixture(scope="module")
-def shared(kernels: Path) -> Iterator[LibrarySession]:
-    """One session for all tests that need none of their own."""
-    with open_session(kernels) as session:
-        yield session
 
 
 END, BEGIN = Invocation(placement="end"), Invocation(placement="begin")

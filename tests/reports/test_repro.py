@@ -95,11 +95,6 @@ def suite() -> list[VectorFile]:
     return read_suite(suite_folder("smoke"))
 
 
-@pytest.fixture(scope="module")
-def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_library(tmp_path_factory.mktemp("healthy") / "healthy.so")
-
-
 def judged(library: Path, files: list[VectorFile], platform: str = "host") -> Results:
     with LibrarySession(library, timeout=2) as session:
         settings = Settings(load_profile(platform), "smoke", timeout=2)
@@ -142,7 +137,7 @@ SAYS = {
 @needs_compiler
 @pytest.mark.parametrize("name", DEFECTS)
 def test_a_reproducer_shows_the_defect_and_nothing_in_the_healthy_build(
-    name: str, suite: list[VectorFile], healthy: Path, tmp_path: Path
+    name: str, suite: list[VectorFile], kernels: Path, tmp_path: Path
 ) -> None:
     library = defective(name, tmp_path)
     symbol = DEFECTS[name][0]
@@ -158,7 +153,7 @@ def test_a_reproducer_shows_the_defect_and_nothing_in_the_healthy_build(
     assert SAYS.get(name, "elements wrong") in shown.stdout or "crashed with SIGSEGV" in shown.stdout
     if failure.first is not None and name != "wrong with core mask 1":
         assert failure.first.expected.bits in shown.stdout
-    right = run(program, healthy, tmp_path)
+    right = run(program, kernels, tmp_path)
     assert right.returncode == 0, right.stdout
     assert (
         right.stdout
@@ -188,7 +183,7 @@ def test_the_worst_mismatch_comes_first_with_bits_and_hex_floats(suite: list[Vec
 
 
 @needs_compiler
-def test_it_works_without_guard_pages(suite: list[VectorFile], healthy: Path, tmp_path: Path) -> None:
+def test_it_works_without_guard_pages(suite: list[VectorFile], kernels: Path, tmp_path: Path) -> None:
     library = defective("writes beyond", tmp_path)
     results = judged(library, [f for f in suite if f.operator.name == "smoothl1lossgrad" and f.dtype == "fp16"])
     entry = next(e for e in results.entry_points if e.symbol == "hp_smoothl1lossgrad_p")
@@ -196,18 +191,18 @@ def test_it_works_without_guard_pages(suite: list[VectorFile], healthy: Path, tm
     program = render(results, case, entry.symbol)
     shown = run(program, library, tmp_path, "-DREPRO_PORTABLE")
     assert shown.returncode == 1 and "was written, beyond its" in shown.stdout
-    assert run(program, healthy, tmp_path, "-DREPRO_PORTABLE").returncode == 0
-    exact = run(program, healthy, tmp_path, "-DREPRO_PORTABLE", "-DREPRO_MARGIN=0")
+    assert run(program, kernels, tmp_path, "-DREPRO_PORTABLE").returncode == 0
+    exact = run(program, kernels, tmp_path, "-DREPRO_PORTABLE", "-DREPRO_MARGIN=0")
     assert exact.returncode == 0
 
 
 @needs_compiler
 def test_address_sanitizer_sees_reads_beyond_the_portable_operands(
-    suite: list[VectorFile], healthy: Path, tmp_path: Path
+    suite: list[VectorFile], kernels: Path, tmp_path: Path
 ) -> None:
     library = defective("reads beyond", tmp_path)
     case = next(c for f in suite for c in f.cases if c.dtype == "fp32" and "length/n=9" in c.id)
-    program = render(judged(healthy, [f for f in suite if in_file(f, case)]), case, "fp_smoothl1lossgrad_p")
+    program = render(judged(kernels, [f for f in suite if in_file(f, case)]), case, "fp_smoothl1lossgrad_p")
     # The library itself has no instrumentation; its source is compiled into the program.
     source = (tmp_path / "defect.c").rename(tmp_path / "with_asan.c")
     (tmp_path / "repro.c").write_text(program)
@@ -231,7 +226,7 @@ def in_file(file: VectorFile, case: Case) -> bool:
     "symbol", [s for s in entry_points() if s.split("_")[1] in ("smoothl1lossgrad", "nlllossgrad")]
 )
 def test_it_is_right_about_healthy_builds_whatever_half_is(
-    compiler: str, symbol: str, suite: list[VectorFile], healthy_uint16: Path, tmp_path: Path
+    compiler: str, symbol: str, suite: list[VectorFile], uint16_half: Path, tmp_path: Path
 ) -> None:
     if shutil.which(compiler) is None:
         pytest.skip(f"{compiler} is not on PATH")
@@ -239,13 +234,8 @@ def test_it_is_right_about_healthy_builds_whatever_half_is(
     chosen = [c for f in suite for c in f.cases if c.operator.name in symbol and c.dtype[-2:] == fmt_of(symbol)]
     wanted = ("special-values", "subnormal") if compiler == "gcc" else ("shape/b=0", "length/n=0")
     for case in {c.id: c for w in wanted if (c := next((c for c in chosen if w in c.id), None))}.values():
-        shown = run(render(results, case, symbol), healthy_uint16, tmp_path, "-DGOLDEN_HALF_UINT16", compiler=compiler)
+        shown = run(render(results, case, symbol), uint16_half, tmp_path, "-DGOLDEN_HALF_UINT16", compiler=compiler)
         assert shown.returncode == 0, (case.id, shown.stdout)
-
-
-@pytest.fixture(scope="module")
-def healthy_uint16(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_library(tmp_path_factory.mktemp("healthy") / "healthy.so", cflags=["-DGOLDEN_HALF_UINT16"])
 
 
 @pytest.mark.parametrize("flush", [False, True])
@@ -308,7 +298,7 @@ def test_nan_payloads_are_kept(suite: list[VectorFile]) -> None:
 
 
 @needs_compiler
-def test_text_of_others_cannot_leave_the_comment(suite: list[VectorFile], healthy: Path, tmp_path: Path) -> None:
+def test_text_of_others_cannot_leave_the_comment(suite: list[VectorFile], kernels: Path, tmp_path: Path) -> None:
     case = find(suite, "smoothl1lossgrad/fp32/beta=1/uniform-bits/n=33")
     results = results_factory.hostile()
     evil = '*/ #error "out" /* ??/ \\ /*/ */* \n#error line'
@@ -317,11 +307,11 @@ def test_text_of_others_cannot_leave_the_comment(suite: list[VectorFile], health
     results.library = msgspec.structs.replace(results.library, path=evil)
     plan = invocations(case, entry_points()[entry.symbol], HOST)
     program = render_repro(results, dataclasses.replace(case, id=evil), entry.symbol, plan)
-    assert run(program, healthy, tmp_path).returncode == 0
+    assert run(program, kernels, tmp_path).returncode == 0
 
 
 @needs_compiler
-def test_a_large_case_is_compact_and_whole(suite: list[VectorFile], healthy: Path, tmp_path: Path) -> None:
+def test_a_large_case_is_compact_and_whole(suite: list[VectorFile], kernels: Path, tmp_path: Path) -> None:
     small = find(suite, "smoothl1lossgrad/fp32/beta=1/uniform-bits/n=33")
     times = 200
     operands = {name: np.tile(values, times) for name, values in small.operands.items()}
@@ -330,7 +320,7 @@ def test_a_large_case_is_compact_and_whole(suite: list[VectorFile], healthy: Pat
     program = render(results_factory.results(), case, "fp_smoothl1lossgrad_p")
     assert f"{3 * 33 * times} numbers go in, {33 * times} come out." in program
     assert "dy_data[6600]" in program and len(program) < 850_000
-    assert run(program, healthy, tmp_path).returncode == 0
+    assert run(program, kernels, tmp_path).returncode == 0
 
 
 def test_choosing_the_entry_point(suite: list[VectorFile]) -> None:

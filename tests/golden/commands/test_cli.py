@@ -18,11 +18,6 @@ from tests import ROOT
 from tests.helpers.command import COMPILER, golden, needs_compiler, one_sentence
 
 
-@pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_library(tmp_path_factory.mktemp("build dir é") / "libkernels.so")
-
-
 @needs_compiler
 @pytest.mark.parametrize("platform", ["host", "FT78NE", "mt7004"])
 def test_own_build_conforms(kernels: Path, platform: str, tmp_path: Path) -> None:
@@ -60,9 +55,8 @@ def test_other_builds_of_the_same_kernels_conform(cflags: str, tmp_path: Path) -
 
 
 @needs_compiler
-def test_fp32_only_library(tmp_path: Path) -> None:
-    library = build_library(tmp_path / "fp.so", cflags=["-DGOLDEN_FP32_ONLY"])
-    run = ("validate", library, "--suite", "smoke", "--out", tmp_path, "--platform")
+def test_fp32_only_library(fp32_only: Path, tmp_path: Path) -> None:
+    run = ("validate", fp32_only, "--suite", "smoke", "--out", tmp_path, "--platform")
     assert golden(*run, "FT78NE").returncode == 0
     done = golden(*run, "MT7004")
     assert done.returncode == 1
@@ -117,9 +111,8 @@ def test_defects_are_named_on_the_first_screen(defect: str, tmp_path: Path) -> N
 
 
 @needs_compiler
-def test_other_reduction_numbers_are_one_sentence(tmp_path: Path) -> None:
-    library = build_library(tmp_path / "lib.so", cflags=["-DGOLDEN_REDUCTION_NONE_SUM_MEAN"])
-    run = ("validate", library, "--suite", "smoke", "--out", tmp_path)
+def test_other_reduction_numbers_are_one_sentence(other_numbers: Path, tmp_path: Path) -> None:
+    run = ("validate", other_numbers, "--suite", "smoke", "--out", tmp_path)
     done = golden(*run)
     assert done.returncode == 1
     results = read_results(tmp_path / "results.json")

@@ -43,11 +43,6 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_library(tmp_path_factory.mktemp("good") / "good.so")
-
-
-@pytest.fixture(scope="module")
 def swapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library whose fp_smoothl1lossgrad_p exchanges x1 and x2, and which has nothing else."""
     source = tmp_path_factory.mktemp("bad") / "bad.c"
@@ -71,9 +66,9 @@ def required_items(dtypes: tuple[str, ...]) -> int:
 
 @pytest.mark.parametrize(("platform", "dtypes"), [("MT7004", ("fp16", "fp32")), ("FT78NE", ("fp32",))])
 def test_a_good_library_passes_every_case_that_its_platform_requires(
-    platform: str, dtypes: tuple[str, ...], library: Path, folder: Path
+    platform: str, dtypes: tuple[str, ...], kernels: Path, folder: Path
 ) -> None:
-    done = run("smoke", "--golden-library", library, "--golden-platform", platform, cwd=folder)
+    done = run("smoke", "--golden-library", kernels, "--golden-platform", platform, cwd=folder)
     assert done.returncode == 0, done.stdout
     assert counts(done) == {"passed": required_items(dtypes)}
 
@@ -90,8 +85,8 @@ def test_without_its_option_it_does_nothing_and_imports_nothing(folder: Path) ->
     assert run("smoke", cwd=folder).returncode == 5  # nothing was collected, and pytest says so
 
 
-def test_ids_and_selection(library: Path, folder: Path) -> None:
-    options = ("--golden-library", library, "--collect-only")
+def test_ids_and_selection(kernels: Path, folder: Path) -> None:
+    options = ("--golden-library", kernels, "--collect-only")
     listed = run("smoke", *options, cwd=folder).stdout.splitlines()
     assert f"smoke/{FILE.name}::fp_smoothl1lossgrad_p::{CASE}" in listed
     chosen = run("smoke", *options, "-k", "uniform-bits and hp_smoothl1lossgrad_s", cwd=folder).stdout.splitlines()
@@ -122,31 +117,29 @@ def test_a_missing_symbol_is_one_clear_failure(swapped: Path, folder: Path) -> N
     assert "fp_nlllossgrad_p is not in" in done.stdout and "host requires it" in done.stdout
 
 
-def test_other_reduction_numbers_are_one_failure_that_names_the_option(folder: Path, tmp_path: Path) -> None:
-    other = build_library(tmp_path / "other.so", cflags=["-DGOLDEN_REDUCTION_NONE_SUM_MEAN"])
-    arguments = ("smoke/nlllossgrad-fp32.h5", "--golden-library", other)
+def test_other_reduction_numbers_are_one_failure_that_names_the_option(folder: Path, other_numbers: Path) -> None:
+    arguments = ("smoke/nlllossgrad-fp32.h5", "--golden-library", other_numbers)
     done = run(*arguments, cwd=folder)
     assert counts(done) == {"failed": 2} and "--golden-reduction-enum none-sum-mean" in done.stdout
     for numbers in ("none-sum-mean", "auto"):
         assert run(*arguments, "--golden-reduction-enum", numbers, "-k", "special", cwd=folder).returncode == 0
 
 
-def test_half_as_uint16(folder: Path, tmp_path: Path) -> None:
-    other = build_library(tmp_path / "uint16.so", cflags=["-DGOLDEN_HALF_UINT16"])
-    arguments = ("smoke/smoothl1lossgrad-fp16.h5", "-k", "uniform-bits", "--golden-library", other)
+def test_half_as_uint16(folder: Path, uint16_half: Path) -> None:
+    arguments = ("smoke/smoothl1lossgrad-fp16.h5", "-k", "uniform-bits", "--golden-library", uint16_half)
     assert run(*arguments, cwd=folder).returncode == 0
     assert run(*arguments, "--golden-half-abi", "uint16", cwd=folder).returncode == 0
     assert run(*arguments, "--golden-half-abi", "float16", cwd=folder).returncode == 1
 
 
-def test_damaged_files_are_collection_errors_of_one_sentence(library: Path, folder: Path) -> None:
+def test_damaged_files_are_collection_errors_of_one_sentence(kernels: Path, folder: Path) -> None:
     damaged = folder / "smoke" / FILE.name
     with h5py.File(damaged) as file:  # a byte of the data: one of the unused space between datasets changes nothing
         where = file["operands/x1"].id.get_chunk_info(0).byte_offset
     content = bytearray(damaged.read_bytes())
     content[where] ^= 0x40
     damaged.write_bytes(content)
-    done = run(damaged, "--golden-library", library, cwd=folder)
+    done = run(damaged, "--golden-library", kernels, cwd=folder)
     assert done.returncode == 2 and counts(done).get("error") == 1, done.stdout
     assert "damaged" in done.stdout and "Traceback" not in done.stdout
 
@@ -166,49 +159,49 @@ def test_a_time_is_finite_and_positive(seconds: str, folder: Path) -> None:
     ],
 )
 def test_vectors_with_other_answers_are_no_tests(
-    column: str, value: object, options: tuple[str, ...], words: str, library: Path, folder: Path
+    column: str, value: object, options: tuple[str, ...], words: str, kernels: Path, folder: Path
 ) -> None:
     (folder / "smoke" / "manifest.json").unlink()
     os.mkfifo(folder / "smoke" / "manifest.json")
     edited(folder / "smoke/smoothl1lossgrad-fp16.h5", column, value)
     file = "smoke/smoothl1lossgrad-fp16.h5"
-    done = run(file, "--golden-library", library, "--collect-only", *options, cwd=folder)
+    done = run(file, "--golden-library", kernels, "--collect-only", *options, cwd=folder)
     assert done.returncode == 2 and words in done.stdout, done.stdout
 
 
-def test_a_file_that_the_manifest_does_not_name_and_one_that_is_gone(library: Path, folder: Path) -> None:
+def test_a_file_that_the_manifest_does_not_name_and_one_that_is_gone(kernels: Path, folder: Path) -> None:
     names = sorted(p.name for p in (folder / "smoke").glob("*.h5"))
     (folder / "smoke" / names[0]).unlink()
-    done = run("smoke", "--golden-library", library, cwd=folder)
+    done = run("smoke", "--golden-library", kernels, cwd=folder)
     assert done.returncode == 2 and f"lacks {names[0]}" in done.stdout, done.stdout
     manifest = folder / "smoke" / "manifest.json"
     content = json.loads(manifest.read_text())
     content["files"][FILE.name]["digest"] = "0" * 64
     manifest.write_text(json.dumps(content))
-    done = run(folder / "smoke" / FILE.name, "--golden-library", library, cwd=folder)
+    done = run(folder / "smoke" / FILE.name, "--golden-library", kernels, cwd=folder)
     assert done.returncode == 2 and "not the file that its manifest names" in done.stdout
 
 
 def test_a_damaged_case_of_a_bulk_file_fails_alone(
-    library: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    kernels: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("golden.files.vectors.HELD", 4096)
     read, path = read_vectors(FILE), folder / "bulk.h5"
     write_vectors(path, "smoke", read.operator, read.dtype, read.cases, "seed")
     with h5py.File(path, "r+") as file:
         file["golden"][file["cases"][5]["golden_offset"]] += 1
-    done = run(path, "--golden-library", library, "-k", "fp_smoothl1lossgrad_p", cwd=folder)
+    done = run(path, "--golden-library", kernels, "-k", "fp_smoothl1lossgrad_p", cwd=folder)
     found = counts(done)
     assert done.returncode == 1 and (found["failed"], found["passed"]) == (1, len(read.cases) - 1), done.stdout
     assert f"case {read.heads[5].id} does not match its digest" in done.stdout and "Traceback" not in done.stdout
 
 
-def test_what_cannot_be_tested_is_one_sentence(folder: Path, library: Path) -> None:
+def test_what_cannot_be_tested_is_one_sentence(folder: Path, kernels: Path) -> None:
     (folder / "text.so").write_text("no library\n")
     for options, words in (
         (("--golden-library", "none.so"), "No such file"),
         (("--golden-library", "text.so"), "not a shared library"),
-        (("--golden-library", library, "--golden-platform", "MT7005"), "MT7005"),
+        (("--golden-library", kernels, "--golden-platform", "MT7005"), "MT7005"),
     ):
         done = run("smoke", *options, cwd=folder)
         assert done.returncode == 4, done.stdout + done.stderr
@@ -230,9 +223,9 @@ def test_stress_cases_and_expected_failures_do_not_decide(swapped: Path, folder:
     assert counts(run(item, "--golden-library", swapped, "--golden-strict", cwd=folder)) == {"failed": 1}
 
 
-def test_properties_in_junit(library: Path, folder: Path) -> None:
+def test_properties_in_junit(kernels: Path, folder: Path) -> None:
     item = f"smoke/{FILE.name}::fp_smoothl1lossgrad_p::{CASE}"
-    run(item, "--golden-library", library, "--junitxml", "j.xml", cwd=folder, plugins=("junitxml",))
+    run(item, "--golden-library", kernels, "--junitxml", "j.xml", cwd=folder, plugins=("junitxml",))
     properties = {p.get("name"): p.get("value") for p in ET.parse(folder / "j.xml").iter("property")}
     assert properties["golden_platform"] == "host" and properties["golden_symbol"] == "fp_smoothl1lossgrad_p"
     assert properties["golden_grade"] in ("correctly-rounded", "faithful", "formula")
@@ -277,11 +270,11 @@ def test_a_death_after_the_last_call_is_an_error(xdist: bool, folder: Path, tmp_
     assert "SIGABRT" in done.stdout and "Traceback" not in done.stdout
 
 
-def test_in_parallel(library: Path, folder: Path) -> None:
+def test_in_parallel(kernels: Path, folder: Path) -> None:
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     arguments = ("-n", "2", f"smoke/{FILE.name}", "-k", "length", "--golden-platform", "FT78NE", "--golden-library")
     cases = next(sum("/length/" in c.id for c in f.cases) for f in read_suite(SMOKE) if f.path.name == FILE.name)
-    done = run(*arguments, library, cwd=folder, plugins=("xdist",))
+    done = run(*arguments, kernels, cwd=folder, plugins=("xdist",))
     assert done.returncode == 0 and counts(done) == {"passed": 2 * cases}, done.stdout
     missing = run(*arguments, "none.so", cwd=folder, plugins=("xdist",))
     assert missing.returncode == 4 and "No such file" in missing.stderr

@@ -19,7 +19,6 @@ import pytest
 from golden.errors import VectorError
 from golden.files.results import read_results
 from golden.files.vectors import case_digest, read_vectors
-from runners.toolchain.build import build_library
 from tests import ROOT
 
 VECTORS = ROOT / "vectors/smoke/smoothl1lossgrad-fp16.h5"
@@ -87,9 +86,9 @@ def test_damaged_vector_files_are_refused_or_read_right(count: int, tmp_path: Pa
 
 @needs_compiler
 @counts(4, 50)
-def test_damaged_libraries_never_conform_wrongly(count: int, tmp_path: Path) -> None:
+def test_damaged_libraries_never_conform_wrongly(count: int, kernels: Path, tmp_path: Path) -> None:
     draw = random.Random(count)
-    original = build_library(tmp_path / "lib.so").read_bytes()
+    original = kernels.read_bytes()
     codes = []
     for number in range(count):
         library, out = tmp_path / f"{number}.so", tmp_path / f"out{number}"
@@ -106,14 +105,13 @@ def test_damaged_libraries_never_conform_wrongly(count: int, tmp_path: Path) -> 
 
 @needs_compiler
 @counts(4, 50)
-def test_kill_at_any_moment_leaves_nothing(count: int, tmp_path: Path) -> None:
+def test_kill_at_any_moment_leaves_nothing(count: int, kernels: Path, tmp_path: Path) -> None:
     draw = random.Random(count)
-    library = build_library(tmp_path / "lib.so")
     out = tmp_path / "out"
     for number in range(count):
         marker = f"GOLDEN_TEST_MARKER=kill-{os.getpid()}-{number}"
         environment = {**os.environ, "GOLDEN_TEST_MARKER": marker.split("=")[1]}
-        command = [sys.executable, "-m", "golden.cli", "validate", library, "--vectors", VECTORS, "--out", out]
+        command = [sys.executable, "-m", "golden.cli", "validate", kernels, "--vectors", VECTORS, "--out", out]
         child = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -134,6 +132,6 @@ def test_kill_at_any_moment_leaves_nothing(count: int, tmp_path: Path) -> None:
             json.loads((out / "results.json").read_text())
     out.mkdir(exist_ok=True)
     (out / ".results.json.999999999.tmp").write_text("what a process killed while writing leaves")
-    assert cli("validate", library, "--vectors", VECTORS, "--out", out).returncode == 0
+    assert cli("validate", kernels, "--vectors", VECTORS, "--out", out).returncode == 0
     assert not list(out.glob(".*"))
     assert read_results(out / "results.json").complete

@@ -15,7 +15,7 @@ from golden.operator import entry_points
 from golden.results import Results
 from reports.diff import bits
 from runners.harness.session import ExecSession
-from runners.toolchain.build import build_harness, build_library, find_compiler, include_dir, write_harness_sources
+from runners.toolchain.build import build_harness, find_compiler, include_dir, write_harness_sources
 from tests.mutants import run as mutants
 from tests.mutants.mutants import MUTANTS
 
@@ -39,11 +39,6 @@ SAMPLE = (
 native = pytest.mark.skipif(shutil.which("cc") is None and shutil.which("gcc") is None, reason="no C compiler on PATH")
 
 
-@pytest.fixture(scope="module")
-def harness(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_harness(tmp_path_factory.mktemp("native") / "harness")
-
-
 @pytest.fixture
 def compiler() -> Callable[..., str]:
     def call(*arguments: object, program: str = "") -> str:
@@ -63,9 +58,11 @@ def validate(target: str, out: Path, *options: str) -> tuple[Results, Result]:
 
 
 @native
-def test_a_native_harness_gives_the_verdict_and_the_bits_of_the_library(harness: Path, tmp_path: Path) -> None:
+def test_a_native_harness_gives_the_verdict_and_the_bits_of_the_library(
+    harness: Path, kernels: Path, tmp_path: Path
+) -> None:
     results, done = validate(f"exec:{harness}", tmp_path / "exec")
-    library, _ = validate(str(build_library(tmp_path / "kernels.so")), tmp_path / "library")
+    library, _ = validate(str(kernels), tmp_path / "library")
     assert done.exit_code == 0 and results.verdict == "conforms" and len(results.entry_points) == 8
     assert bits(library, results).startswith("The same bits from ") and "Other" not in bits(library, results)
     model, _ = validate("reference:product-first", tmp_path / "model")
@@ -185,7 +182,7 @@ def test_a_platform_without_addresses(tmp_path: Path) -> None:
 
 
 @native
-def test_a_suite_at_documented_addresses(harness: Path, tmp_path: Path) -> None:
-    for target in (f"exec:{harness}", str(build_library(tmp_path / "k.so"))):
+def test_a_suite_at_documented_addresses(harness: Path, kernels: Path, tmp_path: Path) -> None:
+    for target in (f"exec:{harness}", str(kernels)):
         results, done = validate(target, tmp_path / "out", "--memory", "documented", "--platform", "MT7004")
         assert done.exit_code == 0 and results.verdict == "conforms" and results.options["memory"] == "documented"

@@ -29,11 +29,6 @@ from tests import ROOT
 ROUNDS = 6
 
 
-@pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_library(tmp_path_factory.mktemp("kernels") / "kernels.so")
-
-
 @pytest.fixture
 def session(kernels: Path) -> Iterator[LibrarySession]:
     with LibrarySession(kernels) as opened:
@@ -146,11 +141,10 @@ def test_what_is_reported_is_what_the_judge_says(session: LibrarySession) -> Non
     assert float(judged.bound[0]) == found.bound
 
 
-def test_unknown_and_missing_symbols(session: LibrarySession, tmp_path: Path) -> None:
+def test_unknown_and_missing_symbols(session: LibrarySession, fp32_only: Path) -> None:
     with pytest.raises(UsageError, match="no entry point"):
         hunt(session, "fp_nothing_p")
-    library = build_library(tmp_path / "fp32.so", cflags=["-DGOLDEN_FP32_ONLY"])
-    with LibrarySession(library) as smaller, pytest.raises(TargetError, match="has no hp_nlllossgrad_p"):
+    with LibrarySession(fp32_only) as smaller, pytest.raises(TargetError, match="has no hp_nlllossgrad_p"):
         hunt(smaller, "hp_nlllossgrad_p")
 
 

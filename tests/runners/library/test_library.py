@@ -1,4 +1,3 @@
-# ruff: noqa: F401, F811 (fixtures are imported, and named again by the tests that use them)
 """Libraries as targets: loading, unloading, what cannot be loaded, and that nothing stays behind."""
 
 import os
@@ -21,20 +20,17 @@ from runners.calling.call import Finding, Invocation, PointerArgument, ScalarArg
 from runners.calling.from_case import call_for
 from runners.library.session import LibrarySession
 from tests import ROOT
+from tests.conftest import Compile
 from tests.helpers.broken_kernels import (
     COMPILER,
     END,
     KERNELS,
     LOADING,
-    Compile,
-    compile_c,
     expected,
     has_ended,
-    kernels,
     make,
     open_session,
     run_one,
-    shared,
 )
 
 pytestmark = [
@@ -45,17 +41,17 @@ pytestmark = [
 # Loading and unloading
 
 
-def test_symbols_are_those_asked_for_and_there(shared: LibrarySession, kernels: Path) -> None:
+def test_symbols_are_those_asked_for_and_there(shared: LibrarySession, broken_kernels: Path) -> None:
     assert "healthy" in shared.symbols and shared.load_findings == []
-    with LibrarySession(kernels) as session:
+    with LibrarySession(broken_kernels) as session:
         assert session.symbols == frozenset()
         assert session.close() == []
         assert session.close() == []
 
 
-def test_the_library_is_described(shared: LibrarySession, kernels: Path) -> None:
+def test_the_library_is_described(shared: LibrarySession, broken_kernels: Path) -> None:
     described = shared.library
-    assert described.path == str(kernels) and len(described.sha256) == 64
+    assert described.path == str(broken_kernels) and len(described.sha256) == 64
     assert described.machine.startswith("EM_")
     assert "GCC" in described.compiler or "clang" in described.compiler
 
@@ -113,8 +109,8 @@ def test_a_destructor_that_hangs_is_a_remark(compile_c: Compile) -> None:
     assert session.close() == [Finding("unload", "Unloading the library took over 0.5 s.")]
 
 
-def test_what_is_no_library_is_named(tmp_path: Path, kernels: Path, compile_c: Compile) -> None:
-    content = kernels.read_bytes()
+def test_what_is_no_library_is_named(tmp_path: Path, broken_kernels: Path, compile_c: Compile) -> None:
+    content = broken_kernels.read_bytes()
     other_machine = 183 if platform.machine() == "x86_64" else 62
     dependency = compile_c("dependency", "void nowhere(void) {}")
     flags = ("-Wl,--no-as-needed", str(dependency))
@@ -159,10 +155,10 @@ session.run(make("forks_and_hangs", timeout=100))
 """
 
 
-def test_nothing_survives_a_killed_judge(kernels: Path) -> None:
+def test_nothing_survives_a_killed_judge(broken_kernels: Path) -> None:
     root = ROOT
     judge = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(JUDGE), str(kernels)],
+        [sys.executable, "-c", textwrap.dedent(JUDGE), str(broken_kernels)],
         stdout=subprocess.PIPE,
         text=True,
         cwd=root,
@@ -176,16 +172,16 @@ def test_nothing_survives_a_killed_judge(kernels: Path) -> None:
     assert all(has_ended(pid) for pid in pids)
 
 
-def test_a_worker_does_not_need_the_judge_to_die_with_its_nursery(kernels: Path) -> None:
-    with open_session(kernels, mode="off") as session:
+def test_a_worker_does_not_need_the_judge_to_die_with_its_nursery(broken_kernels: Path) -> None:
+    with open_session(broken_kernels, mode="off") as session:
         session.submit(make("hangs"))
         worker = session._nursery.worker
         os.kill(session._nursery.pid, signal.SIGKILL)
         assert has_ended(worker)
 
 
-def test_a_worker_killed_from_outside_is_an_outcome_and_leaves_nothing(kernels: Path) -> None:
-    with open_session(kernels, mode="off") as session:
+def test_a_worker_killed_from_outside_is_an_outcome_and_leaves_nothing(broken_kernels: Path) -> None:
+    with open_session(broken_kernels, mode="off") as session:
         child = int(np.frombuffer(run_one(session, "forks").output, "<i4")[0])
         session.submit(make("slow"))
         os.kill(session._nursery.worker, signal.SIGKILL)
@@ -196,8 +192,8 @@ def test_a_worker_killed_from_outside_is_an_outcome_and_leaves_nothing(kernels: 
         assert run_one(session, "healthy").output == expected()
 
 
-def test_a_nursery_killed_from_outside_is_replaced_and_leaves_nothing(kernels: Path) -> None:
-    with open_session(kernels, mode="off") as session:
+def test_a_nursery_killed_from_outside_is_replaced_and_leaves_nothing(broken_kernels: Path) -> None:
+    with open_session(broken_kernels, mode="off") as session:
         child = int(np.frombuffer(run_one(session, "forks").output, "<i4")[0])
         nursery, worker = session._nursery.pid, session._nursery.worker
         session.submit(make("slow"))
@@ -210,9 +206,9 @@ def test_a_nursery_killed_from_outside_is_replaced_and_leaves_nothing(kernels: P
         assert run_one(session, "healthy").output == expected()
 
 
-def test_a_closed_session_leaves_no_process_and_no_descriptor(kernels: Path) -> None:
+def test_a_closed_session_leaves_no_process_and_no_descriptor(broken_kernels: Path) -> None:
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
-    session = open_session(kernels, mode="off")
+    session = open_session(broken_kernels, mode="off")
     session.submit(make("hangs"))
     nursery, worker = session._nursery.pid, session._nursery.worker
     assert session.close() == []

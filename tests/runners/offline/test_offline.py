@@ -21,7 +21,7 @@ from golden.results import Results
 from reports.diff import bits
 from runners.offline.blobs import RESULTS_HEADER, read_dump, read_manifest
 from runners.offline.export import export
-from runners.toolchain.build import build_library, find_compiler
+from runners.toolchain.build import find_compiler
 from tests.helpers.board import build_board, run_board
 from tests.mutants import run as mutants
 from tests.mutants.mutants import MUTANTS
@@ -57,9 +57,8 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    folder = tmp_path_factory.mktemp("library")
-    return validated(build_library(folder / "kernels.so"), folder / "out", *SMOKE)[0]
+def library(kernels: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    return validated(kernels, tmp_path_factory.mktemp("library"), *SMOKE)[0]
 
 
 @pytest.fixture(scope="module")

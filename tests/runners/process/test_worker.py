@@ -1,4 +1,3 @@
-# ruff: noqa: F401, F811 (fixtures are imported, and named again by the tests that use them)
 """The guarded worker: each contract has a kernel that breaks it, and a healthy one keeps them all."""
 
 import ctypes
@@ -19,14 +18,11 @@ from tests.helpers.broken_kernels import (
     BEGIN,
     COMPILER,
     END,
-    compile_c,
     expected,
     has_ended,
-    kernels,
     make,
     open_session,
     run_one,
-    shared,
 )
 
 pytestmark = [
@@ -158,8 +154,8 @@ def test_operands_lie_where_the_invocation_says(
     assert output[:4].tolist() == addresses
 
 
-def test_regions_are_given_back_once_much_has_gathered(kernels: Path) -> None:
-    with open_session(kernels, memory=768 << 20) as session:
+def test_regions_are_given_back_once_much_has_gathered(broken_kernels: Path) -> None:
+    with open_session(broken_kernels, memory=768 << 20) as session:
         for n in range(1 << 20, (1 << 20) + 40_000, 1024):
             assert run_one(session, "healthy", n=n).output == expected(n)
 
@@ -213,8 +209,8 @@ def test_a_crash_costs_only_the_invocation_it_happens_in(shared: LibrarySession)
     assert outcomes[0].output == outcomes[3].output == expected()
 
 
-def test_a_symbol_that_keeps_crashing_is_not_called_for_ever(kernels: Path) -> None:
-    with open_session(kernels, crash_limit=2) as session:
+def test_a_symbol_that_keeps_crashing_is_not_called_for_ever(broken_kernels: Path) -> None:
+    with open_session(broken_kernels, crash_limit=2) as session:
         outcomes = session.run(make("null", *[END] * 4))
         assert [o.status for o in outcomes] == ["crash", "crash", "not-run", "not-run"]
         assert run_one(session, "null").message == "null was not called again after 2 crashes."
@@ -229,8 +225,8 @@ def test_300_crashes_take_seconds(shared: LibrarySession) -> None:
     assert time.monotonic() - start < 30
 
 
-def test_a_hang_costs_its_timeout_then_less_then_nothing(kernels: Path) -> None:
-    with open_session(kernels, timeout=1.5) as session:
+def test_a_hang_costs_its_timeout_then_less_then_nothing(broken_kernels: Path) -> None:
+    with open_session(broken_kernels, timeout=1.5) as session:
         begun = time.monotonic()
         outcomes = session.run(make("hangs_late", END, END, first=1))
         assert [o.status for o in outcomes] == ["timeout", "not-run"]
@@ -245,8 +241,8 @@ def test_a_hang_costs_its_timeout_then_less_then_nothing(kernels: Path) -> None:
         assert run_one(session, "healthy").status == "ok"
 
 
-def test_time_in_which_nobody_waits_does_not_count(kernels: Path) -> None:
-    with open_session(kernels, timeout=1.0) as session:
+def test_time_in_which_nobody_waits_does_not_count(broken_kernels: Path) -> None:
+    with open_session(broken_kernels, timeout=1.0) as session:
         for _ in range(5):
             session.submit(make("slow"))
         time.sleep(2)
@@ -265,8 +261,8 @@ def test_calls_sent_ahead_of_a_crash_are_answered_in_order(shared: LibrarySessio
             assert outcomes[0].status != "ok" and symbol in outcomes[0].message
 
 
-def test_calls_sent_ahead_of_a_crash_run_in_order(kernels: Path) -> None:
-    with open_session(kernels) as session:
+def test_calls_sent_ahead_of_a_crash_run_in_order(broken_kernels: Path) -> None:
+    with open_session(broken_kernels) as session:
         for symbol in ["null", *["counts"] * 8]:
             session.submit(make(symbol))
         outputs = [session.collect()[0].output for _ in range(9)]
@@ -296,8 +292,8 @@ def test_misuse_of_a_session_is_an_error(shared: LibrarySession) -> None:
 
 
 @pytest.mark.parametrize("symbol", ["forks", "daemonizes"])
-def test_a_process_left_behind_is_found_and_killed(kernels: Path, symbol: str) -> None:
-    with open_session(kernels, mode="off") as session:
+def test_a_process_left_behind_is_found_and_killed(broken_kernels: Path, symbol: str) -> None:
+    with open_session(broken_kernels, mode="off") as session:
         outcome = run_one(session, symbol)
         child = int(np.frombuffer(outcome.output, "<i4")[0])
         assert outcome.status == "ok" and child > 0 and not has_ended(child, 0)
@@ -306,23 +302,23 @@ def test_a_process_left_behind_is_found_and_killed(kernels: Path, symbol: str) -
     assert has_ended(child, 1)
 
 
-def test_a_process_left_by_a_worker_that_crashed_is_killed_at_once(kernels: Path) -> None:
-    with open_session(kernels, mode="off") as session:
+def test_a_process_left_by_a_worker_that_crashed_is_killed_at_once(broken_kernels: Path) -> None:
+    with open_session(broken_kernels, mode="off") as session:
         child = int(np.frombuffer(run_one(session, "forks").output, "<i4")[0])
         assert [f.kind for f in run_one(session, "null").findings] == ["left-process"]
         assert has_ended(child, 1)
 
 
-def test_a_copy_of_the_worker_does_not_answer(kernels: Path) -> None:
-    with open_session(kernels, mode="off") as session:
+def test_a_copy_of_the_worker_does_not_answer(broken_kernels: Path) -> None:
+    with open_session(broken_kernels, mode="off") as session:
         for _ in range(3):
             outcomes = session.run(make("returns_twice", END, BEGIN))
             assert [o.output for o in outcomes] == [expected()] * 2
         assert run_one(session, "healthy").output == expected()
 
 
-def test_printed_text_is_kept_apart_and_found(kernels: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with open_session(kernels) as session:
+def test_printed_text_is_kept_apart_and_found(broken_kernels: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with open_session(broken_kernels) as session:
         outcome = run_one(session, "prints")
         assert (outcome.status, outcome.output) == ("ok", expected())
         assert (outcome.stdout, outcome.stderr) == ("hello from the kernel", "trouble\n")
@@ -350,8 +346,8 @@ def test_text_without_end_is_a_hang(shared: LibrarySession) -> None:
     assert outcome.status == "timeout" and outcome.stdout == "y" * 4096
 
 
-def test_memory_is_limited(kernels: Path) -> None:
-    with open_session(kernels, memory=256 << 20) as session:
+def test_memory_is_limited(broken_kernels: Path) -> None:
+    with open_session(broken_kernels, memory=256 << 20) as session:
         assert run_one(session, "healthy").status == "ok"
         assert run_one(session, "blows_up").signal == "SIGABRT"
         assert run_one(session, "takes_all", n=1_000_000).status in ("ok", "crash")
@@ -360,8 +356,8 @@ def test_memory_is_limited(kernels: Path) -> None:
         assert run_one(session, "healthy").output == expected()
 
 
-def test_operands_beyond_the_range_of_addresses_are_refused(kernels: Path) -> None:
-    with open_session(kernels) as session:
+def test_operands_beyond_the_range_of_addresses_are_refused(broken_kernels: Path) -> None:
+    with open_session(broken_kernels) as session:
         arguments = (PointerArgument("o", "output", 4, 1 << 29), ScalarArgument("n", "int32", 0))
         outcome = session.run(Call("healthy", arguments, (END,)))[0]
         assert outcome.status == "not-run" and "2147483648 bytes" in outcome.message
@@ -393,14 +389,14 @@ def test_status_flags_are_told_and_no_change(shared: LibrarySession) -> None:
     ] * stub.NATIVE
 
 
-def test_threads_may_stay(kernels: Path) -> None:
-    with open_session(kernels) as session:
+def test_threads_may_stay(broken_kernels: Path) -> None:
+    with open_session(broken_kernels) as session:
         assert run_one(session, "leaves_thread").status == "ok"
         assert run_one(session, "healthy").output == expected()
 
 
-def test_a_thread_that_crashes_between_calls_is_found(kernels: Path) -> None:
-    with open_session(kernels) as session:
+def test_a_thread_that_crashes_between_calls_is_found(broken_kernels: Path) -> None:
+    with open_session(broken_kernels) as session:
         assert run_one(session, "thread_dies").status == "ok"
         time.sleep(1)
         assert run_one(session, "healthy").output == expected()

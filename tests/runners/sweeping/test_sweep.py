@@ -25,11 +25,6 @@ from runners.toolchain.build import build_library, include_dir
 from tests.helpers.small_sweeps import WRAPPER, Interrupt, build, orphans, run, steady, tiny
 
 
-@pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_library(tmp_path_factory.mktemp("kernels") / "kernels.so", cflags=["-O2"])
-
-
 @pytest.fixture(autouse=True)
 def no_process_is_left() -> Iterator[None]:
     yield
@@ -328,10 +323,9 @@ def test_wrong_spaces_are_usage_errors(
         make_space(*arguments, **options)  # type: ignore[arg-type]
 
 
-def test_missing_entry_points_are_target_errors(tmp_path: Path) -> None:
-    library = build_library(tmp_path / "fp32.so", cflags=["-DGOLDEN_FP32_ONLY"])
+def test_missing_entry_points_are_target_errors(fp32_only: Path) -> None:
     with pytest.raises(TargetError, match="hp_smoothl1lossgrad_p"):
-        open_work(str(library), tiny())
+        open_work(str(fp32_only), tiny())
     with pytest.raises(UsageError, match="reference model"):
         open_work("reference:formla", tiny())
 

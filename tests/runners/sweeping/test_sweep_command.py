@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from golden.cli import main
-from runners.toolchain.build import build_library
 from tests.helpers.small_sweeps import build
 
 LINE = "command line"
@@ -47,11 +46,6 @@ def command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Command:
     return Command(tmp_path / "out", capsys)
 
 
-@pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_library(tmp_path_factory.mktemp("kernels") / "kernels.so")
-
-
 def test_a_sample_says_what_it_covers_and_that_its_maximum_is_a_lower_bound(kernels: Path, command: Command) -> None:
     assert command(kernels, *SMALL, "--beta", "0.1") == 0
     lines = command.printed.splitlines()
@@ -89,19 +83,18 @@ def test_subnormals_are_the_platforms(tmp_path: Path, command: Command) -> None:
     assert command.result["flush"] is True
 
 
-def test_half_is_passed_as_the_build_takes_it(tmp_path: Path, command: Command) -> None:
-    library = build_library(tmp_path / "integer.so", cflags=["-DGOLDEN_HALF_UINT16"])
+def test_half_is_passed_as_the_build_takes_it(uint16_half: Path, tmp_path: Path, command: Command) -> None:
     options = (*SMALL, "--beta", "0.1")
-    assert command(library, *options) == 0 and "warning" not in command.printed
-    assert command(library, *options, "--half-abi", "uint16") == 0
-    assert command(library, *options, "--half-abi", "float16") == 1
+    assert command(uint16_half, *options) == 0 and "warning" not in command.printed
+    assert command(uint16_half, *options, "--half-abi", "uint16") == 0
+    assert command(uint16_half, *options, "--half-abi", "float16") == 1
     zeros = build(tmp_path, "for (int i = 0; i < length; i++) dx1[i] = 0;")
     assert command(zeros, *options) == 1
     assert "warning: Neither _Float16 nor uint16_t as the type of half" in command.printed
 
 
-def test_reductions_are_numbered_as_the_build_does(tmp_path: Path, command: Command) -> None:
-    library = build_library(tmp_path / "numbers.so", cflags=["-DGOLDEN_REDUCTION_NONE_SUM_MEAN"])
+def test_reductions_are_numbered_as_the_build_does(other_numbers: Path, command: Command) -> None:
+    library = other_numbers
     options = (*SMALL, "--operator", "nlllossgrad", "--reduction", "mean")
     assert command(library, *options) == 2
     assert command.errors == (
