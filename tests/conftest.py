@@ -12,6 +12,7 @@ import pytest
 from runners.library.session import LibrarySession
 from runners.toolchain.build import build_harness, build_library
 from tests.helpers.broken_kernels import COMPILER, KERNELS, PREAMBLE, open_session
+from tests.helpers.command import WARM
 
 #: Makes a file of a name, once for all processes of the session.
 Once = Callable[[str, Callable[[Path], object]], Path]
@@ -19,6 +20,10 @@ Once = Callable[[str, Callable[[Path], object]], Path]
 Bundled = Callable[..., Path]
 #: C text of a name, compiled with flags.
 Compile = Callable[..., Path]
+
+
+def pytest_sessionfinish() -> None:
+    WARM.close()
 
 
 @pytest.fixture(scope="session")

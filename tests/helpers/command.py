@@ -10,14 +10,24 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
+from tests.helpers.warm import LATE, Warm
 
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler (cc or gcc) on this machine")
 
 
-def golden(*arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None, timeout: float = 120):
-    command = [sys.executable, "-m", "golden.cli", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+#: Runs commands for all tests of a process; the session closes it.
+WARM = Warm()
+
+
+def golden(
+    *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None, timeout: float = 120
+) -> "subprocess.CompletedProcess[str]":
+    """Type a command; it is forked from a process that has its imports unless the environment matters to these."""
+    words, environment = [*map(str, arguments)], {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+    if set(env or {}) <= LATE:
+        return WARM.run(words, cwd or ROOT, environment, timeout)
+    command = [sys.executable, "-m", "golden.cli", *words]
     return subprocess.run(
         command, capture_output=True, text=True, cwd=cwd or ROOT, env=environment, timeout=timeout, check=False
     )
