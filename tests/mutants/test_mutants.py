@@ -16,7 +16,7 @@ from tests.mutants.variant import StaleVariantError, Variant, defect, sources, s
 
 BY_NAME = {m.name: m for m in MUTANTS}
 LEGAL_BY_NAME = {v.variant.name: v for v in LEGAL}
-#: A mutant of every kind of trouble; those of both dtypes, both operators and the cores.
+#: A mutant of every kind of trouble; those of both dtypes, both operators and the cores. Suite smoke kills them.
 FAST = (
     "sl1-fp-signed-compare",
     "sl1-fp-huber",
@@ -27,27 +27,29 @@ FAST = (
     "cores-divides-by-zero",
     "sl1-fp-writes-beyond",
     "sl1-hp-every-257th",
-    "nll-label-int16",
     "nll-hp-total-fp16-sum",
     "nll-fp-no-zero-fill",
     "sl1-hp-endless",
 )
+#: What needs the suite core.
+FAST_CORE = ("nll-label-int16",)
 FAST_LEGAL = ("gcc-O2", "clang-O2-native", "fp32-inside")
 
 gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not on PATH")
 
 
-def outcomes(mutants: Iterable[Variant], legals: Iterable[Legal]) -> dict[str, run.Outcome]:
-    return {o.name: o for o in run.check_all(mutants, legals, jobs=2)}
+def outcomes(mutants: Iterable[Variant], legals: Iterable[Legal], suite: str = "core") -> dict[str, run.Outcome]:
+    return {o.name: o for o in run.check_all(mutants, legals, jobs=2, suite=suite)}
 
 
 @pytest.fixture(scope="module")
 def fast() -> dict[str, run.Outcome]:
-    return outcomes((BY_NAME[n] for n in FAST), (LEGAL_BY_NAME[n] for n in FAST_LEGAL))
+    found = outcomes((BY_NAME[n] for n in FAST), (LEGAL_BY_NAME[n] for n in FAST_LEGAL), "smoke")
+    return found | outcomes((BY_NAME[n] for n in FAST_CORE), ())
 
 
 @gcc
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", [*FAST, *FAST_CORE])
 def test_a_defective_build_is_rejected(fast: dict[str, run.Outcome], name: str) -> None:
     assert fast[name].wrong == ""
     assert fast[name].verdict == "fails"
@@ -66,7 +68,7 @@ def test_a_legal_build_is_accepted(fast: dict[str, run.Outcome], name: str) -> N
 @gcc
 def test_fast_math_leaves_the_judge_untouched() -> None:
     legal = LEGAL_BY_NAME["gcc-fast-math"]
-    outcome = run.check(legal.variant, legal)
+    outcome = run.check(legal.variant, legal, suite="smoke")
     assert outcome.wrong == ""
     smallest = np.array([2.0**-149, -(2.0**-149)], np.float32)
     assert (smallest + np.float32(0)).tolist() == [2.0**-149, -(2.0**-149)]

@@ -35,10 +35,13 @@ def test_own_build_conforms(kernels: Path, platform: str, tmp_path: Path) -> Non
 
 
 @needs_compiler
-def test_core_counts_every_case(kernels: Path, tmp_path: Path) -> None:
-    done = golden("validate", kernels, "--out", tmp_path)
+def test_core_counts_every_case_and_defaults_are_no_news(kernels: Path, tmp_path: Path) -> None:
+    (tmp_path / "golden.toml").touch()
+    done = golden("validate", kernels, "--out", "o", cwd=tmp_path)
     assert done.returncode == 0, done.stderr + done.stdout
-    results = read_results(tmp_path / "results.json")
+    assert done.stdout.startswith("entry point")
+    results = read_results(tmp_path / "o/results.json")
+    assert results.option_sources == {}
     assert sum(e.cases for e in results.entry_points) == 2 * results.vectors.cases >= 4000
     assert results.probe.half_abi == "float16" and results.probe.subnormals == "preserve"
 
@@ -99,7 +102,7 @@ def test_defects_are_named_on_the_first_screen(defect: str, tmp_path: Path) -> N
     )
     flags = ["-DGOLDEN_FP32_ONLY", f"-I{include_dir()}"]
     library = build_library(tmp_path / "lib.so", sources=[source], cflags=flags)
-    vectors = ROOT / f"vectors/core/{operator}-fp32.h5"
+    vectors = ROOT / f"vectors/smoke/{operator}-fp32.h5"
     done = golden("validate", library, "--platform", "FT78NE", "--vectors", vectors, "--out", tmp_path)
     assert done.returncode == 1, done.stdout
     entry = next(e for e in read_results(tmp_path / "results.json").entry_points if e.symbol == symbol)
@@ -122,9 +125,10 @@ def test_other_reduction_numbers_are_one_sentence(other_numbers: Path, tmp_path:
     assert golden(*run, "--reduction-enum", "auto").returncode == 0
 
 
+@pytest.mark.parametrize("suite", ["smoke", pytest.param("core", marks=pytest.mark.confirm)])
 @pytest.mark.parametrize("model", ["exact", "formula", "product-first", "reciprocal", "fp32-inside", "flush"])
-def test_reference_models_conform(model: str, tmp_path: Path) -> None:
-    done = golden("validate", f"reference:{model}", "--platform", "MT7004", "--out", tmp_path)
+def test_reference_models_conform(model: str, suite: str, tmp_path: Path) -> None:
+    done = golden("validate", f"reference:{model}", "--platform", "MT7004", "--suite", suite, "--out", tmp_path)
     assert done.returncode == 0, done.stdout
     grades = {e.grade for e in read_results(tmp_path / "results.json").entry_points}
     assert "fails" not in grades
@@ -139,7 +143,8 @@ def test_options_that_only_some_targets_have_are_told(tmp_path: Path) -> None:
 
 
 def test_an_order_that_overflows_where_the_page_does_not_fails(tmp_path: Path) -> None:
-    done = golden("validate", "reference:gradient-first", "--platform", "MT7004", "--out", tmp_path)
+    options = ("--platform", "MT7004", "--suite", "smoke", "--out", tmp_path)
+    done = golden("validate", "reference:gradient-first", *options)
     assert done.returncode == 1
     entries = {e.symbol: e for e in read_results(tmp_path / "results.json").entry_points}
     assert entries["hp_smoothl1lossgrad_s"].status == "fail" and entries["fp_smoothl1lossgrad_s"].status == "pass"
@@ -147,7 +152,8 @@ def test_an_order_that_overflows_where_the_page_does_not_fails(tmp_path: Path) -
 
 
 def test_flushing_fails_where_the_profile_preserves(tmp_path: Path) -> None:
-    assert golden("validate", "reference:flush", "--platform", "host", "--out", tmp_path).returncode == 1
+    options = ("--platform", "host", "--suite", "smoke", "--out", tmp_path)
+    assert golden("validate", "reference:flush", *options).returncode == 1
 
 
 def test_wrong_inputs(tmp_path: Path) -> None:

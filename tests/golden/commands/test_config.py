@@ -49,13 +49,6 @@ def test_config_then_command_line(name: str, head: str, shown: str, tmp_path: Pa
         assert "timeout: command line" in text and "platform: " in text, report
 
 
-def test_defaults_are_no_news(tmp_path: Path) -> None:
-    folder = project(tmp_path, "")
-    done = golden(*VALIDATE, "--out", "o", cwd=folder)
-    assert done.stdout.startswith("entry point")
-    assert read_results(folder / "o/results.json").option_sources == {}
-
-
 def test_search_goes_up_to_the_repository(tmp_path: Path) -> None:
     above = tmp_path / "golden.toml"
     above.write_text("")

@@ -11,9 +11,9 @@ import pytest
 
 from golden.files.results import read_results
 from tests import ROOT
-from tests.helpers.command import golden, one_sentence
+from tests.helpers.command import SMALLEST, golden, one_sentence
 
-VALIDATE = ("validate", "reference:formula", "--suite", "smoke")
+VALIDATE = ("validate", "reference:formula", "--vectors", str(SMALLEST))
 REPORTS = ("results.json", "report.md", "report.html", "junit.xml")
 #: Makes a run that never ends by itself: every case of core, a while each.
 _SLOW = (
@@ -88,9 +88,13 @@ def test_a_pipe_that_nobody_reads_keeps_the_verdict(
 ) -> None:
     gone, pipe = os.pipe()
     os.close(gone)
-    command = [sys.executable, "-m", "golden.cli", "validate", f"reference:{model}", "--suite", "smoke", *options]
+    words = ["validate", f"reference:{model}", "--vectors", str(SMALLEST), *options]
     done = subprocess.run(
-        [*command, "--out", str(tmp_path)], stdout=pipe, stderr=subprocess.PIPE, cwd=ROOT, check=False
+        [sys.executable, "-m", "golden.cli", *words, "--out", str(tmp_path)],
+        stdout=pipe,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        check=False,
     )
     os.close(pipe)
     assert (done.returncode, done.stderr) == (code, b"")

@@ -172,7 +172,8 @@ def test_probe_and_hunt_take_a_harness(command: list[str], harness: Path, tmp_pa
 @native
 @pytest.mark.parametrize("name", [*FAST, *(pytest.param(n, marks=pytest.mark.slow) for n in SAMPLE)])
 def test_a_defective_build_is_rejected_through_a_harness(name: str, tmp_path: Path) -> None:
-    outcome = mutants.check(next(m for m in MUTANTS if m.name == name), folder=tmp_path, through="exec")
+    suite = "smoke" if name in FAST else "core"
+    outcome = mutants.check(next(m for m in MUTANTS if m.name == name), None, tmp_path, "exec", suite)
     assert outcome.verdict == "fails" and mutants.killers(outcome)
 
 

@@ -457,7 +457,7 @@ def test_an_interrupted_export_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where mutants are built, beside one export of the core suite that all are run with."""
+    """Where mutants are built, beside one export of a suite that all are run with."""
     return tmp_path_factory.mktemp("mutants")
 
 
@@ -470,5 +470,6 @@ def test_the_export_that_mutants_are_run_with_accepts_a_healthy_board(board: Pat
 
 @pytest.mark.parametrize("name", [*FAST, *(pytest.param(n, marks=pytest.mark.slow) for n in SAMPLE)])
 def test_a_defective_build_is_rejected_through_dumps(name: str, workshop: Path) -> None:
-    outcome = mutants.check(next(m for m in MUTANTS if m.name == name), folder=workshop, through="dump")
+    suite = "smoke" if name in FAST else "core"
+    outcome = mutants.check(next(m for m in MUTANTS if m.name == name), None, workshop, "dump", suite)
     assert outcome.verdict == "fails" and mutants.killers(outcome)
