@@ -29,7 +29,7 @@ def pytest_sessionfinish() -> None:
 @pytest.fixture(scope="session")
 def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
     base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made once, é"
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "made-once-é"
     folder.mkdir(exist_ok=True)
 
     def find(name: str, make: Callable[[Path], object]) -> Path:
@@ -48,7 +48,7 @@ def bundled(once: Once) -> Bundled:
     """Return a function of compiler flags: tests copy what they want to change."""
 
     def find(*flags: str) -> Path:
-        name = f"kernels-{sha256(repr(flags).encode()).hexdigest()[:8]}.so" if flags else "kernels.so"
+        name = f"kernels {sha256(repr(flags).encode()).hexdigest()[:8]}.so" if flags else "the kernels.so"
         return once(name, lambda path: build_library(path, cflags=flags))
 
     return find

@@ -39,6 +39,8 @@ DOCUMENTS = sorted(
     for folder in (ROOT, ROOT / "docs", ROOT / "vectors", ROOT / "reports/published")
     for path in folder.glob("*.md")
 )
+#: Those of them that run whole suites, several times.
+LONG = ("README.md", "docs/tour.md", "docs/validating-a-build.md")
 #: Languages of blocks that are not typed.
 SHOWN = {"text", "toml", "python", "c", "sh"}
 #: What the test does in place of a command.
@@ -147,7 +149,7 @@ def typed(session: list[Command], where: Path, env: dict[str, str]) -> list[tupl
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", TYPED)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.confirm) if n in LONG else n for n in TYPED])
 def test_what_a_document_says_is_what_happens(name: str, clone: Path, tmp_path: Path) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     session = commands(text)
@@ -179,6 +181,23 @@ def test_what_a_document_says_is_what_happens(name: str, clone: Path, tmp_path: 
         assert command.code is None or code == command.code, f"{where}\nended with {code}:\n{output}"
         if command.shown:
             assert pattern(command.shown).match(output), f"{where}\nprinted:\n{output}"
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_commands_of_a_document_and_their_options_are_there(name: str) -> None:
+    from golden.cli import cli
+
+    found = 0
+    for command in commands((ROOT / name).read_text(encoding="utf-8")):
+        words = shlex.split(command.text.partition(" | ")[0], comments=True)
+        if words[:1] != ["golden"] or len(words) == 1 or command.code is None:  # what is followed by $? may be wrong
+            continue
+        there = cli.commands.get(words[1], cli)
+        known = {option for parameter in there.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+        assert used <= {*known, "--help", "-h"}, f"{name}, line {command.line}: {command.text}"
+        found += 1
+    assert found
 
 
 def test_a_failing_build_is_shown_as_the_tour_shows_it() -> None:

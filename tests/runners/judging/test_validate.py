@@ -59,8 +59,9 @@ def test_stress_decides_only_when_strict() -> None:
     assert strict.verdict == "fails"
 
 
-def test_evaluation_order_is_recognised() -> None:
-    files = read_suite(suite_folder("core"))
+@pytest.mark.parametrize("suite", ["smoke", pytest.param("core", marks=pytest.mark.confirm)])
+def test_evaluation_order_is_recognised(suite: str) -> None:
+    files = read_suite(suite_folder(suite))
     for model in ("formula", "product-first", "reciprocal", "exact"):
         orders = run(f"reference:{model}", files, "MT7004").probe.evaluation_order
         assert orders and all(model in text.split(" (")[0].split(" = ") for text in orders.values()), orders
