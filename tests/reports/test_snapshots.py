@@ -1,7 +1,7 @@
 """Every format, character by character: what a change of the reports does to their documents is seen in review.
 
-The inputs (``good.json``, ``tail.json``, ``exhaustive.json``, ``random.json``) are files of real runs: the bundled
-kernels, a defective build, and two sweeps.
+The inputs (``good.json``, ``tail.json``, ``exhaustive.json``, ``random.json``) are files of real runs: four cases with
+the bundled kernels and with a defective build, and two sweeps. Whole reports are in reports/published.
 """
 
 import difflib
