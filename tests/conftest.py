@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from hashlib import sha256
@@ -20,6 +21,13 @@ Once = Callable[[str, Callable[[Path], object]], Path]
 Bundled = Callable[..., Path]
 #: C text of a name, compiled with flags.
 Compile = Callable[..., Path]
+
+
+def pytest_configure() -> None:
+    """Let tests be interrupted, and what they start: a shell that runs them in the background has that ignored."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_sessionfinish() -> None:

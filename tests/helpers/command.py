@@ -28,7 +28,7 @@ def golden(
     """Type a command; it is forked from a process that has its imports unless the environment matters to these."""
     words, environment = [*map(str, arguments)], {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
     if set(env or {}) <= LATE:
-        return WARM.run(words, cwd or ROOT, environment, timeout)
+        return WARM.run("golden", words, cwd or ROOT, environment, timeout)
     command = [sys.executable, "-m", "golden.cli", *words]
     return subprocess.run(
         command, capture_output=True, text=True, cwd=cwd or ROOT, env=environment, timeout=timeout, check=False

@@ -1,4 +1,4 @@
-"""``golden`` without its imports: a process that has made them forks for each command, which saves a third of a second.
+"""Commands without their imports: a process that has made them forks for each, which saves a third of a second.
 
 What a command does is all in the fork, a process of its own as any other: arguments, environment, folder, output and
 exit code. ``python -m tests.helpers.warm FD`` is that process; FD is a socket of requests, at whose end it ends.
@@ -23,6 +23,12 @@ LATE = {"COLUMNS", "NO_COLOR", "TERM", "PATH", "CC", "HOME", "XDG_CACHE_HOME", "
 LATE |= {"_GOLDEN_COMPLETE", "COMP_WORDS", "COMP_CWORD"}
 
 
+class Done(subprocess.CompletedProcess[str]):
+    """A command that has ended, and the largest memory that it held, in bytes."""
+
+    memory: int
+
+
 class Warm:
     """The forking process, started when it is first needed."""
 
@@ -30,12 +36,10 @@ class Warm:
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
 
-    def run(
-        self, arguments: list[str], cwd: Path, env: Mapping[str, str], timeout: float
-    ) -> "subprocess.CompletedProcess[str]":
-        """Run a command as :func:`subprocess.run` does."""
+    def run(self, program: str, arguments: list[str], cwd: Path, env: Mapping[str, str], timeout: float) -> Done:
+        """Run ``golden`` or ``pytest`` as :func:`subprocess.run` does."""
         requests = self._requests or self._start()
-        request = {"arguments": arguments, "cwd": str(cwd), "env": dict(env)}
+        request = {"words": [program, *arguments], "cwd": str(cwd), "env": dict(env)}
         ends = [os.pipe(), os.pipe()]
         socket.send_fds(requests, [json.dumps(request).encode()], [write for _, write in ends])
         for _, write in ends:
@@ -47,8 +51,10 @@ class Warm:
             os.kill(child, signal.SIGKILL)
             raise subprocess.TimeoutExpired(arguments, timeout) from None
         finally:
-            status = int(requests.recv(32))
-        return subprocess.CompletedProcess(arguments, os.waitstatus_to_exitcode(status), out, err)
+            status, memory = map(int, requests.recv(64).split())
+        done = Done(arguments, os.waitstatus_to_exitcode(status), out, err)
+        done.memory = memory
+        return done
 
     def _start(self) -> socket.socket:
         self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -88,7 +94,7 @@ def _read(ends: list[int], deadline: float) -> list[str]:
 
 
 def _serve(requests: socket.socket) -> list[str]:
-    """Fork for each request, one after the other; returns in the forks alone, with the arguments of the command."""
+    """Fork for each request, one after the other; returns in the forks alone, with the words of the command."""
     while True:
         text, ends, _, _ = socket.recv_fds(requests, 1 << 20, 2)
         if not text:
@@ -107,19 +113,22 @@ def _serve(requests: socket.socket) -> list[str]:
                 was = getattr(sys, name)  # and may have been made for a file, where this is a pipe
                 lines, kept = number == 2, (was.encoding, was.errors)
                 setattr(sys, name, os.fdopen(number, "w", 1 if lines else -1, *kept, closefd=False))
-            return [*request["arguments"]]
+            return [*request["words"]]
         for end in ends:
             os.close(end)
         requests.send(b"%d" % child)
-        requests.send(b"%d" % os.waitpid(child, 0)[1])
+        _, status, used = os.wait4(child, 0)
+        requests.send(b"%d %d" % (status, used.ru_maxrss << 10))
 
 
 if __name__ == "__main__":
     # What most commands import, directly or not, when they run.
+    import pytest
+
     import golden.cli
     import runners.judging.validate
     import runners.targets  # noqa: F401
 
     gc.freeze()
-    sys.argv = ["golden", *_serve(socket.socket(fileno=int(sys.argv[1])))]
-    golden.cli.main()
+    sys.argv = _serve(socket.socket(fileno=int(sys.argv[1])))
+    sys.exit({"golden": golden.cli.main, "pytest": pytest.console_main}[sys.argv[0]]())

@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +18,7 @@ from golden.files.vectors import write_vectors
 from golden.operator import operator
 from tests import ROOT
 from tests.helpers import results_factory as factory
-from tests.helpers.command import needs_compiler, one_sentence
+from tests.helpers.command import WARM, needs_compiler, one_sentence
 from tests.helpers.small_files import edited, small_cases
 
 #: Seconds and bytes beyond which bad input has done harm.
@@ -36,18 +34,8 @@ class Done(NamedTuple):
 
 def golden(*arguments: object, cwd: Path = ROOT) -> Done:
     """Run a command and measure its largest resident set, in bytes; it is ended after :data:`SECONDS`."""
-    command = [sys.executable, "-m", "golden.cli", *(os.fsencode(str(a)) for a in arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    out, err = (open(cwd / name, "w+b") for name in (".stdout", ".stderr"))  # noqa: PTH123, SIM115
-    with out, err:
-        child = subprocess.Popen(["timeout", str(SECONDS), *command], stdout=out, stderr=err, env=environment, cwd=cwd)
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-        said = []
-        for stream in (out, err):
-            stream.seek(0)
-            said.append(stream.read().decode())
-    return Done(child.returncode, *said, used.ru_maxrss << 10)
+    done = WARM.run("golden", [*map(str, arguments)], cwd, {**os.environ, "PYTHONPATH": str(ROOT)}, SECONDS)
+    return Done(done.returncode, done.stdout, done.stderr, done.memory)
 
 
 def fifo(path: Path) -> None:

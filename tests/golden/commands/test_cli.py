@@ -215,15 +215,7 @@ def test_no_compiler_is_said_clearly(tmp_path: Path) -> None:
 @needs_compiler
 def test_interrupt_keeps_partial_results_marked_incomplete(kernels: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "golden.cli", "validate", str(kernels), "--out", str(tmp_path)]
-    # A shell that runs the tests in the background has them ignore interrupts; the child must not inherit that.
-    child = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
-    )
+    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(2.0)
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=60)

@@ -16,6 +16,7 @@ from golden.files.manifest import read_suite
 from golden.files.vectors import read_vectors, write_vectors
 from runners.toolchain.build import build_library, include_dir
 from tests import ROOT
+from tests.helpers.command import WARM
 from tests.helpers.small_files import edited
 
 SMOKE = ROOT / "vectors" / "smoke"
@@ -26,11 +27,19 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def run(*arguments: object, cwd: Path, plugins: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Run pytest as if only this plugin were installed, in a folder without any configuration of ours."""
-    loaded = [word for name in ("golden.pytest_plugin", *plugins) for word in ("-p", name)]
-    command = [sys.executable, "-m", "pytest", *loaded, "-p", "no:cacheprovider", "-q", *map(str, arguments)]
+def run(
+    *arguments: object, cwd: Path, plugins: tuple[str, ...] = (), fresh: bool = False
+) -> "subprocess.CompletedProcess[str]":
+    """Run pytest as if only this plugin were installed, in a folder without any configuration of ours.
+
+    ``fresh``: in an interpreter that has imported nothing yet.
+    """
+    words = [word for name in ("golden.pytest_plugin", *plugins) for word in ("-p", name)]
+    words += ["-p", "no:cacheprovider", "-q", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": ""}
+    if not fresh:
+        return WARM.run("pytest", words, cwd, environment, 120)
+    command = [sys.executable, "-m", "pytest", *words]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120, check=False)
 
 
@@ -80,7 +89,7 @@ def test_without_its_option_it_does_nothing_and_imports_nothing(folder: Path) ->
         "    heavy = {'numpy', 'h5py', 'msgspec', 'golden.case', 'runners.library.session'}\n"
         "    assert not heavy & set(sys.modules)\n"
     )
-    done = run(".", cwd=folder)
+    done = run(".", cwd=folder, fresh=True)
     assert done.returncode == 0 and counts(done) == {"passed": 1}, done.stdout
     assert run("smoke", cwd=folder).returncode == 5  # nothing was collected, and pytest says so
 
