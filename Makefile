@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 KERNELS := build/libkernels.so
 
-.PHONY: report published test test-slow vectors lint mutants trust bounds sweeps fuzz-files bench dist clean
+.PHONY: report published test test-all test-slow vectors lint mutants trust bounds sweeps fuzz-files bench dist clean
 
 # Builds the bundled C kernels, validates them for every platform, and names the reports.
 report: $(VENV)/.installed
@@ -27,6 +27,10 @@ published: $(VENV)/.installed
 # As many processes as cores: most of the time is spent in commands that the tests start.
 test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# And what confirms them on more cases: whole suites, every document typed, every emulated machine.
+test-all: test
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "confirm and not slow" --timeout 900
 
 # Minutes of hard cases against exact rationals.
 test-slow: $(VENV)/.installed

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests import ROOT
 
 
 class Judged(Protocol):

@@ -52,9 +52,9 @@ from runners.sweeping.engine import _Sweep, coverage, open_work
 from runners.sweeping.processes import Processes
 from runners.sweeping.space import make_space
 from runners.toolchain.build import build_library
-from tests.board import build_board, run_board
-from tests.results_factory import failing, sweep
-from tests.small_files import small_cases
+from tests.helpers.board import build_board, run_board
+from tests.helpers.results_factory import failing, sweep
+from tests.helpers.small_files import small_cases
 
 MEMORY, SECONDS = 1 << 30, 20
 #: What numbers and texts become.

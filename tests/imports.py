@@ -1,7 +1,7 @@
 """The import graph, room by room: ``python -m tests.imports`` prints it with its floors; a circle is exit code 1.
 
 A room is a package, a folder in ``runners/``, or what :data:`ROOMS` names. The table of ARCHITECTURE.md says what each
-may import, and :mod:`tests.test_imports` enforces it.
+may import, and :mod:`tests.repository.test_imports` enforces it.
 """
 
 import ast
@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests import ROOT
+
 PACKAGES = ("golden", "generators", "runners", "reports")
 #: Where packages meet: they may import everything, and nothing imports them.
 COMPOSERS = ("golden.commands", "golden.cli", "golden.pytest_plugin")

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from golden.errors import TargetError, UsageError
@@ -20,15 +21,15 @@ from golden.results import Results
 from runners.judging.validate import Settings, validate
 from runners.offline.export import export
 from runners.targets import open_target
-from tests.board import run_board
 from tests.campaign import ROOT, in_processes, made, parser, publish, table, told
+from tests.helpers.board import run_board
 from tests.mutants.legal import LEGAL, Legal
 from tests.mutants.mutants import FAMILIES, MUTANTS
 from tests.mutants.variant import SUFFIXES, Through, Variant, build
 
 #: Git ignores it.
 FOLDER = ROOT / "build" / "mutants"
-VECTORS = ROOT / "vectors" / "core"
+VECTORS = ROOT / "vectors"
 #: Seconds for a call of a mutant. Healthy calls take milliseconds; a symbol that hangs costs this and two more.
 TIMEOUT = 4.0
 #: Kind of a wrong value that appears only in another invocation than a case's first.
@@ -55,23 +56,30 @@ class Outcome:
     seconds: float = 0.0
 
 
-_files: list[VectorFile] = []
+@cache
+def _suite(name: str) -> list[VectorFile]:
+    """Return a suite, read once in each process."""
+    return read_suite(VECTORS / name)
 
 
-def _vectors(variant: Variant, whole: bool) -> list[VectorFile]:
-    """Return the suite, read once in each process; unless ``whole``, only the operators that a variant changes.
+def _vectors(variant: Variant, suite: str, whole: bool) -> list[VectorFile]:
+    """Return a suite; unless ``whole``, only the operators that a variant changes.
 
     The kernels of the other operator are the bundled ones, letter by letter: judging them again for every mutant
     would double the time and show nothing.
     """
-    if not _files:
-        _files.extend(read_suite(VECTORS))
-    changed = {edit.file.partition(".")[0] for edit in variant.edits}
-    operators = {f.operator.name for f in _files}
-    return _files if whole or not changed <= operators else [f for f in _files if f.operator.name in changed]
+    files, changed = _suite(suite), {edit.file.partition(".")[0] for edit in variant.edits}
+    operators = {f.operator.name for f in files}
+    return files if whole or not changed <= operators else [f for f in files if f.operator.name in changed]
 
 
-def check(variant: Variant, legal: Legal | None = None, folder: Path = FOLDER, through: Through = "library") -> Outcome:
+def check(
+    variant: Variant,
+    legal: Legal | None = None,
+    folder: Path = FOLDER,
+    through: Through = "library",
+    suite: str = "core",
+) -> Outcome:
     """Build and validate one variant; what it must do is to fail, unless ``legal`` says otherwise.
 
     ``through``: loaded as a library, linked into a harness, or run on a board that leaves dumps.
@@ -84,8 +92,8 @@ def check(variant: Variant, legal: Legal | None = None, folder: Path = FOLDER, t
             raise
         return Outcome(variant.name, "skipped", skipped=str(error))
     expected = legal or Legal(variant, verdict="fails")
-    files = _vectors(variant, whole=legal is not None)
-    results = _validate(library, expected, files, TIMEOUT if legal is None else 10.0)
+    files = _vectors(variant, suite, whole=legal is not None)
+    results = _validate(library, expected, files, suite, TIMEOUT if legal is None else 10.0)
     outcome = _summary(variant.name, results)
     wrong = "" if outcome.verdict == expected.verdict else f"{outcome.verdict}: {outcome.reason}"
     if missing := [f for f in expected.findings if f not in outcome.findings]:
@@ -95,11 +103,11 @@ def check(variant: Variant, legal: Legal | None = None, folder: Path = FOLDER, t
     )
 
 
-def _validate(library: Path, expected: Legal, files: list[VectorFile], timeout: float) -> Results | str:
+def _validate(library: Path, expected: Legal, files: list[VectorFile], suite: str, timeout: float) -> Results | str:
     """Return the results, or why the library could not be loaded."""
     settings = Settings(
         load_profile(expected.platform),
-        "core",
+        suite,
         reduction_enum=expected.reduction_enum,
         timeout=timeout,
         draw="mutants",  # of boards, whose calls are exported once for all; that of libraries is their session's
@@ -118,10 +126,12 @@ def _target(built: Path, settings: Settings) -> str:
     """Return what validate is given for a library, a harness, or a board, which is run first."""
     if built.suffix != SUFFIXES["dump"]:
         return str(built) if built.suffix == SUFFIXES["library"] else f"exec:{built}"
-    exported = built.with_name("export")
+    exported = built.with_name(f"export-{settings.suite}")
     if not exported.is_dir():
-        options = {"suite": "core", "platform": settings.profile.name, "memory": "any", "draw": settings.draw}
-        export(exported, read_suite(VECTORS), settings.profile, options | {"reduction-enum": settings.reduction_enum})
+        options = {"suite": settings.suite, "platform": settings.profile.name, "memory": "any", "draw": settings.draw}
+        export(
+            exported, _suite(settings.suite), settings.profile, options | {"reduction-enum": settings.reduction_enum}
+        )
     run_board(built, exported)
     return f"dump:{exported}"
 
@@ -153,17 +163,17 @@ def _summary(name: str, results: Results | str) -> Outcome:
 
 
 def check_all(
-    variants: Iterable[Variant], legals: Iterable[Legal], jobs: int, folder: Path = FOLDER
+    variants: Iterable[Variant], legals: Iterable[Legal], jobs: int, folder: Path = FOLDER, suite: str = "core"
 ) -> Iterator[Outcome]:
     """Check variants in ``jobs`` processes and yield the outcomes as they come."""
-    given = [*((variant, None, folder) for variant in variants), *((v.variant, v, folder) for v in legals)]
-    return in_processes(jobs, check, given)
+    given = [(variant, None, folder, "library", suite) for variant in variants]
+    return in_processes(jobs, check, [*given, *((v.variant, v, folder, "library", suite) for v in legals)])
 
 
 def suite_classes() -> dict[str, bool]:
     """Return every ``operator/class`` of the suite, and whether any of its cases decides a verdict."""
     found: dict[str, bool] = {}
-    for file in read_suite(VECTORS):
+    for file in _suite("core"):
         for case in file.cases:
             key = f"{case.operator.name}/{case.klass}"
             found[key] = found.get(key, False) or case.tier == "required"

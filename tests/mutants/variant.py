@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from runners.toolchain.build import build_harness, build_library, find_compiler, include_dir
-from tests.board import build_board
+from tests.helpers.board import build_board
 
 #: A library that is loaded, a harness behind a pipe, or a board that leaves dumps.
 Through = Literal["library", "exec", "dump"]
