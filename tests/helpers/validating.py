@@ -37,7 +37,7 @@ def run_library(tmp_path: Path, code: str, *, platform: str = "FT78NE", **option
     flags = ["-DGOLDEN_FP32_ONLY", f"-I{include_dir()}", "-Wno-all", "-pthread"]
     library = build_library(tmp_path / "lib.so", sources=[source], cflags=flags)
     files = [read_vectors(SMOKE / "smoothl1lossgrad-fp32.h5")]
-    with LibrarySession(library, timeout=2.0) as session:
+    with LibrarySession(library, timeout=2.0, draw="steady") as session:
         settings = Settings(load_profile(platform), "smoke", **options)  # type: ignore[arg-type]
         return validate(str(library), session, session.library, files, settings)
 
