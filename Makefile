@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 KERNELS := build/libkernels.so
 
-.PHONY: report published test test-all test-slow vectors lint mutants trust bounds sweeps fuzz-files bench clean
+.PHONY: report published test test-all test-slow vectors lint mutants trust bounds sweeps fuzz-files bench dist clean
 
 # Builds the bundled C kernels, validates them for every platform, and names the reports.
 report: $(VENV)/.installed
@@ -28,9 +28,9 @@ published: $(VENV)/.installed
 test: $(VENV)/.installed lint
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-# What confirms the fast tests on more cases too: whole suites, every document typed, every emulated machine.
-test-all: $(VENV)/.installed lint
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" --timeout 900
+# And what confirms them on more cases: whole suites, every document typed, every emulated machine.
+test-all: test
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "confirm and not slow" --timeout 900
 
 # Minutes of hard cases against exact rationals.
 test-slow: $(VENV)/.installed
@@ -69,6 +69,10 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/bench_generate.py
 
+# Builds a source distribution and a wheel, and tries both in fresh environments without a compiler.
+dist: $(VENV)/.installed
+	$(BIN)/python -m tests.release --out dist
+
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("golden needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
@@ -76,4 +80,4 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build $(OUT)
+	rm -rf $(VENV) build dist $(OUT)

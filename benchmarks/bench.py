@@ -22,12 +22,13 @@ from tabulate import tabulate
 from generators import smoothl1lossgrad
 from generators.samplers import log_uniform
 from generators.stream import Stream
+from golden.arithmetic import Arithmetic
 from golden.case import Case
 from golden.errors import UsageError
 from golden.files.sweeps import SweepResult
 from golden.formats import FORMATS, Array, Format
 from golden.judge import judge
-from golden.operator import Arithmetic, Operands, Scalars
+from golden.operator import Operands, Scalars
 from golden.operators.smoothl1lossgrad import OPERATOR
 from golden.pointwise import dense
 from golden.tally import Accumulator

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from generators.stream import Stream, within
-from golden.blocks import BLOCK
+from golden.arithmetic import OrdinaryArithmetic
 from golden.errors import UsageError, unknown_name
 from golden.formats import Array, Format, is_power_of_two
-from golden.operator import OrdinaryArithmetic
 from golden.scaled_product import ORDERS
+from golden.slices import SLICE
 
 #: Climbers by default, and moves of each. With 1,024 climbers the best is within 4 % of the maximum over all fp16
 #: significands; few climbers find their equals a little less often.
@@ -205,9 +205,9 @@ def _best_partners(
     ``score`` takes the position of its first b, b as a column, and a row of candidates for each.
     """
     column, found = OrdinaryArithmetic(fmt).load(b)[:, None], np.empty(len(b), fmt.dtype)
-    ends = np.full(BLOCK, 2.0 ** _exponent(s) / 2, np.float32)
-    for start in range(0, len(b), BLOCK // CANDIDATES):
-        part = slice(start, start + BLOCK // CANDIDATES)
+    ends = np.full(SLICE, 2.0 ** _exponent(s) / 2, np.float32)
+    for start in range(0, len(b), SLICE // CANDIDATES):
+        part = slice(start, start + SLICE // CANDIDATES)
         rows = len(found[part])
         candidates = _uniform(stream, fmt, ends[: rows * CANDIDATES]).reshape(rows, CANDIDATES)
         best = np.argmax(score(start, column[part], candidates), axis=1)

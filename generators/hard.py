@@ -9,8 +9,8 @@ from functools import cache
 import numpy as np
 
 from generators.stream import Stream
-from golden.blocks import BLOCK, blocks
 from golden.formats import Array, Format
+from golden.slices import SLICE, slices
 
 
 def odd_part(value: float) -> int:
@@ -64,7 +64,7 @@ def near_midpoint_partners(stream: Stream, fmt: Format, s: float, b: Array) -> A
     end = np.append(at[1:], len(b))
     turn = picks[order[at]] & 1
     solved = np.empty(len(b), np.int64)
-    for part in blocks(len(distinct)):
+    for part in slices(len(distinct)):
         active, depth, width = np.arange(part.start, part.stop), 1, 1
         while active.size:
             entries = order[np.minimum(at[active] + np.arange(depth)[:, None], len(b) - 1)]
@@ -85,7 +85,7 @@ def near_midpoint_partners(stream: Stream, fmt: Format, s: float, b: Array) -> A
             turn[active] += used
             share = (found + 1) / (int(used.sum()) + 1)
             active = active[at[active] < end[active]]
-            lanes = BLOCK // 4 // max(1, len(active))
+            lanes = SLICE // 4 // max(1, len(active))
             depth = max(1, min(math.isqrt(int(lanes * share)), len(b)))
             width = max(1, lanes // depth)
     return fmt.cast(solved.astype(np.float64) * 2.0 ** (1 - p))
@@ -131,7 +131,7 @@ def inverse(values: Array, modulus: int) -> Array:
     result = np.zeros(values.shape, np.int64)
     if modulus == 1:
         return result
-    for part in blocks(len(values)):
+    for part in slices(len(values)):
         b = (values[part] % modulus).astype(np.float64)
         a, x, y = np.full_like(b, modulus), np.zeros_like(b), np.ones_like(b)
         found = np.zeros_like(b)

@@ -5,8 +5,8 @@ from fractions import Fraction
 import numpy as np
 
 from generators.stream import Stream
-from golden.blocks import blocks
 from golden.formats import Array, Format
+from golden.slices import slices
 
 
 def uniform_bits(stream: Stream, fmt: Format, n: int, limit: int | None = None) -> Array:
@@ -19,7 +19,7 @@ def uniform_bits(stream: Stream, fmt: Format, n: int, limit: int | None = None) 
     largest = fmt.exponent_mask - 1  # bit pattern of the largest finite number
     patterns, signs = stream.ahead(n), stream.ahead(n)
     result = np.empty(n, fmt.bits_dtype)
-    for at in blocks(n):
+    for at in slices(n):
         size = at.stop - at.start
         result[at] = patterns.integers(size, 0, largest + 1) | signs.integers(size, 0, 2) << (fmt.width - 1)
     return fmt.from_bits(result)
@@ -30,7 +30,7 @@ def log_uniform(stream: Stream, fmt: Format, n: int, low: int, high: int, signed
     significands, exponents = stream.ahead(n), stream.ahead(n)
     signs = stream.ahead(n) if signed else None
     result = np.empty(n, fmt.dtype)
-    for at in blocks(n):
+    for at in slices(n):
         size = at.stop - at.start
         # Put together as the bits of a float64: no arithmetic, and the only rounding is the cast's.
         bits = significands.integers(size, 0, 1 << (fmt.precision - 1)) << (53 - fmt.precision)

@@ -5,4 +5,4 @@ files live here. Nothing in this package starts a process, compiles or writes a 
 :mod:`golden.cli` may import ``generators``, ``runners`` and ``reports``.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

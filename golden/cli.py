@@ -7,7 +7,6 @@ from typing import NoReturn
 
 import click
 
-from golden import __version__
 from golden.commands.build import build
 from golden.commands.completion import completion
 from golden.commands.config import find_config, read_config
@@ -29,6 +28,7 @@ from golden.commands.terminal import (
 from golden.commands.validate import validate
 from golden.errors import UsageError
 from golden.selfcheck import check_arithmetic, require_machine
+from golden.shadow import require_ours
 
 #: Commands that run foreign code, and others whose numbers would be wrong in another floating-point mode.
 _JUDGES = ("validate", "probe", "sweep", "hunt", "diff")
@@ -49,13 +49,26 @@ class _Commands(click.Group):
         return name, command, rest
 
 
+def _print_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    """Print version, commit and digest of the sources, of these as much as tells them apart."""
+    if wanted and not context.resilient_parsing:
+        from golden.sources import judge
+
+        found = judge()
+        commit = f"commit {found.commit[:12]}, " if found.commit else ""
+        click.echo(f"golden {found.version} ({commit}sources {found.digest[:12]})")
+        context.exit()
+
+
 @click.group(
     "golden",
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=exit_codes(*EXIT_CODES),
 )
-@click.version_option(__version__, prog_name="golden")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show what judges here."
+)
 @click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -72,6 +85,7 @@ def cli(context: click.Context, config: Path | None, no_config: bool) -> None:
         raise UsageError("--config and --no-config exclude each other.")
     if not context.meta[_NEEDS_CONFIG]:
         return
+    require_ours()
     if context.invoked_subcommand in _JUDGES:
         require_machine()
     if context.invoked_subcommand in (*_JUDGES, *_COMPUTES):

@@ -183,3 +183,8 @@ def floor_log2(value: Fraction) -> int:
 def is_power_of_two(value: float) -> bool:
     """Tell whether a finite non-zero number is ± a power of two."""
     return abs(math.frexp(value)[0]) == 0.5
+
+
+def comparable_bits(fmt: Format, output: Array) -> Array:
+    """Return the bits of an output with all NaNs alike: their payload may depend on anything."""
+    return np.where(np.isnan(output), fmt.bits_dtype.type(fmt.exponent_mask | 1), fmt.bits(output))

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from golden.blocks import blocks
 from golden.case import Case
 from golden.formats import Array, Format
 from golden.operator import Golden, Slack
 from golden.results import GRADES, Element, Grade, Number
+from golden.slices import slices
 
 #: At most this many failing cases of an entry point are kept in a results file.
 KEPT_FAILURES = 200
@@ -97,7 +97,7 @@ def judge(case: Case, output: Array, flush: bool) -> Judged:
     differing = np.flatnonzero(fmt.bits(output) != fmt.bits(golden.value))
     none = np.empty(0)
     parts = [Judged(differing[:0], np.empty(0, np.int8), np.empty(0, np.int8), none, none)]
-    for at in blocks(differing.size):
+    for at in slices(differing.size):
         index = differing[at]
         expected = Golden(golden.value[index], golden.residual[index])
         slack = case.operator.slack(fmt, case.scalars, case.operands, index, flush)

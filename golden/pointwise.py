@@ -11,9 +11,10 @@ import numpy as np
 
 from golden import exact as ex
 from golden import scaled_product
+from golden.arithmetic import Arithmetic
 from golden.errors import UsageError
 from golden.formats import Array, Exact, Format
-from golden.operator import Arithmetic, Golden, Operands, Operator, Scalars, Slack, operator
+from golden.operator import Golden, Operands, Operator, Scalars, Slack, operator
 from golden.rounding import golden_values
 
 

@@ -81,8 +81,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     """Open the library, so that one that cannot be loaded is one sentence and not a failure of every case."""
     if session.config.getoption("--golden-library") is not None:
         from golden.errors import GoldenError
+        from golden.shadow import require_ours
 
         try:
+            require_ours()
             session.config.stash[_TARGET] = _open(session.config)
         except GoldenError as error:
             raise pytest.UsageError(str(error)) from error
@@ -109,6 +111,18 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if config.getoption("--golden-library") is None:
         return []
     return [f"golden: {config.getoption('--golden-library')} for {config.getoption('--golden-platform')}"]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Where modules could not be collected, say whether they and golden are after packages of the same name."""
+    if config.getoption("--golden-library") is not None and terminalreporter.getreports("error"):
+        from golden.errors import UsageError
+        from golden.shadow import require_ours
+
+        try:
+            require_ours()
+        except UsageError as error:
+            terminalreporter.write_line(f"golden: {error}")
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -245,12 +259,14 @@ class CaseItem(_Item):
     def runtest(self) -> None:
         """Run and judge the case; one of the stress tier that fails is an expected failure unless strict."""
         from runners.calling.from_case import call_for
-        from runners.calling.plan import guarded, invocations
+        from runners.calling.plan import invocations, unreadable_cases
         from runners.judging.verdict import EntryPointVerdict
 
         target, case = self.config.stash[_TARGET], self._file.cases[self._position]
-        guard = case.klass == "selection" and case.id in guarded(target.session.draw, self._entry, self._file.heads)
-        plan = invocations(case, self._entry, target.profile, guard, target.session.plain)
+        closed = case.klass == "selection" and case.id in unreadable_cases(
+            target.session.draw, self._entry, self._file.heads
+        )
+        plan = invocations(case, self._entry, target.profile, closed, target.session.plain)
         abi, numbers = target.half_abi, target.reduction_enum
         call = call_for(self._entry, case.scalars, case.operands, plan, half_abi=abi, reduction_enum=numbers)
         verdict = EntryPointVerdict(self._entry, target.profile, strict=True, xfail=target.xfail)

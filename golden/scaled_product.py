@@ -44,8 +44,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from golden.arithmetic import Arithmetic
 from golden.formats import Array, Format, is_power_of_two
-from golden.operator import Arithmetic, Slack
+from golden.operator import Slack
 
 #: Evaluates a * b / s in working precision.
 Order = Callable[[Arithmetic, Array, Array, Array], Array]

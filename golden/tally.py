@@ -12,22 +12,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from golden.blocks import blocks
+from golden import histogram
 from golden.case import Case
 from golden.formats import Array
+from golden.histogram import BINS
 from golden.judge import CORRECT, FAILS, Judged, Kind, element, grade_name, judge
 from golden.landscape import Bins, Share, all_bins, bins_of
 from golden.results import Element, Landscape, Tally
+from golden.slices import slices
 
 #: What was found is kept for cases with up to that many output elements.
 _SMALL_CASE = 1 << 12
 #: The worst cases that are kept, each with its worst element.
 KEPT_WORST = 10
-
-#: Histogram bins: 1/32 ulp wide up to 4 ulp, then one an octave up to 2**200 ulp.
-_FINE, _FINE_LIMIT, _OCTAVES = 32, 4, 198
-_FINE_BINS = _FINE * _FINE_LIMIT
-_BINS = _FINE_BINS + _OCTAVES
 
 
 @dataclass
@@ -38,7 +35,7 @@ class _Errors:
     total: float = 0.0
     signed: float = 0.0
     largest: float = 0.0
-    histogram: Array = field(default_factory=lambda: np.zeros(_BINS, np.int64))
+    histogram: Array = field(default_factory=lambda: np.zeros(BINS, np.int64))
 
     def add(self, other: "_Errors", factor: int = 1) -> None:
         self.measured += factor * other.measured
@@ -49,23 +46,14 @@ class _Errors:
 
 def _errors(signed: Array) -> _Errors:
     errors = _Errors()
-    for at in blocks(signed.size):
+    for at in slices(signed.size):
         part = signed[at].astype(np.float64)
         magnitude = np.abs(part)
-        octave = _FINE_BINS + np.frexp(magnitude / _FINE_LIMIT)[1] - 1
-        fine = (np.minimum(magnitude, _FINE_LIMIT) * _FINE).astype(np.int64)
-        bins = np.where(magnitude < _FINE_LIMIT, fine, octave)
-        counts = np.bincount(np.minimum(bins, _BINS - 1), minlength=_BINS)
+        counts = np.bincount(np.minimum(histogram.bins_of(magnitude), BINS - 1), minlength=BINS)
         largest = max(errors.largest, float(magnitude.max()))
         errors.add(_Errors(magnitude.size, float(magnitude.sum()), float(part.sum()), 0.0, counts))
         errors.largest = largest
     return errors
-
-
-def _upper_edge(bin_index: int) -> float:
-    if bin_index < _FINE_BINS:
-        return (bin_index + 1) / _FINE
-    return float(_FINE_LIMIT * 2 ** (bin_index - _FINE_BINS + 1))
 
 
 class _Move(NamedTuple):
@@ -109,7 +97,7 @@ class Measured:
     def _shares(case: Case, measured: Array) -> list[list[Share]]:
         landscapes, residual = all_bins(case), case.golden.residual
         shares = []
-        for block in blocks(measured.size):
+        for block in slices(measured.size):
             index = block.start + np.flatnonzero(measured[block])
             places = bins_of(case, landscapes, index)
             shares.append([b.share(at, np.abs(residual[index])) for b, at in zip(landscapes, places, strict=True)])
@@ -129,7 +117,7 @@ class Measured:
 
 
 def _parts(positions: Array) -> Iterator[Array]:
-    for block in blocks(positions.size):
+    for block in slices(positions.size):
         yield positions[block]
 
 
@@ -246,7 +234,6 @@ class Accumulator:
         total = signed = 0.0
         for _, more, more_signed in sorted(self._sums, key=itemgetter(0)):
             total, signed = total + more, signed + more_signed
-        nonzero = np.flatnonzero(errors.histogram)
         return Tally(
             cases=self.cases,
             elements=self.elements,
@@ -260,16 +247,9 @@ class Accumulator:
             zero_sign=int(kinds[Kind.ZERO_SIGN]),
             max_ulp=self.largest,
             mean_ulp=total / errors.measured if errors.measured else 0.0,
-            p999_ulp=_percentile(errors.histogram, 0.999),
+            p999_ulp=histogram.percentile(errors.histogram, 0.999),
             bias_ulp=signed / errors.measured if errors.measured else 0.0,
             grade=grade_name(self.grade) if self.cases else "fails",
             worst=self.worst,
-            histogram={f"{_upper_edge(b):g}": int(errors.histogram[b]) for b in nonzero.tolist()},
+            histogram=histogram.stored(errors.histogram),
         )
-
-
-def _percentile(histogram: Array, share: float) -> float:
-    total = int(histogram.sum())
-    if total == 0:
-        return 0.0
-    return _upper_edge(int(np.searchsorted(np.cumsum(histogram), share * total)))

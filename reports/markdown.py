@@ -53,7 +53,8 @@ def _document(ordered: list[Results], sweeps: Sequence[SweepResult], sections: l
             "",
         ]
     lines += ["---", "", tr(text.ULP_DEFINITION), "", maxima, "", tr("Grades, best first:"), ""]
-    return lines + [f"- **{grade}**: {tr(meaning)}" + tr(".") for grade, meaning in text.GRADE_MEANINGS.items()]
+    lines += [f"- **{grade}**: {tr(meaning)}" + tr(".") for grade, meaning in text.GRADE_MEANINGS.items()]
+    return [*lines, "", tr(text.GLOSSARY)]
 
 
 def code(name: str) -> str:

@@ -1,6 +1,6 @@
 """What reports say, in Chinese: the English sentence is the key (see :mod:`reports.messages`).
 
-Names that appear in results files, grades among them, stay as they are; terms are those of ``README.zh-CN.md``.
+Names that appear in results files, grades among them, stay as they are; terms are those of ``docs/glossary.md``.
 """
 
 ZH: dict[str, str] = {
@@ -98,7 +98,7 @@ ZH: dict[str, str] = {
     "Options set by": "选项来源",
     "Configuration file": "配置文件",
     "Sandbox layers in force": "生效的沙箱层",
-    "Seed of what is drawn for a run (--draw)": "本次运行随机内容的种子(--draw)",
+    "Seed of what is drawn for a run (--draw)": "本次运行随机内容的种子（--draw）",
     "Judged at (UTC)": "判定时间（UTC）",
     "Order": "次序",
     "Order of evaluation, as found": "探测到的求值次序",
@@ -274,6 +274,9 @@ ZH: dict[str, str] = {
     "maximum may be larger. ≤: over every input of the space named, which no error exceeds.": (
         "最大误差（ulp）与等级，取共享与私有存储中较差者。≥：抽样向量上的最大值，真实最大值可能更大。"
         "≤：所列空间全部输入上的最大值，没有误差超过它。"
+    ),
+    "What words such as case, class, contract and finding mean: docs/glossary.md in golden's sources.": (
+        "用例、类别、约定、发现等用语的含义见 golden 源码中的 docs/glossary.md（英文）。"
     ),
     "all {points} points": "全部 {points} 个点",
     "{points} points, a sample": "{points} 个点的抽样",

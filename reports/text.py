@@ -23,6 +23,8 @@ UPPER_BOUND = (
     "A sweep computes every input of a space, so its maximum is the true one for that space (marked ≤); "
     "inputs outside the space may be worse."
 )
+#: A path and no link: a report goes where golden does not.
+GLOSSARY = "What words such as case, class, contract and finding mean: docs/glossary.md in golden's sources."
 LANDSCAPE = (
     "Bars: the largest error in a binade; the mark in each: the mean. Below the thin line at 0.5 ulp every result "
     "is the correctly rounded one."

@@ -1,24 +1,16 @@
 """Reference models: legal evaluations of the operators simulated in NumPy, as if they were a library."""
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 
+from golden.arithmetic import Arithmetic
 from golden.errors import UsageError, nearest
 from golden.formats import FP32, Array, Format
-from golden.operator import (
-    REDUCTION_ENUMS,
-    Arithmetic,
-    Operands,
-    Operator,
-    Pointer,
-    Scalars,
-    entry_points,
-    operators,
-)
+from golden.operator import REDUCTION_ENUMS, Operands, Operator, Pointer, Scalars, entry_points, operators
 from golden.results import CONTRACTS
-from runners.calling.call import Call, Finding, Outcome, PointerArgument
+from runners.calling.call import Call, Outcome, PointerArgument
+from runners.calling.session import AnsweringSession
 
 
 @dataclass(frozen=True)
@@ -58,8 +50,8 @@ def models(operator: Operator) -> dict[str, Model]:
     return {**shared, **own}
 
 
-class ReferenceSession:
-    """A model behind the session interface (:class:`runners.calling.call.Session`); nothing can go wrong in it.
+class ReferenceSession(AnsweringSession):
+    """A model behind the session interface (:class:`runners.calling.session.Session`); nothing can go wrong in it.
 
     It is evaluated once a case, without memory of its own: nothing but its numbers, and how they depend on
     position and length, is there to be seen.
@@ -68,29 +60,19 @@ class ReferenceSession:
     unobservable = frozenset(CONTRACTS) - {"position", "small-sizes"}
 
     stated_half_abi = "float16"
-    plain = False
-    blind: tuple[str, ...] = ()
-    retries = 0
+    name = "the model"
 
     def __init__(self, name: str) -> None:
+        super().__init__()
         known = {own: model for operator in operators().values() for own, model in models(operator).items()}
         if name not in known:
             near = f" (did you mean {found!r}?)" if (found := nearest(name, known)) else ""
             raise UsageError(f"There is no reference model named {name!r}{near}; there are {', '.join(sorted(known))}.")
         self.model = known[name]
         self.symbols = frozenset(s for s, entry in entry_points().items() if name in models(entry.operator))
-        self.load_findings: list[Finding] = []
-        self._queue: deque[Call] = deque()
 
-    def submit(self, call: Call) -> None:
-        """Queue a call; raises ValueError for a symbol whose operator has no such order."""
-        if call.symbol not in self.symbols:
-            raise ValueError(f"the model has no {call.symbol}")
-        self._queue.append(call)
-
-    def collect(self) -> list[Outcome]:
-        """Evaluate the oldest call; every invocation has the same result."""
-        call = self._queue.popleft()
+    def answer(self, call: Call) -> list[Outcome]:
+        """Evaluate a call; every invocation has the same result."""
         entry = entry_points()[call.symbol]
         operator, fmt = entry.operator, entry.fmt
         scalars: dict[str, int | float | str] = {}
@@ -109,15 +91,3 @@ class ReferenceSession:
                     scalars[parameter.name] = reductions[number] if parameter.kind == "reduction" else number
         output = self.model.evaluate(operator, fmt, scalars, operands).tobytes()
         return [Outcome("ok", output) for _ in call.invocations]
-
-    def run(self, call: Call) -> list[Outcome]:
-        """Submit a call and collect it."""
-        self.submit(call)
-        return self.collect()
-
-    def restart(self) -> None:
-        """Do nothing: a model has no state."""
-
-    def close(self) -> list[Finding]:
-        """End the session."""
-        return []

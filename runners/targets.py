@@ -4,14 +4,14 @@ from pathlib import Path
 
 from golden.errors import UsageError
 from golden.results import Library
-from runners.calling.call import Session
+from runners.calling.call import Mode
 from runners.calling.placement import Allocator, Regions
+from runners.calling.session import Session
 from runners.harness.adapter import CallableSession
 from runners.harness.session import ExecSession
 from runners.library.session import LibrarySession
 from runners.models import ReferenceSession
 from runners.offline.session import OfflineSession, is_dump
-from runners.process.sandbox import Mode
 from runners.process.system import PR_SET_DUMPABLE, prctl
 
 

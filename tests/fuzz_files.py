@@ -41,7 +41,7 @@ from golden.files.vectors import SCHEMA, _digest, write_vectors
 from golden.operator import operator
 from golden.profile import load_profile
 from golden.results import Finding
-from reports import FORMATS
+from reports.formats import FORMATS
 from runners.calling.call import Finding as CallFinding
 from runners.judging.xfail import read_xfail
 from runners.library.elf import inspect_library

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from golden.arithmetic import Arithmetic
 from golden.formats import FORMATS, Array
-from golden.operator import Arithmetic, operators
+from golden.operator import operators
 
 
 def formula(operator: str, dtype: str, scalars: dict[str, Any], operands: dict[str, Array]) -> Array:

@@ -10,7 +10,7 @@ from golden.commands.terminal import examples, say
 from golden.errors import UsageError
 
 if TYPE_CHECKING:
-    from reports import Lang
+    from reports.formats import Lang
 
 
 @click.command(
@@ -39,8 +39,8 @@ def report(results: tuple[Path, ...], kind: str, lang: "Lang", out: Path | None)
     """
     from golden.files.atomic import write_atomically
     from golden.files.sweeps import read_results_and_sweeps
-    from reports import FORMATS, TRANSLATED, speaking
     from reports.badge import render_badge
+    from reports.formats import FORMATS, TRANSLATED, speaking
 
     if lang != "en" and kind not in TRANSLATED:
         raise UsageError(f"--lang {lang} is for {' and '.join(TRANSLATED)}; {kind} is in English. Leave --lang out.")

@@ -39,7 +39,7 @@ from golden.commands.terminal import (
 
 if TYPE_CHECKING:
     from golden.results import Results
-    from reports import Lang
+    from reports.formats import Lang
 
 #: Options that say what validate prints and where, not what it does.
 _OUTPUT = ("out", "quiet", "json", "lang")
@@ -162,7 +162,7 @@ def _write_reports(out: Path, results: "Results", lang: "Lang") -> dict[str, str
     """Write results and, if they are complete, reports; return the path of each kind."""
     from golden.files.atomic import write_atomically
     from golden.files.results import write_results
-    from reports import FORMATS, render_junit, speaking
+    from reports.formats import FORMATS, render_junit, speaking
 
     files = {"results": out / "results.json"}
     write_results(files["results"], results)

@@ -18,19 +18,9 @@ import numpy as np
 
 from golden import exact as ex
 from golden import scaled_product
+from golden.arithmetic import Arithmetic
 from golden.formats import Array, Exact, Format
-from golden.operator import (
-    Arithmetic,
-    Evaluate,
-    Golden,
-    Operands,
-    Operator,
-    Pointer,
-    Role,
-    Scalar,
-    Scalars,
-    Slack,
-)
+from golden.operator import Evaluate, Golden, Operands, Operator, Pointer, Role, Scalar, Scalars, Slack
 from golden.rounding import golden_values
 
 

@@ -21,21 +21,11 @@ import numpy as np
 
 from golden import exact as ex
 from golden import scaled_product
-from golden.blocks import blocks
+from golden.arithmetic import Arithmetic
 from golden.formats import FP16, Array, Exact, Format
-from golden.operator import (
-    Arithmetic,
-    Evaluate,
-    Golden,
-    Operands,
-    Operator,
-    Pointer,
-    Role,
-    Scalar,
-    Scalars,
-    Slack,
-)
+from golden.operator import Evaluate, Golden, Operands, Operator, Pointer, Role, Scalar, Scalars, Slack
 from golden.rounding import golden_values, round_quotient_of_three
+from golden.slices import slices
 
 
 def _evaluate(order: scaled_product.Order, m: Arithmetic, scalars: Scalars, operands: Operands) -> Array:
@@ -100,7 +90,7 @@ class SmoothL1LossGrad(Operator):
         """
         beta, n = float(scalars["beta"]), len(operands["dy"])
         golden = Golden(np.empty(n, fmt.dtype), np.empty(n, np.float32))
-        for at in blocks(n):
+        for at in slices(n):
             with np.errstate(invalid="ignore"):
                 dy, x1, x2 = (operands[name][at].astype(np.float64) for name in ("dy", "x1", "x2"))
                 q = _clamp(x1 - x2, beta) * dy / beta

@@ -1,16 +1,20 @@
-"""Calls and outcomes: the one interface that every way of running a kernel implements, and its framing.
+"""Calls and outcomes.
 
-The judge builds a :class:`Call`, a :class:`Session` executes it once an :class:`Invocation` and answers with
-one :class:`Outcome` each. This module imports no other part of the project and no NumPy: the process that
+The judge builds a :class:`Call`, a session (:mod:`runners.calling.session`) executes it once an :class:`Invocation` and
+answers with one :class:`Outcome` each. This module imports no other part of the project and no NumPy: the process that
 runs foreign code loads it, and has to start in milliseconds.
 """
 
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Literal
 
 import msgspec
 
 Status = Literal["ok", "crash", "timeout", "exit", "not-run"]
 Placement = Literal["end", "begin", "plain"]
+#: Layers around a library's process: all have to be there, those that are there are used, or none is.
+Mode = Literal["require", "auto", "off"]
+#: The core mask of calls whose result must not depend on it: the first core.
+ONE_CORE = 1
 
 #: What a library's process may say: it can be forged.
 Text = Annotated[str, msgspec.Meta(max_length=1 << 14)]
@@ -131,40 +135,3 @@ class Outcome(msgspec.Struct, gc=False):
     stdout: str = ""
     stderr: str = ""
     fill: bytes = b""
-
-
-class Session(Protocol):
-    """A target that is ready to be called."""
-
-    #: Entry points that the target has, out of those asked for.
-    symbols: frozenset[str]
-    #: What loading the target did that it should not.
-    load_findings: list[Finding]
-    #: Contracts (:data:`golden.results.CONTRACTS`) that this way of running cannot see broken.
-    unobservable: frozenset[str]
-    #: How the target takes ``half`` by value, where it says so: "float16", "uint16", "none"; else "".
-    stated_half_abi: str
-    #: What this way of running cannot observe, each as a plural noun; it is stated in the results.
-    blind: tuple[str, ...]
-    #: Whether it makes calls with operands in plain memory.
-    plain: bool
-    #: Times that something was tried again, for a fault that was not the target's.
-    retries: int
-
-    def submit(self, call: Call) -> None:
-        """Queue a call; calls run in order while the caller does other work."""
-
-    def collect(self) -> list[Outcome]:
-        """Return the outcomes of the oldest call not yet collected, one an invocation."""
-
-    def run(self, call: Call) -> list[Outcome]:
-        """Submit a call and collect it; raises ValueError while others are queued."""
-
-    def restart(self) -> None:
-        """Make the next call the first one of a fresh process; raises ValueError while calls are queued."""
-
-    def close(self) -> list[Finding]:
-        """End the target and return what ending it showed, and what was seen between calls; again it does nothing.
-
-        What names a ``symbol`` decides for that entry point.
-        """

@@ -34,7 +34,7 @@ def shuffled(draw: str, name: str, count: int) -> list[int]:
     return order
 
 
-def guarded(draw: str, entry: EntryPoint, heads: Sequence[Head]) -> frozenset[str]:
+def unreadable_cases(draw: str, entry: EntryPoint, heads: Sequence[Head]) -> frozenset[str]:
     """Draw the cases of an entry point that are also run with the operands inaccessible that they must not touch.
 
     Always as many, of the class ``selection``; returns their ids.
@@ -45,14 +45,14 @@ def guarded(draw: str, entry: EntryPoint, heads: Sequence[Head]) -> frozenset[st
 
 
 def invocations(
-    case: Case, entry: EntryPoint, profile: Profile, guard: bool = False, plain: bool = False
+    case: Case, entry: EntryPoint, profile: Profile, closed: bool = False, plain: bool = False
 ) -> list[Invocation]:
     """Return the invocations of a case on an entry point; the first is the one whose result is judged in full.
 
     The second differs from it in everything at once: mask, placement, poison, content of unread operands. Others
     vary masks and alignments by the case's id, so that a suite covers them all; the last repeats the first.
-    ``guard``: it is one of those that :func:`guarded` has drawn. ``plain``: some are made with operands in plain memory
-    and zeros in the output, so that what is right only where guards and fills are is found out.
+    ``closed``: it is one of those that :func:`unreadable_cases` has drawn. ``plain``: some are made with operands in
+    plain memory and zeros in the output, so that what is right only where guards and fills are is found out.
     """
     draw = _Draw(f"{case.id} {entry.symbol}")
     mask = profile.full_mask if entry.has_core_mask else None
@@ -65,7 +65,7 @@ def invocations(
     offset = 0 if profile.alignment else draw.below(16)
     skew = 0 if profile.alignment else draw.below(16)
     plan.append(_shifted(first, offset, skew))
-    if guard and (unreadable := case.operator.untouched(case.scalars)):
+    if closed and (unreadable := case.operator.untouched(case.scalars)):
         plan.append(msgspec.structs.replace(first, unreadable=unreadable))
     size = case.golden.value.size
     drawn = case.klass in _THOROUGH and size in _THOROUGH_SIZES and draw.below(_EVERY) == 0

@@ -19,7 +19,7 @@ _PATIENCE = 120.0
 
 
 class CallableSession(ExecSession):
-    """A Python object behind the session interface; implements :class:`runners.calling.call.Session`.
+    """A Python object behind the session interface; see :class:`runners.calling.session.Session`.
 
     It gets arrays and returns one, so what it does to memory of its own is nobody's business, and entry points that
     differ only in C parameters are the same for it. Arrays are placed and filled as invocations say.

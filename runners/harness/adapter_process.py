@@ -21,13 +21,13 @@ import numpy as np
 from golden.errors import GoldenError, TargetError, nearest
 from golden.formats import Array
 from golden.operator import REDUCTION_ENUMS, EntryPoint, Pointer, Role, entry_points
-from runners.harness.frames import MAGIC, VERSION, Message, frame
+from golden.shadow import shadows
+from runners.harness.frames import HEADER, MAGIC, VERSION, Message, frame
 from runners.process.fenv import FloatingPoint
 
 #: Evaluates an operator: (operator, dtype, scalars, operands) -> output.
 Evaluate = Callable[[str, str, dict[str, int | float | str], dict[str, Array]], Array]
 
-_HEADER = struct.Struct("<4sIII")
 _ENTRY = struct.Struct("<cBHI")
 _CAPACITY = 1 << 40  # what an adapter needs is its own affair
 _LONGEST = 300  # characters of an exception's text, and of a path
@@ -54,7 +54,13 @@ def load(name: str) -> Adapter:
         found: Any = importlib.import_module(module_name)
     except GoldenError:
         raise
-    except ModuleNotFoundError as error:
+    except ImportError as error:
+        for package, theirs, _ in shadows():
+            if error.name and error.name.split(".")[0] == package:
+                here = f"{package} is golden's here, not {theirs}"
+                raise TargetError(f"{here}, which {module_name} is after: give that another name") from error
+        if not isinstance(error, ModuleNotFoundError):
+            raise TargetError(f"importing {module_name} failed: {_described(error)}") from error
         if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             where = "neither among the installed ones nor in the current folder"
             raise TargetError(f"there is no module {error.name!r}, {where}") from error
@@ -262,10 +268,10 @@ class Harness:
     def serve(self, adapter: Adapter) -> None:
         """Answer calls until the end."""
         while True:
-            header = self._incoming.read(_HEADER.size)
-            if len(header) < _HEADER.size:
+            header = self._incoming.read(HEADER.size)
+            if len(header) < HEADER.size:
                 return
-            magic, kind, length, crc = _HEADER.unpack(header)
+            magic, kind, length, crc = HEADER.unpack(header)
             payload = self._incoming.read(length)
             if (
                 magic != MAGIC

@@ -17,7 +17,7 @@ from runners.calling.call import POISONS, Call, PointerArgument
 
 VERSION = 1
 MAGIC = b"GLDH"
-_HEADER = struct.Struct("<4sIII")
+HEADER = struct.Struct("<4sIII")
 #: Largest payload before anything is known of the harness.
 HELLO_LIMIT = 1 << 16
 #: Arguments of a call, canary bytes, and bytes of text, at most.
@@ -90,7 +90,7 @@ class Result(msgspec.Struct, frozen=True):
 
 def frame(kind: Message, payload: bytes = b"") -> bytes:
     """Return a message as a frame."""
-    head = _HEADER.pack(MAGIC, kind, len(payload), 0)[:12]
+    head = HEADER.pack(MAGIC, kind, len(payload), 0)[:12]
     return head + struct.pack("<I", crc32(head)) + payload + struct.pack("<I", crc32(payload))
 
 
@@ -112,19 +112,19 @@ class FrameReader:
         while True:
             if not MAGIC.startswith(self._buffer[:4]):
                 raise HarnessError(f"sent what is no frame: {readable(self._buffer)}")
-            if len(self._buffer) < _HEADER.size:
+            if len(self._buffer) < HEADER.size:
                 return
-            _, kind, length, crc = _HEADER.unpack_from(self._buffer)
+            _, kind, length, crc = HEADER.unpack_from(self._buffer)
             if crc != crc32(self._buffer[:12]):
                 raise HarnessError("sent a frame whose header has a wrong CRC")
             if length > self.limit:
                 raise HarnessError(f"announced a frame of {length} bytes where at most {self.limit} can come")
             if kind not in Message.__members__.values() or kind < Message.HELLO:
                 raise HarnessError(f"sent a frame of the unknown type {kind}")
-            stop = _HEADER.size + length
+            stop = HEADER.size + length
             if len(self._buffer) < stop + 4:
                 return
-            payload = bytes(memoryview(self._buffer)[_HEADER.size : stop])
+            payload = bytes(memoryview(self._buffer)[HEADER.size : stop])
             if crc32(payload) != int.from_bytes(self._buffer[stop : stop + 4], "little"):
                 raise HarnessError(f"sent a {Message(kind).name.lower()} frame whose payload has a wrong CRC")
             del self._buffer[: stop + 4]

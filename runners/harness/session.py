@@ -16,9 +16,9 @@ from golden.results import Library
 from runners.calling.backlog import Backlog, Job
 from runners.calling.call import Call, Finding, Outcome, PointerArgument, Status
 from runners.calling.placement import Regions, addresses, remainders, room
+from runners.calling.session import Session
 from runners.harness.frames import (
     DEFAULT_ENVIRONMENT,
-    Disturbance,
     HarnessError,
     Hello,
     Message,
@@ -31,8 +31,8 @@ from runners.harness.frames import (
     environment_changes,
     frame,
     printable,
-    swapped,
 )
+from runners.harness.observed import UNOBSERVABLE, blind, observed
 from runners.harness.peer import Peer
 from runners.process.endings import died
 
@@ -46,8 +46,6 @@ _PAUSE = 1.0
 _RESULT_LIMIT = 1 << 12
 #: Bytes of what a harness says of itself that are shown.
 _SAID = 2000
-#: Contracts that a harness cannot see broken, having no memory protection and no view of processes.
-UNOBSERVABLE = frozenset({"outside-access", "untouched-operands", "processes", "registers"})
 
 
 class _Sent(msgspec.Struct):
@@ -59,8 +57,8 @@ class _Sent(msgspec.Struct):
     output: bytes | None = None
 
 
-class ExecSession:
-    """A harness behind the session interface; implements :class:`runners.calling.call.Session`.
+class ExecSession(Session):
+    """A harness behind the session interface; see :class:`runners.calling.session.Session`.
 
     ``timeout``: seconds for an invocation; its clock runs only while someone waits in :meth:`collect`. ``regions``:
     where operands have to lie; anywhere by default. A harness that dies or breaks the protocol is started again, and
@@ -74,7 +72,6 @@ class ExecSession:
     #: What is at the other end, in sentences.
     noun = "harness"
     unobservable = UNOBSERVABLE
-    plain = False
     _environment: Mapping[str, str] | None = None
 
     def __init__(
@@ -86,13 +83,12 @@ class ExecSession:
         patience: float = PATIENCE,
         regions: Regions | None = None,
     ) -> None:
-        self.command = command
+        self.name = self.command = command
         self.timeout = timeout
         self._patience = patience
         self._regions = regions
         self._backlog = Backlog(crash_limit)
         self._sent: dict[int, _Sent] = {}  # by id of the job
-        self.retries = 0
         self._serial = 0
         self._said, self._printed = "", 0  # text of harnesses that are gone
         self._knows_of_children = False
@@ -121,10 +117,12 @@ class ExecSession:
         ]
         self.load_findings += self._take_text()[1]
 
-    def submit(self, call: Call) -> None:
-        """Queue a call; raises ValueError for a symbol that the harness does not have."""
-        if call.symbol not in self.symbols:
-            raise ValueError(f"{self.command} has no {call.symbol}")
+    @property
+    def waiting(self) -> int:
+        """How many calls are queued and not yet collected."""
+        return len(self._backlog)
+
+    def _add(self, call: Call) -> None:
         self._backlog.add(call)
         self._send_ahead()
 
@@ -144,17 +142,7 @@ class ExecSession:
                 blamed.findings.append(_left(count, "the call"))
         return job.outcomes
 
-    def run(self, call: Call) -> list[Outcome]:
-        """Submit a call and collect it; raises ValueError while others are queued."""
-        if self._backlog:
-            raise ValueError("collect the submitted calls first")
-        self.submit(call)
-        return self.collect()
-
-    def restart(self) -> None:
-        """Make the next call the first one of a fresh process; raises ValueError while calls are queued."""
-        if self._backlog:
-            raise ValueError("collect the submitted calls first")
+    def _renew(self) -> None:
         self._dismiss()
 
     def close(self) -> list[Finding]:
@@ -394,54 +382,3 @@ def _left(count: int, who: str) -> Finding:
 
 def _printed(count: int) -> Finding:
     return Finding("printed", f"{count} bytes were printed on stdout or stderr.")
-
-
-def observed(call: Call, result: Result, before: bytes | None, hello: Hello) -> Outcome:
-    """Turn what a harness says of an invocation into its outcome; ``before``: output of the one before it, if any.
-
-    Raises :class:`HarnessError` where the result is none of this call.
-    """
-    pointers = [a if isinstance(a, PointerArgument) else None for a in call.arguments]
-    target = next(a for a in pointers if a is not None and a.role == "output")
-    output = before
-    if result.output is not None:
-        if len(result.output) != target.size:
-            raise HarnessError(f"sent {len(result.output)} bytes of output where {target.size} belong")
-        output = swapped(result.output, target.itemsize) if hello.big_endian else result.output
-    if output is None:
-        raise HarnessError("sent a first result without output")
-    changes = environment_changes(hello.environment, result.environment)
-    findings = [Finding("fp-environment", f"The call changed {c}.") for c in changes]
-    for found in result.disturbances:
-        argument = pointers[found.argument] if found.argument < len(pointers) else None
-        if argument is None:
-            raise HarnessError(f"found a change beside argument {found.argument}, which is no operand")
-        findings.append(_disturbed(argument, found, hello.guard))
-    return Outcome("ok", output, findings)
-
-
-def blind(hello: Hello) -> tuple[str, ...]:
-    """Say what a harness cannot see of what the worker process of a library can."""
-    return (
-        "reads outside operands",
-        "reads of operands that a call has no reason to touch",
-        f"writes that miss an operand by more than {hello.guard} bytes",
-        "writes of an input's own content back into it",
-        "exception traps, and modes of fp16 arithmetic",
-        "memory that calls lose",
-    )
-
-
-def _disturbed(argument: PointerArgument, found: Disturbance, guard: int) -> Finding:
-    """Return the contract that a changed byte breaks, in the words of the other runners."""
-    size = argument.size if argument.role != "output" or found.where != "inside" else 0
-    room = {"before": range(-guard, 0), "inside": range(size), "after": range(size, size + guard)}[found.where]
-    if found.offset not in room:
-        raise HarnessError(f"found a change {found.where} {argument.name} that is not there (byte {found.offset})")
-    element = found.offset // argument.itemsize
-    text, name = f"{argument.name}[{element}] was written", argument.name
-    if found.where == "inside":
-        return Finding("input-written", f"{text}, which is an input.", name, element)
-    beside = "before its first element" if found.where == "before" else f"beyond its {argument.count} elements"
-    kind = {"before": "output-underrun", "after": "output-overrun"}[found.where]
-    return Finding(kind if argument.role == "output" else "guard", f"{text}, {beside}.", name, element)

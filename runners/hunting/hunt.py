@@ -17,9 +17,10 @@ from golden.errors import TargetError, unknown_name
 from golden.files.vectors import write_vectors
 from golden.operator import entry_points
 from golden.pointwise import DENSE, dense
-from runners.calling.call import Invocation, Session
+from runners.calling.call import ONE_CORE, Invocation
 from runners.calling.from_case import HalfAbi, call_for
-from runners.hunting.points import CORE_MASK, Points
+from runners.calling.session import Session
+from runners.hunting.points import Points
 from runners.hunting.search import ROUNDS, search, shrink
 from runners.judging.probe import probe_half_abi
 
@@ -88,7 +89,7 @@ def hunt(
     row = shrink(target, row, bad)
     case = target.case(row[None, :])
     outcome = session.run(
-        call_for(entry, case.scalars, case.operands, [Invocation(core_mask=CORE_MASK)], half_abi=abi,
+        call_for(entry, case.scalars, case.operands, [Invocation(core_mask=ONE_CORE)], half_abi=abi,
                  reduction_enum=reduction_enum)
     )[0]  # fmt: skip
     output = np.frombuffer(outcome.output, entry.fmt.dtype)

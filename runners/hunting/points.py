@@ -12,10 +12,10 @@ from golden.judge import Kind
 from golden.judge import judge as judge_case
 from golden.operator import EntryPoint, Operands, Operator
 from golden.pointwise import dense
-from runners.calling.call import Invocation, Session
+from runners.calling.call import ONE_CORE, Invocation
 from runners.calling.from_case import HalfAbi, call_for
+from runners.calling.session import Session
 
-CORE_MASK = 1
 #: Points of one call of NLLLossGrad, which computes as many classes for each.
 SHARING = 64
 
@@ -89,7 +89,7 @@ class Points:
         n, operands = len(bits), self.operands(bits)
         self.evaluated += n
         call = call_for(
-            self.entry, self.scalars(n), operands, [Invocation(core_mask=CORE_MASK)],
+            self.entry, self.scalars(n), operands, [Invocation(core_mask=ONE_CORE)],
             half_abi=self._abi, reduction_enum=self._enum,
         )  # fmt: skip
         outcome = self._session.run(call)[0]

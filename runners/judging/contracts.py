@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from golden.case import Case, Head
-from golden.formats import Array
+from golden.formats import Array, comparable_bits
 from golden.operator import EntryPoint, Operator, Role
 from golden.results import CONTRACTS, Contract, Failure
 from runners.calling.call import Invocation, Outcome
-from runners.judging.positions import comparable_bits
 
 #: Which findings and failures break which contract.
 _BROKEN_BY = {

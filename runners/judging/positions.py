@@ -7,15 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from golden.case import Case, Head
-from golden.formats import Array, Format
+from golden.formats import Array, comparable_bits
 
 #: Cases up to this many elements are also compared with each other.
 _REMEMBERED = 256
-
-
-def comparable_bits(fmt: Format, output: Array) -> Array:
-    """Return the bits of an output with all NaNs alike: their payload may depend on anything."""
-    return np.where(np.isnan(output), fmt.bits_dtype.type(fmt.exponent_mask | 1), fmt.bits(output))
 
 
 class _Seen(NamedTuple):

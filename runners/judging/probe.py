@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from golden.case import Case
 from golden.errors import UsageError
 from golden.formats import FORMATS, Array, Format
 from golden.operator import REDUCTION_ENUMS, EntryPoint, Operands, Scalars, Storage, operators
-from runners.calling.call import Invocation, Session
+from runners.calling.call import Invocation
 from runners.calling.from_case import HalfAbi, call_for
-from runners.models import MODELS
+from runners.calling.session import Session
 
 #: The operator whose ``half`` by value is probed.
 PROBED_OPERATOR = "smoothl1lossgrad"
@@ -16,7 +15,7 @@ PROBED_OPERATOR = "smoothl1lossgrad"
 _STORAGES: tuple[Storage, ...] = ("private", "shared")
 _HALF_ABIS: tuple[HalfAbi, ...] = ("float16", "uint16")
 #: Every core of the largest examples on the pages.
-_MASK = 0xFF
+MASK = 0xFF
 
 
 def probe_half_abi(session: Session) -> str:
@@ -141,39 +140,8 @@ def _run(
         entry = EntryPoint(op, fmt, storage)
         if entry.symbol not in session.symbols:
             continue
-        call = call_for(entry, scalars, operands, [Invocation(core_mask=_MASK)], half_abi=half_abi)
+        call = call_for(entry, scalars, operands, [Invocation(core_mask=MASK)], half_abi=half_abi)
         outcome = session.run(call)[0]
         if outcome.status == "ok":
             return np.frombuffer(outcome.output, fmt.dtype)
     return None
-
-
-class OrderShares:
-    """Counts how often a target's bits are those of each reference model, on cases where the models differ."""
-
-    def __init__(self) -> None:
-        self._matches = dict.fromkeys(MODELS, 0)
-        self._total = 0
-
-    def add(self, case: Case, output: Array) -> None:
-        """Count the elements of one output that are not zero anyway."""
-        fmt, counted = case.fmt, case.golden.value != 0
-        got = fmt.bits(output)
-        for name, model in MODELS.items():
-            wanted = fmt.bits(model.evaluate(case.operator, fmt, case.scalars, case.operands))
-            self._matches[name] += int((wanted == got)[counted].sum())
-        self._total += int(counted.sum())
-
-    def names(self) -> list[str]:
-        """Return the models that match best; none if nothing was counted."""
-        top = max(self._matches.values())
-        return [name for name, count in self._matches.items() if count == top and self._total]
-
-    def share(self) -> float:
-        """Return the share of elements that the best models match."""
-        return max(self._matches.values()) / self._total if self._total else 0.0
-
-    def best(self) -> str:
-        """Return the best match in words, such as ``formula (100 % of 2000 elements)``; "" if nothing was counted."""
-        names = " = ".join(self.names()) if self.share() >= 0.5 else "none of the models" if self._total else ""
-        return f"{names} ({100 * self.share():.4g} % of {self._total} elements)" if names else ""

@@ -10,13 +10,14 @@ from golden.document import Document
 from golden.files.vectors import VectorFile
 from golden.formats import Array
 from golden.operator import EntryPoint, entry_points
-from runners.calling.call import Call, Invocation, Session
+from runners.calling.call import Call, Invocation
 from runners.calling.from_case import HalfAbi, call_for
+from runners.calling.session import Session
+from runners.judging.orders import OrderShares
 from runners.judging.positions import Positions
-from runners.judging.probe import OrderShares, probe_half_abi, probe_reductions, probe_subnormals
+from runners.judging.probe import MASK, probe_half_abi, probe_reductions, probe_subnormals
 
-_MASK = 0xFF
-_FIRST = Invocation(core_mask=_MASK, poison=1)
+_FIRST = Invocation(core_mask=MASK, poison=1)
 
 
 class EntryPointTraits(msgspec.Struct, Document):

@@ -1,24 +1,18 @@
 """Validation: every case of a suite on every entry point that the platform requires, judged, as results."""
 
-import hashlib
-import math
 import platform as host_platform
-import random
 import secrets
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import chain, cycle, islice
-from operator import itemgetter
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from golden import __version__
-from golden.case import Case, Head
 from golden.errors import TargetError
 from golden.files.vectors import VectorFile
 from golden.operator import EntryPoint
@@ -28,21 +22,13 @@ from golden.selfcheck import check_arithmetic
 from golden.sources import judge
 from golden.tally import Judgements
 from golden.verdicts import overall
-from runners.calling.call import Call, Invocation, Session
-from runners.calling.from_case import HalfAbi, call_for
-from runners.calling.plan import guarded, invocations, shuffled
-from runners.judging.positions import comparable_bits
+from runners.calling.call import Mode
+from runners.calling.from_case import HalfAbi
+from runners.calling.session import Session
+from runners.judging.cases import Cases
 from runners.judging.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions, probe_subnormals
 from runners.judging.verdict import EntryPointVerdict
 from runners.judging.xfail import read_xfail
-from runners.library.session import LibrarySession
-from runners.process.sandbox import Mode, described
-
-#: Calls that are on their way to the worker while the judge works on earlier ones: so many, or of so many bytes, but a
-#: few in any case.
-_AHEAD, _AHEAD_BYTES, _AHEAD_LEAST = 40, 4 << 20, 3
-#: Cases that are run once more where the one before lay, and those that they are chosen from.
-_IN_ONE_PLACE, _LOOKED_THROUGH = 6, 400
 
 
 @dataclass(frozen=True)
@@ -86,67 +72,166 @@ def validate(
     Raises :class:`TargetError` if the target has none of the entry points that vectors and platform ask for.
     """
     check_arithmetic()
-    started = time.monotonic()
-    draw = session.draw if isinstance(session, LibrarySession) else settings.draw or secrets.token_hex(8)
-    profile, xfail = settings.profile, read_xfail(settings.xfail)
-    by_kind = {(f.operator.name, f.dtype): f for f in files}
-    wanted = [e for e in profile.required() if (e.operator.name, e.fmt.name) in by_kind]
-    if not any(e.symbol in session.symbols for e in wanted):
-        asked = ", ".join(e.symbol for e in wanted) or "nothing, because the vectors hold no case for this platform"
-        raise TargetError(f"{target} has none of the entry points asked for: {asked}.")
-    probe, reduction_enum, findings = _probe(session, settings, wanted)
-    half_abi: HalfAbi = "uint16" if probe.half_abi == "uint16" else "float16"
-    findings += [
-        Finding(f"load-{f.kind}", "", "warning", f"Loading the library: {f.message}") for f in session.load_findings
-    ]
+    validation = _Validation(target, session, library, files, settings)
+    validation.probe()
+    validation.run(progress)
+    results = validation.results()
+    check_arithmetic()  # of what was imported meanwhile, something may have changed the mode
+    return results
 
-    if session.blind:
-        message = f"This way of running cannot observe {'; '.join(session.blind)}: nothing is said about them."
-        findings.append(Finding("not-observable", "", "info", message))
 
-    total = sum(len(by_kind[e.operator.name, e.fmt.name].cases) for e in wanted if e.symbol in session.symbols)
-    done, complete, judgements = 0, True, Judgements(profile.may_flush)
-    verdicts: dict[str, EntryPointVerdict] = {}
-    outputs: dict[str, bytes] = {}  # digests of the shared entry points', for comparison with the private ones
-    misnumbered = probe.reduction_enum not in (reduction_enum, "unknown", "other")
-    for entry in wanted:
-        file = by_kind[entry.operator.name, entry.fmt.name]
-        verdict = EntryPointVerdict(entry, profile, settings.strict, xfail, session.unobservable, judgements)
-        verdicts[entry.symbol] = verdict
-        if entry.symbol not in session.symbols:
-            continue
-        if misnumbered and any(s.kind == "reduction" for s in entry.operator.scalars):
-            verdict.refuse(
-                "reduction-enum",
-                f"This build numbers reductions {probe.reduction_enum}, not {reduction_enum} as the gradient's page "
-                f"does: validate with --reduction-enum {probe.reduction_enum} to judge the rest.",
+class _Validation:
+    """A run in three parts, in this order: what the build is like, its cases, and what follows from both."""
+
+    def __init__(
+        self, target: str, session: Session, library: Library, files: Sequence[VectorFile], settings: Settings
+    ) -> None:
+        self._target, self._session, self._library = target, session, library
+        self._files, self._settings = files, settings
+        self._started = time.monotonic()
+        self._draw = session.draw or settings.draw or secrets.token_hex(8)
+        self._xfail = read_xfail(settings.xfail)
+        self._by_kind = {(f.operator.name, f.dtype): f for f in files}
+        self._required = settings.profile.required()
+        self._wanted = [e for e in self._required if (e.operator.name, e.fmt.name) in self._by_kind]
+        if not any(e.symbol in session.symbols for e in self._wanted):
+            none = "nothing, because the vectors hold no case for this platform"
+            asked = ", ".join(e.symbol for e in self._wanted) or none
+            raise TargetError(f"{target} has none of the entry points asked for: {asked}.")
+        self._findings: list[Finding] = []
+        self._verdicts: dict[str, EntryPointVerdict] = {}
+        self._done, self._complete = 0, True
+
+    def probe(self) -> None:
+        """Find out what has to be known before judging, and remark on how the target was loaded."""
+        session, settings = self._session, self._settings
+        # The only entry points with a half by value whose results tell how it arrived.
+        uses_half = any(
+            e.fmt.name == "fp16" and e.operator.name == PROBED_OPERATOR
+            for e in self._wanted
+            if e.symbol in session.symbols
+        )
+        half_abi, on_half = choose_half_abi(session, settings.half_abi, uses_half)
+        numbers, self._reduction_enum, on_numbers = choose_reductions(session, settings.reduction_enum)
+        self._half_abi: HalfAbi = "uint16" if half_abi == "uint16" else "float16"
+        self._probed = Probe(half_abi, numbers, probe_subnormals(session, self._half_abi))
+        remarks = [("half-abi", on_half), ("reduction-enum", on_numbers)]
+        remarks += [(f"load-{f.kind}", f"Loading the library: {f.message}") for f in session.load_findings]
+        self._findings += [Finding(kind, "", "warning", message) for kind, message in remarks if message]
+        if session.blind:
+            message = f"This way of running cannot observe {'; '.join(session.blind)}: nothing is said about them."
+            self._findings.append(Finding("not-observable", "", "info", message))
+
+    def run(self, progress: Callable[[Progress], None]) -> None:
+        """Run and judge the cases of every entry point, and end the target, which may decide, too."""
+        session, settings = self._session, self._settings
+        there = [e for e in self._wanted if e.symbol in session.symbols]
+        self._total = sum(len(self._file(e).cases) for e in there)
+        judgements = Judgements(settings.profile.may_flush)
+        cases = Cases(session, settings.profile, self._draw, self._half_abi, self._reduction_enum)
+        for entry in self._wanted:
+            verdict = EntryPointVerdict(
+                entry, settings.profile, settings.strict, self._xfail, session.unobservable, judgements
             )
-        else:
+            self._verdicts[entry.symbol] = verdict
+            if entry not in there or self._refused(verdict):
+                continue
             session.restart()  # what a library does in its first call of a process is judged like the rest
             try:
-                for _ in _run(session, entry, file, profile, draw, half_abi, reduction_enum, verdict, outputs):
-                    done += 1
-                    progress(Progress(entry.symbol, done, total))
+                for _ in cases.run(entry, self._file(entry), verdict):
+                    self._done += 1
+                    progress(Progress(entry.symbol, self._done, self._total))
             except KeyboardInterrupt:
-                complete = False
-        if not complete:
-            break
-    closing = _close(session, verdicts, by_kind)  # before results: how the target ends may decide
-    entries = [
-        v.result(expected=len(by_kind[v.entry.operator.name, v.entry.fmt.name].cases))
-        if symbol in session.symbols
-        else v.missing()
-        for symbol, v in verdicts.items()
-    ]
-    findings += [found for v in verdicts.values() for found in v.findings()] + closing
-    orders = {symbol: best for symbol, v in verdicts.items() if (best := v.orders.best())}
+                self._complete = False
+                break
+        self._closing = self._close()
 
-    check_arithmetic()  # of what was imported meanwhile, something may have changed the mode
-    findings += [
-        Finding("stale-xfail", "", "warning", f"{xfail.name}, line {e.line}: no failure is like this ({e.reason}).")
-        for e in (xfail.stale() if complete else [])
-    ]
-    platform = Platform(
+    def results(self) -> Results:
+        """Return what was found, with the verdict that follows from it."""
+        profile, settings, xfail = self._settings.profile, self._settings, self._xfail
+        entries = [
+            v.result(expected=len(self._file(v.entry).cases)) if symbol in self._session.symbols else v.missing()
+            for symbol, v in self._verdicts.items()
+        ]
+        findings = [*self._findings, *(found for v in self._verdicts.values() for found in v.findings())]
+        findings += self._closing
+        findings += [
+            Finding("stale-xfail", "", "warning", f"{xfail.name}, line {e.line}: no failure is like this ({e.reason}).")
+            for e in (xfail.stale() if self._complete else [])
+        ]
+        orders = {symbol: best for symbol, v in self._verdicts.items() if (best := v.orders.best())}
+        platform = _platform(profile)
+        verdict, reason = overall(entries, platform, [e.symbol for e in self._required if e not in self._wanted])
+        if not self._complete:
+            verdict, reason = "fails", f"Interrupted after {self._done} of {self._total} cases."
+        cases, digests = sum(len(f.cases) for f in self._files), {f.path.name: f.digest for f in self._files}
+        return Results(
+            schema=SCHEMA,
+            golden=__version__,
+            verdict=verdict,
+            reason=reason,
+            platform=platform,
+            target=self._target,
+            library=self._library,
+            host=Host(host_platform.machine(), host_platform.system(), host_platform.python_version(), np.__version__),
+            vectors=Vectors(settings.suite, cases, digests),
+            options=self._options(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            judge=judge(),
+            probe=msgspec.structs.replace(self._probed, evaluation_order=orders),
+            seconds=round(time.monotonic() - self._started, 3),
+            entry_points=entries,
+            findings=findings,
+            complete=self._complete,
+        )
+
+    def _file(self, entry: EntryPoint) -> VectorFile:
+        return self._by_kind[entry.operator.name, entry.fmt.name]
+
+    def _refused(self, verdict: EntryPointVerdict) -> bool:
+        """Tell whether an entry point is not run at all, and have its verdict say why."""
+        found, numbers = self._probed.reduction_enum, self._reduction_enum
+        if found in (numbers, "unknown", "other") or all(s.kind != "reduction" for s in verdict.entry.operator.scalars):
+            return False
+        verdict.refuse(
+            "reduction-enum",
+            f"This build numbers reductions {found}, not {numbers} as the gradient's page does: validate with "
+            f"--reduction-enum {found} to judge the rest.",
+        )
+        return True
+
+    def _close(self) -> list[Finding]:
+        """End the session; what decides is held against its entry point, the rest is returned as remarks."""
+        remarks: Counter[tuple[str, str]] = Counter()
+        for found in self._session.close():
+            verdict = self._verdicts.get(found.symbol)
+            if verdict is None:
+                remarks[found.kind, found.message] += 1
+                continue
+            heads = self._file(verdict.entry).heads
+            verdict.died(next((head for head in heads if head.id == found.call), None), found.message)
+        return [
+            Finding(f"close-{kind}", "", "warning", message + (f" {count} times." if count > 1 else ""))
+            for (kind, message), count in remarks.items()
+        ]
+
+    def _options(self) -> dict[str, str]:
+        settings = self._settings
+        return {
+            "half-abi": settings.half_abi,
+            "reduction-enum": settings.reduction_enum,
+            "strict": "yes" if settings.strict else "no",
+            "timeout": f"{settings.timeout:g} s",
+            "memory": settings.memory,
+            "xfail": self._xfail.name or "none",
+            "draw": self._draw,
+            **({"recheck": "yes"} if settings.recheck else {}),
+            **self._session.facts(),
+        }
+
+
+def _platform(profile: Profile) -> Platform:
+    return Platform(
         profile.name,
         profile.cores,
         profile.subnormals,
@@ -156,160 +241,3 @@ def validate(
         list(profile.provenance.assumed),
         *profile.origin,
     )
-    verdict_word, reason = overall(entries, platform, [e.symbol for e in profile.required() if e not in wanted])
-    if not complete:
-        verdict_word, reason = "fails", f"Interrupted after {done} of {total} cases."
-    return Results(
-        schema=SCHEMA,
-        golden=__version__,
-        verdict=verdict_word,
-        reason=reason,
-        platform=platform,
-        target=target,
-        library=library,
-        host=Host(host_platform.machine(), host_platform.system(), host_platform.python_version(), np.__version__),
-        vectors=Vectors(settings.suite, sum(len(f.cases) for f in files), {f.path.name: f.digest for f in files}),
-        options={
-            "half-abi": settings.half_abi,
-            "reduction-enum": settings.reduction_enum,
-            "strict": "yes" if settings.strict else "no",
-            "timeout": f"{settings.timeout:g} s",
-            "memory": settings.memory,
-            "xfail": xfail.name or "none",
-            "draw": draw,
-            **({"recheck": "yes"} if settings.recheck else {}),
-            **session_facts(session),
-        },
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        judge=judge(),
-        probe=Probe(probe.half_abi, probe.reduction_enum, probe.subnormals, orders),
-        seconds=round(time.monotonic() - started, 3),
-        entry_points=entries,
-        findings=findings,
-        complete=complete,
-    )
-
-
-def _close(
-    session: Session, verdicts: dict[str, EntryPointVerdict], files: dict[tuple[str, str], VectorFile]
-) -> list[Finding]:
-    """End the session; what decides is held against its entry point, the rest is returned as remarks."""
-    remarks: Counter[tuple[str, str]] = Counter()
-    for found in session.close():
-        verdict = verdicts.get(found.symbol)
-        if verdict is None:
-            remarks[found.kind, found.message] += 1
-            continue
-        file = files[verdict.entry.operator.name, verdict.entry.fmt.name]
-        verdict.died(next((head for head in file.heads if head.id == found.call), None), found.message)
-    return [
-        Finding(f"close-{kind}", "", "warning", message + (f" {count} times." if count > 1 else ""))
-        for (kind, message), count in remarks.items()
-    ]
-
-
-def session_facts(session: Session) -> dict[str, str]:
-    """Return what kept a library in its process, and how often something was tried again."""
-    facts = {"retries": str(session.retries)} if session.retries else {}
-    if isinstance(session, LibrarySession):
-        facts["sandbox"] = described(session.layers)
-    return facts
-
-
-def _probe(session: Session, settings: Settings, wanted: Iterable[EntryPoint]) -> tuple[Probe, str, list[Finding]]:
-    """Find out what has to be known before judging; returns it with the reduction numbers to use."""
-    # The only entry points with a half by value whose results tell how it arrived.
-    uses_half = any(
-        e.fmt.name == "fp16" and e.operator.name == PROBED_OPERATOR for e in wanted if e.symbol in session.symbols
-    )
-    half_abi, on_half = choose_half_abi(session, settings.half_abi, uses_half)
-    numbers, reduction_enum, on_numbers = choose_reductions(session, settings.reduction_enum)
-    remarks = {"half-abi": on_half, "reduction-enum": on_numbers}
-    findings = [Finding(kind, "", "warning", message) for kind, message in remarks.items() if message]
-    subnormals = probe_subnormals(session, "uint16" if half_abi == "uint16" else "float16")
-    return Probe(half_abi, numbers, subnormals), reduction_enum, findings
-
-
-def _run(
-    session: Session,
-    entry: EntryPoint,
-    file: VectorFile,
-    profile: Profile,
-    draw: str,
-    half_abi: HalfAbi,
-    reduction_enum: str,
-    verdict: EntryPointVerdict,
-    outputs: dict[str, bytes],
-) -> Iterator[None]:
-    """Run and judge all cases of an entry point, keeping the worker busy; yields after each.
-
-    Cases and the invocations of each are made in an order that is drawn, so that it tells a library nothing, and judged
-    as if in that of the suite and the plan. Nothing of a case may outlive its turn: the largest take hundreds of
-    megabytes.
-    """
-
-    def call(case: Case, ways: list[Invocation]) -> Call:
-        made = call_for(entry, case.scalars, case.operands, ways, half_abi=half_abi, reduction_enum=reduction_enum)
-        return msgspec.structs.replace(made, name=case.id)
-
-    running: deque[tuple[int, Case, list[Invocation], list[int], int]] = deque()
-    under_way = 0
-    guards = guarded(draw, entry, file.heads)
-    waiting = iter(shuffled(draw, entry.symbol, len(file.cases)))
-    ways = random.Random(f"{draw} {entry.symbol} ways")
-
-    def submit() -> None:
-        nonlocal under_way
-        while len(running) < _AHEAD_LEAST or (len(running) < _AHEAD and under_way < _AHEAD_BYTES):
-            place = next(waiting, None)
-            if place is None:
-                return
-            case = file.cases[place]
-            plan = invocations(case, entry, profile, case.id in guards, session.plain)
-            order = ways.sample(range(len(plan)), len(plan))
-            made = call(case, [plan[number] for number in order])
-            session.submit(made)
-            size = made.size
-            under_way += size
-            running.append((place, case, plan, order, size))
-
-    submit()
-    while running:
-        place, case, plan, order, size = running.popleft()
-        made = zip(order, session.collect(), strict=True)
-        outcomes = [outcome for _, outcome in sorted(made, key=itemgetter(0))]
-        under_way -= size
-        submit()
-        verdict.add(case, plan, outcomes, place)
-        if outcomes[0].status == "ok":
-            _compare_storages(verdict, entry, case, outcomes[0].output, outputs)
-        del case, plan, outcomes, made
-        yield
-    if isinstance(session, LibrarySession) and not verdict.fails:
-        # Each alone, operands lie where those of the call before lay, as in most programs; among others they never do.
-        for place in _of_one_size(file.heads):
-            case = file.cases[place]
-            plan = invocations(case, entry, profile)[:1]
-            verdict.again(case, plan, session.run(call(case, plan)))
-
-
-def _of_one_size(heads: Sequence[Head]) -> Iterator[int]:
-    """Yield the places of a few cases whose operands have the same sizes."""
-    sizes: dict[tuple[object, ...], list[int]] = {}
-    for place, head in enumerate(heads[:_LOOKED_THROUGH]):
-        if head.tier == "required" and all(math.prod(shape) for shape in head.operator.shapes(head.scalars).values()):
-            key = tuple(value for value in head.scalars.values() if isinstance(value, int))
-            sizes.setdefault(key, []).append(place)
-    most = sorted(sizes.values(), key=len)[-1:]
-    return islice(cycle(chain.from_iterable(most)), _IN_ONE_PLACE)
-
-
-def _compare_storages(
-    verdict: EntryPointVerdict, entry: EntryPoint, case: Case, output: bytes, outputs: dict[str, bytes]
-) -> None:
-    bits = comparable_bits(case.fmt, np.frombuffer(output, case.fmt.dtype))
-    digest = hashlib.sha256(bits.data).digest()
-    if entry.storage == "shared":
-        outputs[case.id] = digest
-    elif (other := outputs.pop(case.id, None)) is not None:
-        verdict.storage_compared(case, other == digest)

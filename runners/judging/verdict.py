@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from golden.case import Case, Head
-from golden.formats import Array
+from golden.formats import Array, comparable_bits
 from golden.judge import KEPT_FAILURES, Judged, element, judge
 from golden.operator import EntryPoint
 from golden.profile import Profile
@@ -18,8 +18,8 @@ from golden.results import EntryPointResult, Failure, Finding, Severity, Status
 from golden.tally import Accumulator, Judgements, Measured
 from runners.calling.call import POISONS, Invocation, Outcome
 from runners.judging.contracts import Contracts
-from runners.judging.positions import Positions, comparable_bits
-from runners.judging.probe import OrderShares
+from runners.judging.orders import OrderShares
+from runners.judging.positions import Positions
 from runners.judging.xfail import Xfail
 
 #: Broken contracts that make an entry point fail; other findings are remarks.
@@ -34,8 +34,6 @@ FAILING = {
     "forked": "the call started a process",
     "left-process": "processes that the call had started were left behind",
     "unwritten": "output elements were not written",
-    "unread-influence": "an operand that must not be read changed the result",
-    "poison-influence": "what the output held before the call changed the result",
 }
 
 

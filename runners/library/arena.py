@@ -20,7 +20,7 @@ from runners.library.patterns import Patterns
 from runners.process.messages import BANKS, Mapping
 from runners.process.sandbox import ARENA
 from runners.process.stub import BATCH, FRAME, HEADER
-from runners.process.system import punch
+from runners.process.system import SEAL_FUTURE_WRITE, punch
 
 PAGE = mmap.PAGESIZE
 #: Inaccessible pages on either side of a region, at least. Wide, because a wrong stride misses by more than an element.
@@ -32,8 +32,6 @@ BATCH_BYTES = -(-(HEADER + BATCH * FRAME) // PAGE) * PAGE
 AREA = (64 << 20) + 4 * GUARD
 #: Regions are kept for the next calls until they hold so many bytes.
 _KEPT_BYTES = 256 << 20
-#: F_SEAL_FUTURE_WRITE of Linux 5.1: no mapping that is made from now on can be written to.
-_SEAL_FUTURE_WRITE = 0x10
 
 GUARDS, INPUTS, OUTPUTS = range(3)
 
@@ -82,7 +80,7 @@ class Arena:
                 os.ftruncate(fd, BANKS * BATCH_BYTES if name == "frames" else ARENA)
             self.memory = {number: mmap.mmap(self.files[number], 0) for number in (INPUTS, OUTPUTS)}
             self._frames = mmap.mmap(self.files[3], 0)
-            for fd, seals in zip(self.files, (0, _SEAL_FUTURE_WRITE, 0, 0), strict=True):
+            for fd, seals in zip(self.files, (0, SEAL_FUTURE_WRITE, 0, 0), strict=True):
                 fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | seals)
         except (AttributeError, OSError, ValueError) as error:
             self.close()

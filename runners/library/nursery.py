@@ -33,8 +33,8 @@ _REFUSED = {
 }
 #: Seconds that cleaning up may take: killed processes go at once unless they hang in the kernel.
 _PATIENCE = 2.0
-#: Seconds for starting a nursery.
-_START = 30.0
+#: Seconds for starting a process, which waits for nothing but the machine.
+START = 30.0
 
 #: Note of the end of a worker whose nursery was killed.
 LOST = "lost the process that supervises it"
@@ -109,7 +109,7 @@ class Nursery:
             )
         os.close(self.stdout.writer)
         os.close(self.stderr.writer)
-        if select.select([self._events], [], [], _START)[0] and isinstance(event := self._event(), Ready):
+        if select.select([self._events], [], [], START)[0] and isinstance(event := self._event(), Ready):
             self.layers = frozenset(event.layers)
         else:
             from golden.errors import MachineError  # noqa: PLC0415 - what a library's process must not have

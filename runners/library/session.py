@@ -4,12 +4,10 @@ The judge fills and inspects the memory (:mod:`runners.library.arena`), and the 
 :class:`Call` in batches, while the judge works on earlier ones.
 """
 
-import itertools
 import platform
 import secrets
 import signal
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Self
@@ -19,14 +17,17 @@ import msgspec
 from golden.errors import MachineError, TargetError
 from golden.operator import EntryPoint, Operands, Scalars, entry_points
 from runners.calling.backlog import SHORT_TIMEOUT, Backlog, Job
-from runners.calling.call import Call, Finding, Invocation, Outcome
+from runners.calling.call import Call, Finding, Invocation, Mode, Outcome
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.placement import Allocator, Regions
+from runners.calling.session import Session
 from runners.library.arena import Arena, Placed
-from runners.library.batches import BYTES, Batch, Registers
+from runners.library.batches import Registers
 from runners.library.image import Image
 from runners.library.layout import Layouts
-from runners.library.nursery import News, Nursery, refusal
+from runners.library.leaks import Leaks
+from runners.library.nursery import START, News, Nursery, refusal
+from runners.library.outgoing import Outgoing, Process
 from runners.library.patterns import Patterns
 from runners.process import messages, sandbox, stub
 from runners.process.allocator import GUARD
@@ -35,21 +36,9 @@ from runners.process.fenv import FloatingPoint
 from runners.process.messages import BANKS, Done, Ended, Fault, Loaded, Ready, Refused, Started, Trouble
 from runners.process.supervisor import Setting
 
-#: Seconds for starting a process, which waits for nothing but the machine.
-PATIENCE = 30.0
-#: While batches of more than this many bytes in all are under way, few are.
-_MANY_BYTES, _FEW = 16 * BYTES, 2
-#: Regions of one page to begin with where calls go one by one.
-_FEW_REGIONS = 8
-#: Bytes of a call's operands that the range of addresses has room for, with all that lies between them.
-_LARGEST = sandbox.ARENA // 4
-#: Memory is said to be lost if in the second half of an entry point's batches so many have taken some, three in four of
-#: them, and none gave any back; and bytes a call that are told.
-_GROWING, _LOST_BYTES = 3, 16
 
-
-class LibrarySession:
-    """A shared library in a worker process; implements :class:`runners.calling.call.Session`.
+class LibrarySession(Session):
+    """A shared library in a worker process; see :class:`runners.calling.session.Session`.
 
     ``symbols``: entry points to look for, all known ones by default. ``timeout``: seconds for loading and for
     an invocation; an invocation's clock runs only while someone waits in :meth:`collect`. ``memory``: bytes
@@ -73,9 +62,7 @@ class LibrarySession:
         )
         if not seen
     )
-    stated_half_abi = ""
-    blind: tuple[str, ...] = ()
-    retries = 0
+    in_place = True
 
     def __init__(
         self,
@@ -89,17 +76,16 @@ class LibrarySession:
         symbols: Iterable[str] | None = None,
         regions: Regions | None = None,
         allocator: Allocator | None = None,
-        mode: sandbox.Mode = "auto",
+        mode: Mode = "auto",
         draw: str = "",
     ) -> None:
         self._image = Image(path)
-        self.library = self._image.library
+        self.library, self.name = self._image.library, self._image.library.path
         self.half_abi: HalfAbi = half_abi
         self.reduction_enum = reduction_enum
         self.timeout = timeout
         self.draw = draw or secrets.token_hex(8)
         wanted = sorted(entry_points() if symbols is None else symbols)
-        self._places = {symbol: regions.of(symbol) for symbol in wanted} if regions else {}
         functions = (allocator.allocate, allocator.free) if allocator else ()
         if allocator:
             self.unobservable |= {"outside-access", "untouched-operands"}
@@ -116,17 +102,12 @@ class LibrarySession:
         self._stray: list[Finding] = []  # concerning no call
         self._last = ("", "")  # symbol and name of the call that was made last
         self._closed = False
-        self._sent: deque[Batch] = deque()
-        self._banks = list(range(BANKS))
-        self._sending: tuple[Job, int, int] | None = None  # a job sent in parts, its bytes, and its next invocation
-        self._forget = False
         self._announced = False  # the supervisor knows that loading is over
-        self._memory: dict[str, list[tuple[int, tuple[int, int]]]] = {}  # after how many calls, how much
-        #: Entry points with something to remark on: their calls are looked at one by one from then on.
-        self._suspect: set[str] = set()
         patterns = Patterns(self.draw)
         self._arena = Arena(patterns)
-        self._layouts = Layouts(patterns, bool(allocator))
+        places = {symbol: regions.of(symbol) for symbol in wanted} if regions else {}
+        self._outgoing = Outgoing(self._backlog, self._arena, Layouts(patterns, bool(allocator)), places)
+        self._leaks = Leaks(memory)
         self.plain = not (allocator or regions)
         #: What calls find in the registers that they have to preserve.
         self._preserved = tuple(patterns.random.getrandbits(63) for _ in range(6))
@@ -164,10 +145,12 @@ class LibrarySession:
         abi, numbers = self.half_abi, self.reduction_enum
         return call_for(entry_point, scalars, operands, invocations, half_abi=abi, reduction_enum=numbers)
 
-    def submit(self, call: Call) -> None:
-        """Queue a call; raises ValueError for a symbol that the library does not have."""
-        if call.symbol not in self.symbols:
-            raise ValueError(f"{self.library.path} has no {call.symbol}")
+    @property
+    def waiting(self) -> int:
+        """How many calls are queued and not yet collected."""
+        return len(self._backlog)
+
+    def _add(self, call: Call) -> None:
         self._backlog.add(call)
         self._send_ahead()
 
@@ -185,7 +168,7 @@ class LibrarySession:
             left = moved + limit - time.monotonic()
             if self._follow(self._nursery.wait(min(max(left, 0.0), limit / 4))):
                 moved, seen = time.monotonic(), -1
-            elif self._loaded is not None and self._sent and (begun := self._progress()) > seen:
+            elif self._loaded is not None and self._outgoing.sent and (begun := self._progress()) > seen:
                 moved, seen = time.monotonic(), begun  # the worker tells of a batch, not of every call in it
             elif left <= 0:
                 self._give_up(job, limit)
@@ -195,20 +178,10 @@ class LibrarySession:
             blamed = next((o for o in job.outcomes if o.status != "ok"), job.outcomes[-1])
             blamed.stdout, blamed.stderr, findings = self._take_text()
             blamed.findings += findings
-            self._suspect.add(job.call.symbol)
+            self._outgoing.suspect.add(job.call.symbol)
         return job.outcomes
 
-    def run(self, call: Call) -> list[Outcome]:
-        """Submit a call and collect it; raises ValueError while others are queued."""
-        if self._backlog:
-            raise ValueError("collect the submitted calls first")
-        self.submit(call)
-        return self.collect()
-
-    def restart(self) -> None:
-        """Make the next call the first one of a fresh process; raises ValueError while calls are queued."""
-        if self._backlog:
-            raise ValueError("collect the submitted calls first")
+    def _renew(self) -> None:
         self._look()
         if self._alive:
             *replies, end = self._nursery.kill()
@@ -224,9 +197,9 @@ class LibrarySession:
         self._closed = True
         try:
             # With a call under way there is no telling in what state the library is: no unloading then.
-            if self._alive and not self._sent:
+            if self._alive and not self._outgoing.sent:
                 self._unload()
-            self._stray += self._lost_memory()
+            self._stray += self._leaks.findings()
         finally:
             self._end_all()
         return self._stray
@@ -263,10 +236,8 @@ class LibrarySession:
                 self.retries += 1
         self._alive, self._loaded, self._words = True, None, None
         self._memory_kills = memory_kills()
-        self._arena.clear(*([_FEW_REGIONS] if self._suspect else []))
-        self._forget = False
-        mappings, self._arena.new = self._arena.new, []
-        self._nursery.hand_over(msgspec.structs.replace(self._load, mappings=mappings), self._arena.files)
+        load = msgspec.structs.replace(self._load, mappings=self._outgoing.begin())
+        self._nursery.hand_over(load, self._arena.files)
 
     def _first_load(self) -> Loaded:
         path = self.library.path
@@ -289,76 +260,36 @@ class LibrarySession:
 
     def _look(self) -> None:
         """See whether it has died between two calls, of what an earlier one left behind, perhaps."""
-        if self._alive and not self._sent:
+        if self._alive and not self._outgoing.sent:
             self._follow(self._nursery.wait(0.0))
 
     def _send_ahead(self) -> None:
         """Keep the worker supplied, and answer calls of hopeless symbols without it."""
-        if self._sent and self._backlog.pending < stub.BATCH and self._sending is None:
-            return  # waking the worker takes longer than a small call: many at a time
+        if self._outgoing.busy:
+            return
         self._look()
-        batches: list[messages.Batch] = []
-        while self._banks and (batch := self._next_batch()) is not None:
+        batches = []
+        for batch, ranges in self._outgoing.batches(self._ready):
             batches.append(batch)
+            if ranges or not self._announced:
+                self._nursery.allow(ranges)
+                self._announced = True
         if batches:
             self._nursery.send(*batches)
 
-    def _next_batch(self) -> messages.Batch | None:
-        """Lay out the next batch; returns what tells the worker of it, None where there is nothing to send now."""
-        if self._sent and (self._arena.crowded or not self._room()):
+    def _ready(self) -> Process | None:
+        """See to it that a worker has loaded the library; returns None where it ended instead."""
+        if not self._alive:
+            self._start()
+        if self._loaded is None and not self._has_loaded():  # where its functions lie is not known yet
+            self._give_up(self._backlog.sent[0], self.timeout)
+        if not self._alive or self._loaded is None:
             return None
-        batch: Batch | None = None
-        while (batch is None or not batch.full) and (following := self._following(batch)) is not None:
-            if batch is None:
-                if not self._alive:
-                    self._start()
-                if self._loaded is None and not self._has_loaded():  # where its functions lie is not known yet
-                    self._give_up(self._backlog.sent[0], self.timeout)
-                if not self._alive:
-                    return None
-                batch = self._open(following[0].call.symbol)
-            job, size, first = following
-            done = batch.add(job.call, size, first)
-            self._sending = (job, size, done) if done < len(job.call.invocations) else None
-        return self._dispatch(batch) if batch is not None else None
-
-    def _following(self, batch: Batch | None) -> tuple[Job, int, int] | None:
-        """Return the job whose invocations come next, bytes of its operands, and the first; None ends a batch."""
-        if self._sending is None:
-            symbol = self._backlog.next_symbol()
-            if batch is not None and symbol in self._suspect:
-                return None
-            job = self._backlog.to_send()
-            if job is None:
-                return None
-            if (size := job.call.size) > _LARGEST:
-                self._backlog.sent.remove(job)
-                job.skip(f"The operands are {size} bytes; libraries are called with {_LARGEST} at most.")
-                return self._following(batch)
-            self._sending = job, size, len(job.outcomes)
-        if batch is not None and self._sending[0].call.symbol != batch.symbol:
-            return None
-        return self._sending
-
-    def _room(self) -> bool:
-        """Tell whether another batch should be under way beside those that are."""
-        if self._places or self._layouts.copied:
-            return False
-        return len(self._sent) < _FEW or sum(sent.size for sent in self._sent) < _MANY_BYTES
-
-    def _open(self, symbol: str) -> Batch:
-        """Begin a batch."""
-        assert self._loaded is not None
-        if self._arena.crowded:
-            self._arena.clear()
-            self._forget = True
-        starts = self._places.get(symbol, ())
-        function = self._loaded.symbols[symbol]
-        return Batch(self._arena, self._layouts, self._registers, self._banks.pop(), symbol, function, starts)
+        return Process(self._loaded.symbols, self._registers)
 
     def _has_loaded(self) -> bool:
         """Wait for the worker's answer to Load, or for its end; returns whether that came in time."""
-        return self._await(lambda: self._nursery.worker > 0, PATIENCE) and self._await(
+        return self._await(lambda: self._nursery.worker > 0, START) and self._await(
             lambda: self._loaded is not None, self.timeout
         )
 
@@ -369,32 +300,17 @@ class LibrarySession:
             self._follow(self._nursery.wait(left))
         return not self._alive or ready()
 
-    def _dispatch(self, batch: Batch) -> messages.Batch:
-        """Return what tells the worker of a batch."""
-        batch.write()
-        self._sent.append(batch)
-        mappings, self._arena.new = self._arena.new, []
-        ranges = [(m.address, m.size) for m in mappings]
-        if self._forget:
-            ranges.append((self._arena.base, sandbox.ARENA))
-        if ranges or not self._announced:
-            self._nursery.allow(ranges)
-            self._announced = True
-        sent = messages.Batch(batch.bank, len(batch), mappings, self._forget, batch.copied)
-        self._forget = False
-        return sent
-
     def _limit(self, call: Call) -> float:
         """Seconds without news after which the worker counts as hung."""
         if not self._nursery.worker:
-            return PATIENCE
+            return START
         if self._words is not None:
             return SHORT_TIMEOUT  # only its end is missing
         return self._backlog.limit(call, self.timeout) if self._loaded is not None else self.timeout
 
     def _progress(self) -> int:
         """Return how many calls of the oldest batch have begun: what the library's memory says, within sense."""
-        sent = self._sent[0]
+        sent = self._outgoing.sent[0]
         return min(stub.progress(self._arena.banks[sent.bank]), len(sent))
 
     def _follow(self, news: Sequence[News], ended: bool = False) -> bool:
@@ -433,24 +349,23 @@ class LibrarySession:
 
     def _due(self, done: Done) -> bool:
         """Tell whether the oldest batch is meant, and has returned."""
-        if not self._sent or self._sent[0].bank != done.bank:
+        if not self._outgoing.sent or self._outgoing.sent[0].bank != done.bank:
             return False
-        calls = len(self._sent[0])
+        calls = len(self._outgoing.sent[0])
         return stub.returned(self._arena.banks[done.bank], calls) == calls
 
     def _done(self, done: Done) -> None:
         """Take the outcomes of a batch in."""
-        batch = self._sent.popleft()
-        self._banks.append(batch.bank)
+        batch = self._outgoing.done()
         outcomes = batch.inspect(len(batch))
         if left := [*done.findings, *self._take_refused()]:
-            self._suspect.add(batch.symbol)
+            self._outgoing.suspect.add(batch.symbol)
             if batch.calls > 1:
                 others = f"(this call, or one of the {batch.calls - 1} before it)"
                 left = [Finding(f.kind, f"{f.message.removesuffix('.')} {others}.") for f in left]
             outcomes[-1].findings += left
         self._last = batch.symbol, batch.name
-        self._memory.setdefault(batch.symbol, []).append((len(batch), done.memory))
+        self._leaks.add(batch.symbol, len(batch), done.memory)
         self._backlog.answered(outcomes)
 
     def _give_up(self, job: Job, seconds: float) -> None:
@@ -470,16 +385,14 @@ class LibrarySession:
         """
         self._alive, self._end = False, end
         self._announced = False
-        batch = self._sent.popleft() if self._sent else None
+        batch = self._outgoing.sent.popleft() if self._outgoing.sent else None
         begun = 0
         if batch is not None and self._loaded is not None:
             memory, calls = self._arena.banks[batch.bank], len(batch)
             begun = max(min(stub.progress(memory), stub.returned(memory, calls) + 1, calls), 1)
             self._backlog.answered(batch.inspect(begun - 1))
-            self._suspect.add(batch.symbol)
-        self._sent.clear()
-        self._banks = list(range(BANKS))
-        self._sending = None
+            self._outgoing.suspect.add(batch.symbol)
+        self._outgoing.lost()
         job = self._backlog.lost()
         refused = self._take_refused()
         if job is None or (killed and hung is None and self._words is None):
@@ -514,29 +427,6 @@ class LibrarySession:
     def _take_refused(self) -> list[Finding]:
         taken, self._refused = self._refused, []
         return taken
-
-    def _lost_memory(self) -> list[Finding]:
-        """Find entry points whose calls went on taking memory to the end; one that would soon have none left fails."""
-        found = []
-        for symbol, measured in self._memory.items():
-            calls = list(itertools.accumulate(n for n, _ in measured))
-            for what, held in zip(("allocated", "mapped"), zip(*[m for _, m in measured], strict=True), strict=True):
-                middle = len(held) // 2
-                grown, made = held[-1] - held[middle], calls[-1] - calls[middle]
-                steps = [b - a for a, b in itertools.pairwise(held[middle:])]
-                growing = sum(step > 0 for step in steps) >= max(_GROWING, 0.75 * len(steps)) and min(steps) >= 0
-                much = (whole := held[-1] - held[0]) > self._load.memory // 2
-                if much:
-                    message = f"{whole} bytes {what} in {calls[-1]} calls, and hardly any left"
-                elif growing and grown > _LOST_BYTES * made:
-                    message = f"{grown} bytes {what} in its last {made} calls, which give nothing back"
-                else:
-                    continue
-                decides = much and growing
-                message = f"{symbol} loses memory: {message}."
-                found.append(Finding("crash" if decides else "state-memory", message, symbol=symbol if decides else ""))
-                break
-        return found
 
     def _take_text(self) -> tuple[str, str, list[Finding]]:
         """Return what was printed on stdout and stderr since the last time, and findings that say so."""

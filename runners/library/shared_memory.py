@@ -12,21 +12,18 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from runners.calling.call import Finding
+from runners.calling.call import Finding, Mode
 from runners.library.image import Image
-from runners.library.nursery import Nursery, refusal
+from runners.library.nursery import START, Nursery, refusal
 from runners.process import sandbox
 from runners.process.block_worker import SLOTS, Done, Map, Operand, Run, decode_reply
 from runners.process.endings import signal_name
 from runners.process.messages import Ended, Fault, Load, Loaded, Refused, Trouble
 from runners.process.supervisor import Setting
+from runners.process.system import SEAL_FUTURE_WRITE
 
-#: F_SEAL_FUTURE_WRITE of Linux 5.1: no mapping that is made from now on can be written to.
-_SEAL_FUTURE_WRITE = 0x10
 #: Addresses where nothing is watched: operands of blocks lie anywhere.
 _ELSEWHERE = 0x4000 << 32
-#: Seconds for starting a process and loading the library.
-PATIENCE = 30.0
 
 
 class BlockError(Exception):
@@ -38,7 +35,7 @@ def _seal(fd: int, role: str) -> None:
 
     Where the system knows no such seal there is still the worker's mapping, which is read-only.
     """
-    for seals in (fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW, 0 if role == "output" else _SEAL_FUTURE_WRITE):
+    for seals in (fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW, 0 if role == "output" else SEAL_FUTURE_WRITE):
         with contextlib.suppress(OSError):
             fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
 
@@ -59,7 +56,7 @@ class BlockLibrary:
         core_mask: int | None,
         helper: str,
         timeout: float = 10.0,
-        mode: sandbox.Mode = "auto",
+        mode: Mode = "auto",
     ) -> None:
         self.timeout = timeout
         self._closed = False
@@ -90,14 +87,14 @@ class BlockLibrary:
             self._nursery.hand_over(Load(image.address, [symbol], 4 << 30), files)
             for fd in files:
                 os.close(fd)
-            loaded = self._receive(PATIENCE)
+            loaded = self._receive(START)
             if not isinstance(loaded, Loaded) or loaded.error or symbol not in loaded.symbols:
                 raise BlockError(f"cannot be loaded ({getattr(loaded, 'error', '') or f'it has no {symbol}'})")
             self._loaded = True
             self._nursery.allow([])
             self._send(Map(symbol, operands, core_mask, helper))
             self.findings: list[Finding] = list(loaded.findings)
-            self._receive(PATIENCE)
+            self._receive(START)
         except BaseException:
             self.close()
             raise

@@ -7,7 +7,6 @@ the dumps asks for the same.
 import os
 import secrets
 import shutil
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -22,8 +21,9 @@ from golden.files.vectors import VectorFile
 from golden.operator import entry_points
 from golden.profile import Profile
 from golden.results import Library
-from runners.calling.call import Call, Finding, Outcome, PointerArgument
+from runners.calling.call import Call, Outcome, PointerArgument
 from runners.calling.placement import Regions, addresses, documented, remainders, room
+from runners.calling.session import AnsweringSession
 from runners.harness import table as harness
 from runners.harness.frames import Message, encode_call, frame
 from runners.judging.validate import Progress, Settings, validate
@@ -120,44 +120,28 @@ def export(
     return manifest
 
 
-class _Recorder:
-    """A session that only notes what is asked; implements :class:`runners.calling.call.Session`.
+class _Recorder(AnsweringSession):
+    """A session that only notes what is asked.
 
     It has every entry point and answers none of the calls, so that everything is asked which any target may be asked.
     """
 
+    name = "an export"
     symbols = frozenset(entry_points())
     unobservable: frozenset[str] = frozenset()
     stated_half_abi = "float16"  # as every harness states it; calls are the same for both
-    plain = False
-    blind: tuple[str, ...] = ()
-    retries = 0
 
     def __init__(self, take: Callable[[Call], None]) -> None:
-        self.load_findings: list[Finding] = []
+        super().__init__()
         self._take = take
-        self._asked: deque[int] = deque()
 
-    def submit(self, call: Call) -> None:
-        """Note a call."""
-        self._take(call)
-        self._asked.append(len(call.invocations))
-
-    def collect(self) -> list[Outcome]:
+    def answer(self, call: Call) -> list[Outcome]:
         """Answer that nothing was run."""
-        return [Outcome("not-run") for _ in range(self._asked.popleft())]
+        return [Outcome("not-run") for _ in call.invocations]
 
-    def run(self, call: Call) -> list[Outcome]:
-        """Submit a call and collect it."""
-        self.submit(call)
-        return self.collect()
-
-    def restart(self) -> None:
-        """Do nothing."""
-
-    def close(self) -> list[Finding]:
-        """End the session."""
-        return []
+    def _add(self, call: Call) -> None:
+        self._take(call)
+        super()._add(msgspec.structs.replace(call, arguments=()))  # its operands are written by now
 
 
 class _Packer:

@@ -5,7 +5,6 @@ anything that was not exported is told so.
 """
 
 import os
-from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from golden.errors import TargetError, UsageError, VectorError
 from golden.files.vectors import VectorFile
 from golden.results import Library
 from runners.calling.call import Call, Finding, Outcome
+from runners.calling.session import AnsweringSession
 from runners.harness.frames import DEFAULT_ENVIRONMENT, HarnessError, environment_changes
-from runners.harness.session import UNOBSERVABLE, blind, observed
+from runners.harness.observed import UNOBSERVABLE, blind, observed
 from runners.offline.blobs import Dump, Manifest, Piece, call_key, read_dump, read_manifest
 
 
@@ -63,8 +63,8 @@ def covered(target: str, manifest: Manifest, files: Sequence[VectorFile]) -> lis
     return [f for f in files if f.path.name in manifest.vectors]
 
 
-class OfflineSession:
-    """Dumps behind the session interface; implements :class:`runners.calling.call.Session`.
+class OfflineSession(AnsweringSession):
+    """Dumps behind the session interface; see :class:`runners.calling.session.Session`.
 
     All dumps are read and checked at once, and each again when its answers are asked for: memory holds one.
 
@@ -72,12 +72,11 @@ class OfflineSession:
     several programs, and what :func:`runners.offline.blobs.read_manifest` raises.
     """
 
-    retries = 0
     unobservable = UNOBSERVABLE
-    plain = False
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        super().__init__()
+        self.folder, self.name = folder, str(folder)
         self._manifest = read_manifest(folder)
         blobs = self._manifest.blobs
         if missing := [b.dump for b in blobs if not os.path.lexists(folder / b.dump)]:
@@ -86,8 +85,6 @@ class OfflineSession:
                 f"{folder} lacks {', '.join(missing[:5])}{more}, of {len(blobs)} dumps: run those blobs too."
             )
         self._pieces: dict[str, list[tuple[int, int, Piece]]] = {}  # by key: blob, serial number, piece
-        self._queue: deque[Call] = deque()
-        self.load_findings: list[Finding] = []
         seen = None
         for number, blob in enumerate(blobs):
             hello = read_dump(folder, self._manifest, number).hello
@@ -111,15 +108,8 @@ class OfflineSession:
         self.library = Library(compiler=seen.compiler, machine=seen.machine)
         self._open: tuple[int, Dump] | None = None
 
-    def submit(self, call: Call) -> None:
-        """Queue a call; raises ValueError for a symbol that the target does not have."""
-        if call.symbol not in self.symbols:
-            raise ValueError(f"{self.folder} has no {call.symbol}")
-        self._queue.append(call)
-
-    def collect(self) -> list[Outcome]:
-        """Return the outcomes of the oldest call; raises :class:`TargetError` for one that was not exported."""
-        call = self._queue.popleft()
+    def answer(self, call: Call) -> list[Outcome]:
+        """Return the outcomes of a call; raises :class:`TargetError` for one that was not exported."""
         pieces = self._pieces.get(call_key(call))
         if pieces is None:
             raise TargetError(
@@ -132,18 +122,6 @@ class OfflineSession:
                 "run makes: restore its manifest, or export again."
             )
         return [outcome for piece in pieces for outcome in self._outcomes(call, *piece)]
-
-    def run(self, call: Call) -> list[Outcome]:
-        """Submit a call and collect it."""
-        self.submit(call)
-        return self.collect()
-
-    def restart(self) -> None:
-        """Do nothing: what was run was run."""
-
-    def close(self) -> list[Finding]:
-        """End the session."""
-        return []
 
     def _outcomes(self, call: Call, number: int, serial: int, piece: Piece) -> list[Outcome]:
         blob = self._manifest.blobs[number]

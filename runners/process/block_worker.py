@@ -15,7 +15,7 @@ import msgspec
 
 from runners.calling.call import POISONS, Finding, Findings, ScalarArgument
 from runners.process import messages, stub
-from runners.process.call_loop import Gather, Job, caller, in_python
+from runners.process.call_loop import Gather, Loop, caller, in_python
 from runners.process.checked import Checked
 from runners.process.messages import Fault, Load, Loaded, Trouble
 from runners.process.state import ProcessState
@@ -171,10 +171,10 @@ class BlockWorker(Worker):
         mask = self._request.core_mask
         tail = [*([] if mask is None else [ctypes.c_int(mask)]), *decoy_arguments(given)]
         function = self._functions[self._request.symbol]
-        job = Job(function, run.calls, [*arguments, *tail], [*steps, *[0] * len(tail)], run.width, gather)
+        loop = Loop(function, run.calls, [*arguments, *tail], [*steps, *[0] * len(tail)], run.width, gather)
         looked_at = run.last or self._turn % _LOOK_EVERY == 0 or self._broken
         self._turn += 1
-        seconds = self._make_checked(job) if looked_at and stub.NATIVE else self._make(job)
+        seconds = self._make_checked(loop) if looked_at and stub.NATIVE else self._make(loop)
         findings = [*self._checked.findings, *self._units()]
         if looked_at:
             findings += [*self._state.changes(run.last), *self._children()]
@@ -182,17 +182,17 @@ class BlockWorker(Worker):
             self._checked.findings = []
         self.send(Done(seconds, findings))
 
-    def _make_checked(self, job: Job) -> float:
+    def _make_checked(self, loop: Loop) -> float:
         """Make calls, the first one checked; and the others, too, if it broke something that C relies on."""
-        first = job._replace(function=self._checked, calls=1)
+        first = loop._replace(function=self._checked, calls=1)
         seconds = in_python(first)  # which moves the pointers on
-        if job.calls == 1:
+        if loop.calls == 1:
             return seconds
-        if (gather := job.gather) is not None:
-            gather = gather._replace(sink=gather.sink + job.width * gather.itemsize)
+        if (gather := loop.gather) is not None:
+            gather = gather._replace(sink=gather.sink + loop.width * gather.itemsize)
         if self._checked.findings:
-            return seconds + in_python(first._replace(calls=job.calls - 1, gather=gather))
-        return seconds + self._make(job._replace(calls=job.calls - 1, gather=gather))
+            return seconds + in_python(first._replace(calls=loop.calls - 1, gather=gather))
+        return seconds + self._make(loop._replace(calls=loop.calls - 1, gather=gather))
 
     def _units(self) -> list[Finding]:
         """Look at what calls have left in the floating-point units, and set them back."""

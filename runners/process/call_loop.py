@@ -23,7 +23,7 @@ class Gather(NamedTuple):
     itemsize: int
 
 
-class Job(NamedTuple):
+class Loop(NamedTuple):
     """Calls of a ctypes function; ``steps``: bytes that each argument, a pointer, moves by from one to the next.
 
     ``calls``: how many; ``width``: elements that each gives.
@@ -52,46 +52,46 @@ class _Calls(ctypes.Structure):
     )
 
 
-def caller(path: str) -> Callable[[Job], float]:
+def caller(path: str) -> Callable[[Loop], float]:
     """Return what makes calls and tells the processor seconds spent in them; ``path`` is :func:`.compiled.helper`'s."""
     if not path:
         return in_python
     compiled_calls = ctypes.CDLL(path).golden_call
     compiled_calls.restype = ctypes.c_int64
 
-    def in_c(job: Job) -> float:
-        c = _Calls(ctypes.cast(job.function, ctypes.c_void_p), job.calls, width=job.width)  # type: ignore[arg-type]
+    def in_c(loop: Loop) -> float:
+        c = _Calls(ctypes.cast(loop.function, ctypes.c_void_p), loop.calls, width=loop.width)  # type: ignore[arg-type]
         integers = floats = 0
-        for argument, step in zip(job.arguments, job.steps, strict=True):
+        for argument, step in zip(loop.arguments, loop.steps, strict=True):
             if isinstance(argument, ctypes.c_float):  # its bits, not its value: a signalling NaN stays one
                 ctypes.memmove(ctypes.byref(c, _Calls.floats.offset + 4 * floats), ctypes.byref(argument), 4)
                 floats += 1
             else:
                 c.integers[integers], c.steps[integers] = argument.value, step
                 integers += 1
-        if job.gather is not None:
-            c.sink, c.source = job.gather.sink, job.gather.source
-            c.gather, c.itemsize = job.gather.every, job.gather.itemsize
+        if loop.gather is not None:
+            c.sink, c.source = loop.gather.sink, loop.gather.source
+            c.gather, c.itemsize = loop.gather.every, loop.gather.itemsize
         return int(compiled_calls(ctypes.byref(c))) * 1e-9
 
     return in_c
 
 
-def in_python(job: Job) -> float:
+def in_python(loop: Loop) -> float:
     """Make calls; return the processor seconds spent in them."""
-    moving = [(a, step) for a, step in zip(job.arguments, job.steps, strict=True) if step]
-    gather = job.gather
+    moving = [(a, step) for a, step in zip(loop.arguments, loop.steps, strict=True) if step]
+    gather = loop.gather
     if gather is not None:
         form: Literal["H", "I"] = "H" if gather.itemsize == 2 else "I"
         source = _view(gather.source, gather.written * gather.itemsize).cast(form)[:: gather.every]
-        sink = _view(gather.sink, job.calls * job.width * gather.itemsize).cast(form)
+        sink = _view(gather.sink, loop.calls * loop.width * gather.itemsize).cast(form)
     seconds = 0.0
-    for call in range(job.calls):
+    for call in range(loop.calls):
         begin = time.process_time()
-        job.function(*job.arguments)
+        loop.function(*loop.arguments)
         seconds += time.process_time() - begin
         if gather is not None:
-            sink[call * job.width : (call + 1) * job.width] = source
+            sink[call * loop.width : (call + 1) * loop.width] = source
         for pointer, step in moving:
             pointer.value += step
     return seconds

@@ -147,7 +147,7 @@ class Allow(msgspec.Struct, array_like=True, tag="allow"):
 
 
 class Ready(msgspec.Struct, array_like=True, tag="ready"):
-    """Nursery to judge, first: the layers of :mod:`runners.process.sandbox` that are in force."""
+    """Supervisor to judge, first: the layers of :mod:`runners.process.sandbox` that are in force."""
 
     layers: list[str]
 
@@ -180,7 +180,7 @@ class Ended(msgspec.Struct, array_like=True, tag="ended"):
     note: str = ""
 
 
-Order = Spawn | Kill | Allow
+Command = Spawn | Kill | Allow
 Event = Ready | Started | Refused | Ended
 
 
@@ -204,7 +204,7 @@ def decoder(kind: Any) -> Callable[[bytes | memoryview], Any]:
 _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 decode_request, decode_reply = decoder(Request), decoder(Reply)
-decode_order, decode_event = decoder(Order), decoder(Event)
+decode_command, decode_event = decoder(Command), decoder(Event)
 
 
 def frame(message: Any) -> bytearray:

@@ -16,11 +16,10 @@ import os
 import signal
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
+from runners.calling.call import Mode
 from runners.process.system import PR_SET_DUMPABLE, die_with_parent, libc, prctl
-
-Mode = Literal["require", "auto", "off"]
 
 #: The layers, in the order of reports, with what each is for.
 LAYERS = {

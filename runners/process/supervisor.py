@@ -21,6 +21,7 @@ from collections import Counter
 
 import msgspec
 
+from runners.calling.call import Mode
 from runners.process import block_worker, messages, sandbox, worker
 from runners.process.keeper import PR_SET_CHILD_SUBREAPER, kill_adopted
 from runners.process.messages import Allow, Ended, Event, Kill, Ready, Refused, Started
@@ -30,7 +31,7 @@ from runners.process.system import prctl
 _HEARTBEAT = 1.0
 #: Refusals that are told of one worker.
 _TOLD = 1000
-#: Bytes of one order or event.
+#: Bytes of one command or event.
 MESSAGE = 1 << 16
 
 
@@ -38,7 +39,7 @@ class Setting(msgspec.Struct, array_like=True):
     """What this process is started with. ``kind``: of its workers; see :mod:`runners.process.sandbox` for the rest."""
 
     kind: str
-    mode: sandbox.Mode
+    mode: Mode
     arena: int
     readable: list[str]
     hidden: list[str]
@@ -98,13 +99,13 @@ class _Supervisor:
             return False
         if not request:
             return False
-        order = messages.decode_order(request)
-        if isinstance(order, Kill):
+        command = messages.decode_command(request)
+        if isinstance(command, Kill):
             if self._worker:
                 kill_group(self._worker)
-        elif isinstance(order, Allow):
+        elif isinstance(command, Allow):
             self._loading = False
-            self._allowed.update(order.ranges)
+            self._allowed.update(command.ranges)
         elif fds:
             self._spawn(fds[0])
         return True

@@ -10,6 +10,8 @@ MAP_FIXED = 0x10
 MAP_NORESERVE = 0x4000
 MAP_FIXED_NOREPLACE = 0x100000
 PR_SET_DUMPABLE = 4
+#: F_SEAL_FUTURE_WRITE of Linux 5.1: no mapping that is made from now on can be written to.
+SEAL_FUTURE_WRITE = 0x10
 _PR_SET_PDEATHSIG = 1
 
 libc = ctypes.CDLL(None, use_errno=True)

@@ -23,10 +23,10 @@ from golden.files.atomic import write_atomically
 from golden.files.sweeps import SweepResult
 from golden.operator import REDUCTION_ENUMS
 from golden.results import Library, Number
+from runners.calling.call import Mode
 from runners.judging.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions
 from runners.library.session import LibrarySession
 from runners.models import MODELS
-from runners.process.sandbox import Mode
 from runners.sweeping.evaluate import Evaluated, Evaluator, Pool, Work, identity
 from runners.sweeping.space import Space
 from runners.sweeping.tally import BINS, BlockTally

@@ -17,21 +17,17 @@ from golden.judge import KINDS, element, number, readable_inputs
 from golden.judge import judge as judge_case
 from golden.operator import Operands, Pointer
 from golden.results import Element
-from runners.calling.call import ScalarArgument
+from runners.calling.call import ONE_CORE, Mode, ScalarArgument
 from runners.calling.from_case import HalfAbi, scalar_argument
 from runners.judging.verdict import FAILING
 from runners.library.image import Image
 from runners.library.shared_memory import BlockError, BlockLibrary
 from runners.models import MODELS
 from runners.process.block_worker import SLOTS, Run
-from runners.process.sandbox import Mode
 from runners.sweeping.judge import NativeJudge, load
 from runners.sweeping.space import CallPlan, Space
 from runners.sweeping.tally import BlockTally, full, numpy_tally, parts
 from runners.toolchain.compiled import helper
-
-#: What a shared entry point is called with; results do not depend on it, which `validate` checks.
-_CORE_MASK = 1
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,7 +213,7 @@ class Evaluator:
             else:
                 count = plan.calls * plan.width if p.role.value == "output" else plan.written
             arguments.append((p.name, p.role.value, p.dtype(entry.fmt).itemsize, count))
-        mask = _CORE_MASK if entry.has_core_mask else None
+        mask = ONE_CORE if entry.has_core_mask else None
         image = self._image()
         try:
             library = BlockLibrary(image, entry.symbol, arguments, mask, helper(), self.work.timeout, self.work.sandbox)

@@ -16,15 +16,15 @@ import numpy as np
 
 from golden.case import Case
 from golden.formats import Array, Format
+from golden.histogram import bins_of, percentile, stored
 from golden.judge import FAILS, FAITHFUL, FORMULA, LEGAL, Kind
 from golden.judge import judge as judge_case
 from golden.operator import Operands, Operator, Scalars
 from golden.results import GRADES, Grade, Tally
 from golden.rounding import TINY_RESIDUAL
 
-#: Histogram bins as in golden.tally: 1/32 ulp wide up to 4 ulp, then one an octave; 255 is for what has no error.
+#: Bins of :mod:`golden.histogram` for errors up to 2**127 ulp; 255 is for what has no error.
 BINS = 256
-_FINE, _FINE_LIMIT = 32, 4
 #: Whole parts of an ulp that the sums count, and the largest error that they count.
 UNITS, CAP = 2.0**22, 2.0**16
 _LARGEST = 2.0**127
@@ -98,10 +98,10 @@ class BlockTally(msgspec.Struct):
             zero_sign=self.zero_sign,
             max_ulp=self.largest if self.largest > TINY_RESIDUAL else 0.0,
             mean_ulp=self.total / measured / UNITS,
-            p999_ulp=_percentile(counts, 0.999),
+            p999_ulp=percentile(counts, 0.999),
             bias_ulp=self.bias / measured / UNITS,
             grade=self.grade if self.points else "fails",
-            histogram={f"{upper_edge(b):g}": int(counts[b]) for b in np.flatnonzero(counts).tolist()},
+            histogram=stored(counts),
         )
 
 
@@ -122,17 +122,6 @@ SUMS = [
     "total",
     "bias",
 ]
-
-
-def upper_edge(bin_index: int) -> float:
-    """Return the upper edge of a histogram bin in ulp."""
-    fine = _FINE * _FINE_LIMIT
-    return (bin_index + 1) / _FINE if bin_index < fine else float(_FINE_LIMIT * 2 ** (bin_index - fine + 1))
-
-
-def _percentile(counts: Array, share: float) -> float:
-    total = int(counts.sum())
-    return upper_edge(int(np.searchsorted(np.cumsum(counts), share * total))) if total else 0.0
 
 
 def numpy_tally(
@@ -187,10 +176,7 @@ def _measure(tally: BlockTally, error: Array, measured: Array) -> None:
     tally.bias = int(np.where(error[measured] < 0, -units, units).sum())
     if measured.any():
         tally.largest, tally.worst = float(distance.max()), int(np.argmax(distance))
-    wide = distance[measured].astype(np.float64)
-    octave = _FINE * _FINE_LIMIT + np.frexp(wide / _FINE_LIMIT)[1] - 1
-    bins = np.where(wide < _FINE_LIMIT, (np.minimum(wide, _FINE_LIMIT) * _FINE).astype(np.int64), octave)
-    tally.histogram = np.bincount(bins, minlength=BINS).tolist()
+    tally.histogram = np.bincount(bins_of(distance[measured].astype(np.float64)), minlength=BINS).tolist()
 
 
 def spread(values: Array, n: int) -> Array:

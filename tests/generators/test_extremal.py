@@ -9,9 +9,9 @@ import pytest
 
 from generators.extremal import Search, error, telling_apart, worst, worst_differences, worst_products
 from generators.stream import Stream
+from golden.arithmetic import Arithmetic, OrdinaryArithmetic
 from golden.errors import UsageError
 from golden.formats import FORMATS, FP16, Array, Format
-from golden.operator import Arithmetic, OrdinaryArithmetic
 from golden.scaled_product import ORDERS
 from tests.mutants.bounds import figure
 

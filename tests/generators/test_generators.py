@@ -12,13 +12,14 @@ import pytest
 from generators import smoothl1lossgrad
 from generators.stream import SEED
 from generators.suite import generator
+from golden.arithmetic import Arithmetic
 from golden.case import Case
 from golden.files.manifest import NAME, File, Manifest, read_suite
 from golden.files.vectors import case_digest, write_vectors
 from golden.flags import FLAGS
 from golden.formats import FORMATS, FP16, FP32, Array, Format, is_power_of_two
 from golden.judge import FAILS, judge
-from golden.operator import Arithmetic, operator, operators
+from golden.operator import operator, operators
 from tests import ROOT
 
 SMOOTH, NLL = "smoothl1lossgrad", "nlllossgrad"

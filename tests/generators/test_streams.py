@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from generators import hard, samplers, smoothl1lossgrad
 from generators.realistic import exponential
 from generators.stream import Stream
-from golden.blocks import BLOCK
 from golden.formats import FORMATS, FP32, Array, Format
 from golden.operator import operator
+from golden.slices import SLICE
 from tests import ROOT
 
 BOTH = pytest.mark.parametrize("fmt", FORMATS.values(), ids=list(FORMATS))
@@ -26,7 +26,7 @@ BOTH = pytest.mark.parametrize("fmt", FORMATS.values(), ids=list(FORMATS))
 
 
 @BOTH
-@pytest.mark.parametrize("n", [0, 1, BLOCK - 1, BLOCK, 2 * BLOCK + 77])
+@pytest.mark.parametrize("n", [0, 1, SLICE - 1, SLICE, 2 * SLICE + 77])
 def test_samplers_draw_one_long_array_after_the_other(fmt: Format, n: int) -> None:
     """Blocks of several arrays are made side by side; the definition draws each array as a whole."""
     made, drawn = Stream("long"), Stream("long")
@@ -56,7 +56,7 @@ def test_a_part_ahead_is_what_is_skipped(steps: list[tuple[bool, int]]) -> None:
 
 @BOTH
 def test_the_oracle_judges_in_blocks(fmt: Format) -> None:
-    n = 2 * BLOCK + 1003
+    n = 2 * SLICE + 1003
     triples = smoothl1lossgrad.uniform_bits(Stream("blocks"), fmt, 0.1, n)._asdict()
     whole = operator("smoothl1lossgrad").oracle(fmt, {"length": n, "beta": fmt.typed(0.1)}, triples)
     for start in range(0, n, 5000):

@@ -14,10 +14,11 @@ from generators import nlllossgrad, smoothl1lossgrad
 from generators.samplers import log_uniform, neighbours, uniform_bits
 from generators.stream import Stream
 from generators.suite import make_case
+from golden.arithmetic import Arithmetic
 from golden.case import Case
 from golden.formats import FORMATS, FP16, FP32, Array, Format, is_power_of_two
 from golden.judge import FAILS, FORMULA, judge
-from golden.operator import Arithmetic, operator
+from golden.operator import operator
 from tests.mutants.bounds import figure, sweeps
 
 SMOOTH, NLL = operator("smoothl1lossgrad"), operator("nlllossgrad")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from generators.samplers import neighbours
-from golden.blocks import BLOCK
+from golden.arithmetic import Arithmetic
 from golden.case import Case
 from golden.formats import FORMATS, FP16, FP32, Array, Format
 from golden.judge import (
@@ -25,8 +25,8 @@ from golden.judge import (
     judge,
     number,
 )
-from golden.operator import Arithmetic
 from golden.results import Tally
+from golden.slices import SLICE
 from golden.tally import Accumulator
 from tests.helpers.elements import moved_by, nll, sample, smooth
 
@@ -345,7 +345,7 @@ def test_the_order_of_cases_does_not_matter(fmt: Format) -> None:
 @BOTH
 def test_a_long_case_is_judged_and_counted_as_its_parts(fmt: Format) -> None:
     """Longer than the blocks that judge and statistics work in; the worst element is in the first of them."""
-    n, source = 2 * BLOCK + 300, np.random.Generator(np.random.Philox(5))
+    n, source = 2 * SLICE + 300, np.random.Generator(np.random.Philox(5))
     triples = [(float(a), float(b), 0.0) for a, b in source.uniform(-1, 1, (n, 2))]
     case = smooth(fmt, 1.5, *triples, path="long")
     output = moved_by(case, 1, 1)

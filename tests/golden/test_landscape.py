@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 
+from golden.arithmetic import Arithmetic
 from golden.case import Case
 from golden.formats import FP16, FP32, Array, Format
 from golden.judge import FAILS, judge
 from golden.landscape import Bins
-from golden.operator import Arithmetic, operator
+from golden.operator import operator
 from golden.results import Landscape
 from golden.tally import KEPT_WORST, Accumulator
 from tests.helpers.elements import moved_by, nll, sample, smooth

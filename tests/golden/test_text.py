@@ -18,7 +18,6 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-import reports
 import runners.judging.traits
 import runners.toolchain.doctor
 from golden.cli import cli
@@ -28,6 +27,7 @@ from golden.files.results import write_results
 from golden.files.sweeps import SweepResult
 from golden.results import Finding, Results
 from golden.text import plain
+from reports import formats as reports
 from reports.badge import render_badge
 from reports.diff import DIFF_FORMATS, bits, compare
 from reports.terminal import print_summary, summary_document

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import reports
+from reports import formats as reports
 from reports.messages import Lang, speaking
 from tests.helpers import results_factory as factory
 

@@ -12,10 +12,11 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-import reports
 from golden.results import Host, Library, Results
 from golden.text import plain as visible
 from reports import charts, tables
+from reports import formats as reports
+from reports import html as pages
 from reports.markdown import code, plain
 from tests.helpers import results_factory as factory
 from tests.helpers.rendered import SAMPLE, Page, columns, markdown_tables
@@ -247,7 +248,7 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_and_bars_stand_out_in_both_schemes(scheme):
-    css = (reports.html._templates() / "report.css").read_text(encoding="utf-8")
+    css = (pages._templates() / "report.css").read_text(encoding="utf-8")
     light, dark = re.findall(r":root \{(.*?)\n *\}", css, re.DOTALL)[:2]
     colours = tokens(light) | (tokens(dark) if scheme == "dark" else {})
     for paper in ("paper", "panel", "sunken"):

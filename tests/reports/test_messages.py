@@ -10,9 +10,9 @@ from types import ModuleType
 import pytest
 from jinja2 import Environment, nodes
 
-import reports
 from golden.judge import KINDS
 from reports import charts, export, html, junit, markdown, messages, summary, sweeps, tables, text
+from reports import formats as reports
 from reports.messages import speaking, tr
 from reports.messages_zh import ZH
 from tests.helpers import results_factory as factory

@@ -6,9 +6,9 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-import reports
 from golden.results import GRADES, Judge, Library, Results, Tally
 from reports import charts, summary, tables, text
+from reports import formats as reports
 from reports.export import latex_escape
 from reports.markdown import plain
 from tests.helpers import results_factory as factory

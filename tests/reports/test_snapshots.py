@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-import reports
 from golden.files.sweeps import read_results_and_sweeps
+from reports import formats as reports
 from reports.messages import Lang, speaking
 from tests import ROOT
 

@@ -71,7 +71,7 @@ def test_a_process_of_a_library_knows_calls_and_nothing_else() -> None:
         ("generators.hard", "from runners.calling.plan import invocations", {"runners.calling"}),
         ("runners.calling.plan", "if True:\n    from generators.stream import Stream", {"generators"}),
         ("runners.calling.plan", "import subprocess, ctypes\nfrom golden.case import Case", set()),
-        ("runners.hunting.hunt", "from runners.library.session import LibrarySession", {"runners.library"}),
+        ("runners.judging.verdict", "from runners.library.session import LibrarySession", {"runners.library"}),
         ("runners.process.worker", "import numpy\nfrom golden.errors import UsageError", {"numpy", "golden"}),
         ("runners.library.nursery", "from runners.process.supervisor import Setting", set()),
         ("reports.html", "from runners.calling import plan\nimport generators", {"runners.calling", "generators"}),

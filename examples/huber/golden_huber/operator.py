@@ -10,8 +10,9 @@ from fractions import Fraction
 import numpy as np
 
 from golden import exact as ex
+from golden.arithmetic import Arithmetic
 from golden.formats import Array, Exact, Format
-from golden.operator import Arithmetic, Golden, Operands, Operator, Pointer, Role, Scalar, Scalars, Slack
+from golden.operator import Golden, Operands, Operator, Pointer, Role, Scalar, Scalars, Slack
 from golden.rounding import golden_values
 
 

@@ -19,10 +19,11 @@ from golden.profile import load_profile
 from golden.results import Library, Results
 from golden.tally import Accumulator
 from runners.calling.call import Call
-from runners.calling.plan import guarded, invocations, shuffled
+from runners.calling.plan import invocations, shuffled, unreadable_cases
 from runners.harness.session import ExecSession
+from runners.judging.cases import Cases
 from runners.judging.positions import Positions
-from runners.judging.validate import Settings, _run, validate
+from runners.judging.validate import Settings, validate
 from runners.judging.verdict import EntryPointVerdict
 from runners.judging.xfail import read_xfail
 from runners.library.session import LibrarySession
@@ -160,7 +161,7 @@ def test_a_repetition_stays_one() -> None:
 def test_who_is_called_with_inaccessible_operands_is_drawn() -> None:
     file = read_vectors(suite_folder("core") / "nlllossgrad-fp32.h5")
     entry = operator("nlllossgrad").entry_points()[2]
-    drawn = [guarded(draw, entry, file.heads) for draw in map(str, range(20))]
+    drawn = [unreadable_cases(draw, entry, file.heads) for draw in map(str, range(20))]
     assert {len(ids) for ids in drawn} == {7} and len(set(drawn)) == 20
     able = {h.id for h in file.heads if h.klass == "selection" and h.operator.untouched(h.scalars)}
     assert len(able) == 50 and len(frozenset().union(*drawn)) > 40 and frozenset().union(*drawn) <= able
@@ -174,9 +175,9 @@ def test_no_case_outlives_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     file = read_vectors(SMOKE / "smoothl1lossgrad-fp32.h5")
     entry = next(e for e in file.operator.entry_points() if e.symbol == "fp_smoothl1lossgrad_s")
     alive: list[weakref.ref[Any]] = []
-    monkeypatch.setattr("runners.judging.validate._AHEAD_BYTES", 0)  # as if these cases were large
+    monkeypatch.setattr("runners.judging.cases._AHEAD_BYTES", 0)  # as if these cases were large
 
-    class Cases(Sequence[Case]):
+    class Fresh(Sequence[Case]):
         """Cases whose arrays are made when they are asked for, as those of a bulk file are."""
 
         def __len__(self) -> int:
@@ -188,11 +189,10 @@ def test_no_case_outlives_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
             alive.extend(weakref.ref(values) for values in operands.values())
             return Case(**vars(case.head), operands=operands, golden=case.golden)
 
-    bulk = VectorFile(file.path, file.suite, file.operator, file.dtype, file.digest, file.heads, Cases())
+    bulk = VectorFile(file.path, file.suite, file.operator, file.dtype, file.digest, file.heads, Fresh())
     verdict = EntryPointVerdict(entry, PROFILE, True, read_xfail(None))
-    for _ in _run(
-        ReferenceSession("product-first"), entry, bulk, PROFILE, "x", "float16", "sum-mean-none", verdict, {}
-    ):
+    cases = Cases(ReferenceSession("product-first"), PROFILE, "x", "float16", "sum-mean-none")
+    for _ in cases.run(entry, bulk, verdict):
         assert sum(ref() is not None for ref in alive) <= 3 * 4, "of the cases that are on their way"
     assert len(alive) == 3 * len(file.cases) and verdict.result(len(file.cases)).cases == len(file.cases)
 

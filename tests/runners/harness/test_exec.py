@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from golden.operator import entry_points
-from runners.calling.call import POISONS, Invocation, Outcome, Session
+from runners.calling.call import POISONS, Invocation, Outcome
 from runners.calling.from_case import call_for
 from runners.calling.placement import Regions, remainders
+from runners.calling.session import Session
 from runners.harness.frames import FrameReader, Message, encode_call, frame
 from runners.harness.session import ExecSession
 from runners.library.session import LibrarySession

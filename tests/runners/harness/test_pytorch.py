@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from golden.arithmetic import Arithmetic
 from golden.errors import TargetError
 from golden.files.results import read_results
 from golden.formats import FORMATS, Array
-from golden.operator import Arithmetic, operators
+from golden.operator import operators
 from golden.results import Results
 from runners.harness.adapter import CallableSession
 from tests import ROOT

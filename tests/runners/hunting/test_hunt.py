@@ -132,7 +132,7 @@ void hp_smoothl1lossgrad_p(half *dy, half *dx1, half *x1, half *x2, int length, 
 def test_what_is_reported_is_what_the_judge_says(session: LibrarySession) -> None:
     found, case = hunt(session, "hp_nlllossgrad_p", reduction="mean", rounds=ROUNDS)
     order = case.operator.orders["formula"]
-    from golden.operator import Arithmetic
+    from golden.arithmetic import Arithmetic
 
     with np.errstate(all="ignore"):
         output = order(Arithmetic(FORMATS["fp16"]), case.scalars, case.operands)

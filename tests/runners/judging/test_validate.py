@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from golden.arithmetic import Arithmetic
 from golden.case import Case
 from golden.errors import TargetError, UsageError
 from golden.files.manifest import read_suite, suite_folder
 from golden.files.vectors import VectorFile, read_vectors, write_vectors
 from golden.formats import FORMATS
-from golden.operator import Arithmetic
 from golden.profile import load_profile
 from runners.calling.plan import invocations
 from runners.judging.xfail import read_xfail

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from runners.process.call_loop import Gather, Job, caller, in_python
+from runners.process.call_loop import Gather, Loop, caller, in_python
 from runners.toolchain import compiled
 from runners.toolchain.build import build_library
 
@@ -74,7 +74,7 @@ void idle(unsigned short *to)
 """
 SIZE = 12 + 11 * 4  # bytes that note() writes
 
-Caller = Callable[[Job], float]
+Caller = Callable[[Loop], float]
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_arguments_arrive_as_they_are_and_pointers_move(make: Caller, functions:
         *(ctypes.c_int(9), ctypes.c_int(1 << 30), ctypes.c_void_p(ctypes.addressof(notes)), c),
     ]
     steps = [2, 0, 8, *[0] * 9, SIZE, 0]
-    make(Job(prepared(functions.note), 3, arguments, steps, 1, None))
+    make(Loop(prepared(functions.note), 3, arguments, steps, 1, None))
     for call in range(3):
         written = bytes(notes)[call * SIZE : (call + 1) * SIZE]
         assert written[:12] == signalling + b"\x00\x3c\x00\x00" + b"\1\0\0\x80"
@@ -133,7 +133,7 @@ def test_what_each_call_wrote_is_taken_before_the_next(make: Caller, functions: 
     scratch, taken = (element * 12)(), (element * 13)(*[7] * 13)
     function = prepared(functions.half_rows if itemsize == 2 else functions.rows)
     at, to = ctypes.addressof(scratch), ctypes.addressof(taken)
-    make(Job(function, 3, [ctypes.c_void_p(at), ctypes.c_int(12)], [0, 0], 4, Gather(at, 12, 3, to, itemsize)))
+    make(Loop(function, 3, [ctypes.c_void_p(at), ctypes.c_int(12)], [0, 0], 4, Gather(at, 12, 3, to, itemsize)))
     assert list(taken) == [100 * call + 3 * k for call in range(3) for k in range(4)] + [7]
 
 
@@ -141,16 +141,16 @@ def test_what_each_call_wrote_is_taken_before_the_next(make: Caller, functions: 
 def test_the_time_is_the_processors_in_the_calls(make: Caller, functions: ctypes.CDLL, times: int) -> None:
     """Not less than they compute, not more than all of it takes, not what they wait; however busy the machine is."""
     begin = time.process_time()
-    seconds = make(Job(prepared(functions.spin), times, [ctypes.c_int(500)], [0], 1, None))
+    seconds = make(Loop(prepared(functions.spin), times, [ctypes.c_int(500)], [0], 1, None))
     assert times * 500e-6 <= seconds <= time.process_time() - begin
-    assert make(Job(prepared(functions.nap), times, [ctypes.c_int(500)], [0], 1, None)) < times * 250e-6
+    assert make(Loop(prepared(functions.nap), times, [ctypes.c_int(500)], [0], 1, None)) < times * 250e-6
 
 
 def test_the_time_is_not_that_between_the_calls(make: Caller, functions: ctypes.CDLL) -> None:
     scratch, taken, n = (ctypes.c_uint16 * 4000)(), (ctypes.c_uint16 * 2_000_000)(), 5000
     at, to = ctypes.addressof(scratch), ctypes.addressof(taken)
     begin = time.process_time()
-    seconds = make(Job(prepared(functions.idle), n, [ctypes.c_void_p(at)], [0], 400, Gather(at, 4000, 10, to, 2)))
+    seconds = make(Loop(prepared(functions.idle), n, [ctypes.c_void_p(at)], [0], 400, Gather(at, 4000, 10, to, 2)))
     assert seconds < (time.process_time() - begin) / 2
 
 

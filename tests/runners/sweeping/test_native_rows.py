@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from golden.arithmetic import Arithmetic
 from golden.formats import FP16, Array, Format
-from golden.operator import Arithmetic
 from golden.pointwise import dense
 from runners.sweeping import judge as native
 from runners.sweeping.tally import BlockTally, full, numpy_tally

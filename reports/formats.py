@@ -1,4 +1,4 @@
-"""Pure functions of results files: tables, pages, JUnit."""
+"""What results are rendered as: every format, and the languages of those for people."""
 
 from collections.abc import Sequence
 from typing import Protocol

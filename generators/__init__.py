@@ -1,1 +1,0 @@
-"""Inputs: reusable samplers, and one file an operator that lists its classes of cases."""

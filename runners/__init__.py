@@ -1,1 +1,0 @@
-"""Executes cases on targets and judges what they give; ARCHITECTURE.md has a line for each room."""

@@ -1,0 +1,118 @@
+"""The one interface that every way of running a kernel has, and what such ways have in common."""
+
+from abc import ABC, abstractmethod
+from collections import deque
+
+from golden.results import Library
+from runners.calling.call import Call, Finding, Outcome
+
+
+class Session(ABC):
+    """A target that is ready to be called; what a way of running does not say otherwise is as here."""
+
+    #: What the target is called in sentences.
+    name: str
+    #: Entry points that the target has, out of those asked for.
+    symbols: frozenset[str]
+    #: What loading the target did that it should not.
+    load_findings: list[Finding]
+    #: Contracts (:data:`golden.results.CONTRACTS`) that this way of running cannot see broken.
+    unobservable: frozenset[str]
+    #: The file behind the target, and what compiled it.
+    library = Library()
+    #: How the target takes ``half`` by value, where it says so: "float16", "uint16", "none"; else "".
+    stated_half_abi = ""
+    #: What this way of running cannot observe, each as a plural noun; it is stated in the results.
+    blind: tuple[str, ...] = ()
+    #: Whether it makes calls with operands in plain memory.
+    plain = False
+    #: Whether operands of calls that are run one by one lie where those of the call before lay.
+    in_place = False
+    #: What fills, guards and registers are drawn from, where the session draws any.
+    draw = ""
+    #: Layers around a library's process, in the order of the alphabet; None where there is no such process.
+    layers: frozenset[str] | None = None
+    #: Times that something was tried again, for a fault that was not the target's.
+    retries = 0
+
+    def submit(self, call: Call) -> None:
+        """Queue a call; calls run in order while the caller does other work.
+
+        Raises ValueError for a symbol that the target does not have.
+        """
+        if call.symbol not in self.symbols:
+            raise ValueError(f"{self.name} has no {call.symbol}")
+        self._add(call)
+
+    @abstractmethod
+    def collect(self) -> list[Outcome]:
+        """Return the outcomes of the oldest call not yet collected, one an invocation; ValueError: there is none."""
+
+    def run(self, call: Call) -> list[Outcome]:
+        """Submit a call and collect it; raises ValueError while others are queued."""
+        self._require_idle()
+        self.submit(call)
+        return self.collect()
+
+    def restart(self) -> None:
+        """Make the next call the first one of a fresh process; raises ValueError while calls are queued."""
+        self._require_idle()
+        self._renew()
+
+    def close(self) -> list[Finding]:
+        """End the target and return what ending it showed, and what was seen between calls; again it does nothing.
+
+        What names a ``symbol`` decides for that entry point.
+        """
+        return []
+
+    def facts(self) -> dict[str, str]:
+        """Return what kept a library in its process, and how often something was tried again, for results."""
+        found = {"retries": str(self.retries)} if self.retries else {}
+        return found if self.layers is None else {**found, "sandbox": ", ".join(sorted(self.layers)) or "none"}
+
+    @property
+    @abstractmethod
+    def waiting(self) -> int:
+        """How many calls are queued and not yet collected."""
+
+    @abstractmethod
+    def _add(self, call: Call) -> None:
+        """Queue a call of an entry point that there is."""
+
+    @abstractmethod
+    def _renew(self) -> None:
+        """Have the next call run in a fresh process, where there are processes."""
+
+    def _require_idle(self) -> None:
+        if self.waiting:
+            raise ValueError("collect the submitted calls first")
+
+
+class AnsweringSession(Session):
+    """A session that answers each call when it is collected, by itself and without a process."""
+
+    def __init__(self) -> None:
+        self.load_findings = []
+        self._calls: deque[Call] = deque()
+
+    def collect(self) -> list[Outcome]:
+        """Answer the oldest call."""
+        if not self._calls:
+            raise ValueError("no call was submitted")
+        return self.answer(self._calls.popleft())
+
+    @abstractmethod
+    def answer(self, call: Call) -> list[Outcome]:
+        """Return the outcomes of a call."""
+
+    @property
+    def waiting(self) -> int:
+        """How many calls are queued and not yet collected."""
+        return len(self._calls)
+
+    def _add(self, call: Call) -> None:
+        self._calls.append(call)
+
+    def _renew(self) -> None:
+        """Do nothing: no call leaves anything behind."""

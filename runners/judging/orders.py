@@ -1,0 +1,36 @@
+"""Which evaluation order of an operator gives the bits of a build."""
+
+from golden.case import Case
+from golden.formats import Array
+from runners.models import MODELS
+
+
+class OrderShares:
+    """Counts how often a target's bits are those of each reference model, on cases where the models differ."""
+
+    def __init__(self) -> None:
+        self._matches = dict.fromkeys(MODELS, 0)
+        self._total = 0
+
+    def add(self, case: Case, output: Array) -> None:
+        """Count the elements of one output that are not zero anyway."""
+        fmt, counted = case.fmt, case.golden.value != 0
+        got = fmt.bits(output)
+        for name, model in MODELS.items():
+            wanted = fmt.bits(model.evaluate(case.operator, fmt, case.scalars, case.operands))
+            self._matches[name] += int((wanted == got)[counted].sum())
+        self._total += int(counted.sum())
+
+    def names(self) -> list[str]:
+        """Return the models that match best; none if nothing was counted."""
+        top = max(self._matches.values())
+        return [name for name, count in self._matches.items() if count == top and self._total]
+
+    def share(self) -> float:
+        """Return the share of elements that the best models match."""
+        return max(self._matches.values()) / self._total if self._total else 0.0
+
+    def best(self) -> str:
+        """Return the best match in words, such as ``formula (100 % of 2000 elements)``; "" if nothing was counted."""
+        names = " = ".join(self.names()) if self.share() >= 0.5 else "none of the models" if self._total else ""
+        return f"{names} ({100 * self.share():.4g} % of {self._total} elements)" if names else ""
