@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass
 from fractions import Fraction
-from functools import reduce
 
 import numpy as np
 import pytest
@@ -248,11 +247,9 @@ def check(name: str, seen: dict[How, Seen]) -> None:
 @BOTH
 @NAMES
 def test_no_legal_order_fails(name: str, fmt: Format) -> None:
-    seeds = ("fast",) if name == SMOOTH.name else ("fast-0", "fast-1", "fast-2")
-    seen = [see(name, fmt.name, seed) for seed in seeds]
-    merged = {how: reduce(Seen.merge, [part[how] for part in seen]) for how in seen[0]}
-    assert min(found.elements for found in merged.values()) > 150_000
-    check(name, merged)
+    seen = see(name, fmt.name, "fast-0")
+    assert min(found.elements for found in seen.values()) > 50_000
+    check(name, seen)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 from tests import ROOT
+from tests.helpers.command import golden
 
 PUBLISHED = ROOT / "reports/published"
 
@@ -35,6 +36,7 @@ def test_same_input_same_bytes(regenerate: ModuleType, monkeypatch: pytest.Monke
         regenerate.Build("other", ("no-such-compiler",), "-O2"),
     ]
     monkeypatch.setattr(regenerate, "BUILDS", builds)
+    monkeypatch.setattr(regenerate, "golden", lambda work, *words: golden("--no-config", *words, cwd=work))
     made = []
     for number in range(2):
         folder = tmp_path / f"run{number}" / "é"

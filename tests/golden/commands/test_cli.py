@@ -15,7 +15,7 @@ import pytest
 from golden.files.results import read_results
 from runners.toolchain.build import build_library, include_dir
 from tests import ROOT
-from tests.helpers.command import COMPILER, golden, needs_compiler, one_sentence
+from tests.helpers.command import COMPILER, SMALLEST, golden, needs_compiler, one_sentence
 
 
 @needs_compiler
@@ -230,7 +230,7 @@ def test_interrupt_keeps_partial_results_marked_incomplete(kernels: Path, tmp_pa
 def test_reports_of_several_results(tmp_path: Path) -> None:
     paths = []
     for model in ("exact", "formula"):
-        golden("validate", f"reference:{model}", "--suite", "smoke", "--out", tmp_path / model)
+        golden("validate", f"reference:{model}", "--vectors", SMALLEST, "--out", tmp_path / model)
         paths.append(tmp_path / model / "results.json")
     for kind in ("md", "html", "csv", "latex", "json"):
         done = golden("report", *paths, "--format", kind)

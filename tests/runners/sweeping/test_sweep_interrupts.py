@@ -67,8 +67,12 @@ def whole(slow: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, obj
     return found(out)
 
 
-@pytest.mark.parametrize("jobs", ["1", "2"])
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
+#: Every signal, with one process or with several; the other half confirms.
+SIGNALS = [("SIGINT", "1"), ("SIGTERM", "2"), ("SIGHUP", "1"), ("SIGKILL", "2")]
+SIGNALS += [pytest.param(number, "2" if jobs == "1" else "1", marks=pytest.mark.confirm) for number, jobs in SIGNALS]
+
+
+@pytest.mark.parametrize(("number", "jobs"), SIGNALS)
 def test_a_signal_leaves_a_state_that_resumes(
     slow: Path, whole: dict[str, object], tmp_path: Path, number: str, jobs: str
 ) -> None:
