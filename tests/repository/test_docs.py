@@ -201,7 +201,7 @@ def test_commands_of_a_document_and_their_options_are_there(name: str) -> None:
         used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
         assert used <= {*known, "--help", "-h"}, f"{name}, line {command.line}: {command.text}"
         found += 1
-    assert found
+    assert found or name == "README.md"  # which shows what make report prints, and has its commands in a table
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
