@@ -14,12 +14,11 @@ from generators.suite import generate, generate_file, heads
 from golden.errors import UsageError, VectorError
 from golden.files.manifest import NAME, Manifest, read_suite, suite_folder, write_manifest
 from golden.files.vectors import read_vectors, write_vectors
-from golden.formats import FORMATS
-from golden.operator import Golden, Operator, operator, operators
+from golden.operator import Golden, Operator, operator
+from tests.helpers.kinds import EVERY_KIND, KINDS
 from tests.helpers.small_files import small_cases
 
 SMOOTH, NLL = operator("smoothl1lossgrad"), operator("nlllossgrad")
-KINDS = [(name, dtype) for name in operators() for dtype in FORMATS]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def test_a_whole_suite(suite: Path) -> None:
     assert {n: f.cases for n, f in manifest.files.items()} == {f.path.name: len(f.cases) for f in files}
 
 
-@pytest.mark.parametrize(("name", "dtype"), KINDS)
+@EVERY_KIND
 def test_heads_are_listed_without_making_data(name: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def oracle(self: Operator, *_: object) -> Golden:
         raise AssertionError
@@ -53,7 +52,8 @@ def test_heads_are_listed_without_making_data(name: str, dtype: str, monkeypatch
     started = time.process_time()
     full = heads("full", name, dtype)
     assert time.process_time() - started < 5  # half a second, where nothing else runs
-    assert full is not None and max(head.size for head in full) >= 1 << 20
+    assert full is not None
+    assert max(head.size for head in full) >= 1 << 20 or name not in (SMOOTH.name, NLL.name)
     assert {head.id for head in shipped["core"]} <= {head.id for head in full}
     assert heads("another", name, dtype) is None and heads("full", "another", dtype) is None
 
@@ -142,7 +142,7 @@ def test_any_number_of_jobs_writes_the_same_files(held: int, tmp_path: Path, mon
         sizes = [sum(head.size for head in file.heads) for file in read_suite(tmp_path / str(jobs))]
         assert sorted(w.elements for w in written) == sorted(sizes) and all(w.rate > 0 for w in written)
         files.append({path.name: path.read_bytes() for path in (tmp_path / str(jobs)).iterdir()})
-    assert files[0] == files[1] == files[2] and len(files[0]) == 5
+    assert files[0] == files[1] == files[2] and len(files[0]) == len(KINDS) + 1
 
 
 def test_two_cases_of_one_id_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

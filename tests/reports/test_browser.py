@@ -92,7 +92,7 @@ def probed(report: str, folder: Path, scheme: str, width: int, script: str = "")
     framed = CSP.sub("", report).replace("<head>", head, 1)
     outer = folder / "outer.html"
     outer.write_text(
-        f'<!doctype html><title>x</title><iframe width="{width}" height="900" style="border:0" '
+        f'<!doctype html><meta charset="utf-8"><title>x</title><iframe width="{width}" height="900" style="border:0" '
         f'srcdoc="{html.escape(framed)}"></iframe><pre></pre><script>{PROBE}</script>',
         encoding="utf-8",
     )

@@ -14,11 +14,11 @@ from generators.suite import generator, make_case
 from golden.errors import UsageError, VectorError
 from golden.files.vectors import BULK_SCHEMA, SCHEMA, VectorFile, case_digest, read_vectors, write_vectors
 from golden.formats import FORMATS, FP16
-from golden.operator import operator, operators
+from golden.operator import operator
+from tests.helpers.kinds import EVERY_KIND
 from tests.helpers.small_files import digests, small_cases
 
 SMOOTH, NLL = operator("smoothl1lossgrad"), operator("nlllossgrad")
-KINDS = [(name, dtype) for name in operators() for dtype in FORMATS]
 
 
 @pytest.fixture(scope="module", params=[SCHEMA, BULK_SCHEMA])
@@ -44,7 +44,7 @@ def copy(original: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("held", "chunk"), [(64 << 20, 1 << 16), (1 << 12, 1 << 16), (1 << 14, 8)])
-@pytest.mark.parametrize(("name", "dtype"), KINDS)
+@EVERY_KIND
 def test_every_case_is_read_back(
     name: str, dtype: str, held: int, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
