@@ -138,6 +138,10 @@ class LibrarySession(Session):
         abi, numbers = self.half_abi, self.reduction_enum
         return call_for(entry_point, scalars, operands, invocations, half_abi=abi, reduction_enum=numbers)
 
+    def facts(self) -> dict[str, str]:
+        """Return what kept the library in its process, too."""
+        return {**super().facts(), "sandbox": sandbox.described(self.layers)}
+
     @property
     def waiting(self) -> int:
         """How many calls are queued and not yet collected."""
