@@ -9,7 +9,7 @@ from golden.case import Case
 from golden.formats import Array, comparable_bits
 from golden.judge import Judged, element, judge
 from golden.results import Failure, Severity
-from runners.calling.call import POISONS, Invocation, Outcome
+from runners.calling.call import FILLS, Invocation, Outcome
 
 #: Broken contracts that make an entry point fail; other findings are remarks.
 FAILING = {
@@ -136,15 +136,15 @@ def _unwritten(case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcom
     held: dict[int, Array] = {}
     seen = set()  # most invocations give the same bits
     for invocation, outcome in zip(plan, outcomes, strict=True):
-        if invocation.poison == 2 or outcome.status != "ok":
+        if invocation.fill == 2 or outcome.status != "ok":
             continue
-        if (key := (invocation.poison, outcome.output, outcome.fill)) in seen:
+        if (key := (invocation.fill, outcome.output, outcome.fill)) in seen:
             continue
         seen.add(key)
-        fill = outcome.fill or bytes([POISONS[invocation.poison]]) * len(outcome.output)
+        fill = outcome.fill or bytes([FILLS[invocation.fill]]) * len(outcome.output)
         dtype = case.fmt.bits_dtype
         same = np.frombuffer(outcome.output, dtype) == np.frombuffer(fill, dtype)
-        held[invocation.poison] = held.get(invocation.poison, same) | same
+        held[invocation.fill] = held.get(invocation.fill, same) | same
     if len(held) < 2:
         return np.empty(0, np.int64)
     return np.flatnonzero(held[0] & held[1])
@@ -165,5 +165,5 @@ def _describe(invocation: Invocation) -> str:
     words.append(_WHERE[invocation.placement])
     if invocation.offset or invocation.skew:
         words.append(f"offset {invocation.offset} and skew {invocation.skew} elements")
-    words.append(f"{('first', 'second', 'zero')[invocation.poison]} fill of the output")
+    words.append(f"{('first', 'second', 'zero')[invocation.fill]} fill of the output")
     return ", ".join(words)
