@@ -125,10 +125,22 @@ if __name__ == "__main__":
     # What most commands import, directly or not, when they run.
     import pytest
 
+    import generators.suite
     import golden.cli
+    import golden.commands.catalogue
+    import reports.diff
+    import reports.formats
+    import reports.html
+    import reports.terminal
+    import runners.hunting.hunt
+    import runners.judging.traits
     import runners.judging.validate
-    import runners.targets  # noqa: F401
+    import runners.sweeping.engine
+    import runners.sweeping.processes
+    import runners.targets
+    import runners.toolchain.build  # noqa: F401
 
+    reports.html._environment().get_template("report.html.j2")  # compiling it takes longer than a small validation
     gc.freeze()
     sys.argv = _serve(socket.socket(fileno=int(sys.argv[1])))
     sys.exit({"golden": golden.cli.main, "pytest": pytest.console_main}[sys.argv[0]]())
