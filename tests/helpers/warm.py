@@ -36,10 +36,26 @@ class Warm:
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
 
-    def run(self, program: str, arguments: list[str], cwd: Path, env: Mapping[str, str], timeout: float) -> Done:
-        """Run ``golden`` or ``pytest`` as :func:`subprocess.run` does."""
+    @property
+    def pid(self) -> int:
+        """The process whose children the commands are."""
+        if not self._process:
+            self._start()
+        assert self._process
+        return self._process.pid
+
+    def run(
+        self,
+        program: str,
+        arguments: list[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        timeout: float,
+        session: bool = False,
+    ) -> Done:
+        """Run ``golden`` or ``pytest`` as :func:`subprocess.run` does; ``session``: in one of its own."""
         requests = self._requests or self._start()
-        request = {"words": [program, *arguments], "cwd": str(cwd), "env": dict(env)}
+        request = {"words": [program, *arguments], "cwd": str(cwd), "env": dict(env), "session": session}
         ends = [os.pipe(), os.pipe()]
         socket.send_fds(requests, [json.dumps(request).encode()], [write for _, write in ends])
         for _, write in ends:
@@ -106,6 +122,8 @@ def _serve(requests: socket.socket) -> list[str]:
             os.environ.clear()
             os.environ.update(request["env"])
             os.chdir(request["cwd"])
+            if request["session"]:
+                os.setsid()
             sys.path[0] = request["cwd"]
             for number, name, end in zip((1, 2), ("stdout", "stderr"), ends, strict=True):
                 os.dup2(end, number)
@@ -125,7 +143,7 @@ if __name__ == "__main__":
     # What most commands import, directly or not, when they run.
     import pytest
 
-    import generators.suite
+    import generators.suite  # noqa: F401
     import golden.cli
     import golden.commands.catalogue
     import reports.diff
