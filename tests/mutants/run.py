@@ -62,13 +62,14 @@ def _suite(name: str) -> list[VectorFile]:
     return read_suite(VECTORS / name)
 
 
-def _vectors(variant: Variant, suite: str, whole: bool) -> list[VectorFile]:
-    """Return a suite; unless ``whole``, only the operators that a variant changes.
+def _vectors(variant: Variant, suite: str, whole: bool, part: str) -> list[VectorFile]:
+    """Return a suite, or those of its files whose names begin with ``part``.
 
-    The kernels of the other operator are the bundled ones, letter by letter: judging them again for every mutant
-    would double the time and show nothing.
+    Unless ``whole``, only the operators that a variant changes: the kernels of the other operator are the bundled
+    ones, letter by letter: judging them again for every mutant would double the time and show nothing.
     """
-    files, changed = _suite(suite), {edit.file.partition(".")[0] for edit in variant.edits}
+    files = [f for f in _suite(suite) if f"{f.operator.name}-{f.dtype}".startswith(part)]
+    changed = {edit.file.partition(".")[0] for edit in variant.edits}
     operators = {f.operator.name for f in files}
     return files if whole or not changed <= operators else [f for f in files if f.operator.name in changed]
 
@@ -79,10 +80,13 @@ def check(
     folder: Path = FOLDER,
     through: Through = "library",
     suite: str = "core",
+    part: str = "",
+    timeout: float = TIMEOUT,
 ) -> Outcome:
     """Build and validate one variant; what it must do is to fail, unless ``legal`` says otherwise.
 
-    ``through``: loaded as a library, linked into a harness, or run on a board that leaves dumps.
+    ``through``: loaded as a library, linked into a harness, or run on a board that leaves dumps. ``part``: how the
+    names of the suite's files begin that it is validated with. ``timeout``: seconds for a call of a mutant.
     """
     started = time.monotonic()
     try:
@@ -92,8 +96,8 @@ def check(
             raise
         return Outcome(variant.name, "skipped", skipped=str(error))
     expected = legal or Legal(variant, verdict="fails")
-    files = _vectors(variant, suite, whole=legal is not None)
-    results = _validate(library, expected, files, suite, TIMEOUT if legal is None else 10.0)
+    files = _vectors(variant, suite, legal is not None, part)
+    results = _validate(library, expected, files, suite, timeout if legal is None else 10.0)
     outcome = _summary(variant.name, results)
     wrong = "" if outcome.verdict == expected.verdict else f"{outcome.verdict}: {outcome.reason}"
     if missing := [f for f in expected.findings if f not in outcome.findings]:
@@ -163,11 +167,11 @@ def _summary(name: str, results: Results | str) -> Outcome:
 
 
 def check_all(
-    variants: Iterable[Variant], legals: Iterable[Legal], jobs: int, folder: Path = FOLDER, suite: str = "core"
+    variants: Iterable[Variant], legals: Iterable[Legal], jobs: int, folder: Path = FOLDER
 ) -> Iterator[Outcome]:
     """Check variants in ``jobs`` processes and yield the outcomes as they come."""
-    given = [(variant, None, folder, "library", suite) for variant in variants]
-    return in_processes(jobs, check, [*given, *((v.variant, v, folder, "library", suite) for v in legals)])
+    given = [(variant, None, folder) for variant in variants]
+    return in_processes(jobs, check, [*given, *((v.variant, v, folder) for v in legals)])
 
 
 def suite_classes() -> dict[str, bool]:
