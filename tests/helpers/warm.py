@@ -7,6 +7,7 @@ exit code. ``python -m tests.helpers.warm FD`` is that process; FD is a socket o
 import gc
 import json
 import os
+import pty
 import selectors
 import signal
 import socket
@@ -52,23 +53,31 @@ class Warm:
         env: Mapping[str, str],
         timeout: float,
         session: bool = False,
+        terminal: bool = False,
     ) -> Done:
-        """Run ``golden`` or ``pytest`` as :func:`subprocess.run` does; ``session``: in one of its own."""
+        """Run ``golden`` or ``pytest`` as :func:`subprocess.run` does.
+
+        ``session``: in one of its own. ``terminal``: with one for its output, all of which is in ``stdout`` then.
+        """
         requests = self._requests or self._start()
         request = {"words": [program, *arguments], "cwd": str(cwd), "env": dict(env), "session": session}
-        ends = [os.pipe(), os.pipe()]
-        socket.send_fds(requests, [json.dumps(request).encode()], [write for _, write in ends])
-        for _, write in ends:
-            os.close(write)
+        if terminal:
+            leader, follower = pty.openpty()
+            reads, writes = [leader], [follower, os.dup(follower)]
+        else:
+            reads, writes = map(list, zip(os.pipe(), os.pipe(), strict=True))
+        socket.send_fds(requests, [json.dumps(request).encode()], writes)
+        for end in writes:
+            os.close(end)
         child = int(requests.recv(32))
         try:
-            out, err = _read([read for read, _ in ends], time.monotonic() + timeout)
+            out, *err = _read(reads, time.monotonic() + timeout)
         except TimeoutError:
             os.kill(child, signal.SIGKILL)
             raise subprocess.TimeoutExpired(arguments, timeout) from None
         finally:
             status, memory = map(int, requests.recv(64).split())
-        done = Done(arguments, os.waitstatus_to_exitcode(status), out, err)
+        done = Done(arguments, os.waitstatus_to_exitcode(status), out, "".join(err))
         done.memory = memory
         return done
 
@@ -99,7 +108,10 @@ def _read(ends: list[int], deadline: float) -> list[str]:
                 if not (ready := waiting.select(max(0.0, deadline - time.monotonic()))):
                     raise TimeoutError
                 for key, _ in ready:
-                    piece = os.read(key.fd, 1 << 16)
+                    try:
+                        piece = os.read(key.fd, 1 << 16)
+                    except OSError:  # how a terminal says that its last writer is gone
+                        piece = b""
                     written[key.fd] += piece
                     if not piece:
                         waiting.unregister(key.fd)
