@@ -40,9 +40,10 @@ def one_sentence(text: str) -> bool:
 
 
 def cases_of(suite: str, named: str = "") -> int:
-    """Count the cases of a committed suite; ``named``: a text, of the operators that it names."""
+    """Count the cases of a committed suite; ``named``: a text, of the operators or dtypes that it names."""
     manifest = json.loads((ROOT / "vectors" / suite / "manifest.json").read_text())
-    return sum(f["cases"] for name, f in manifest["files"].items() if not named or name.partition("-")[0] in named)
+    files = manifest["files"].items()
+    return sum(f["cases"] for name, f in files if not named or any(n in named for n in Path(name).stem.split("-")))
 
 
 def one_operator(folder: Path, operator: str = "smoothl1lossgrad", suite: str = "smoke") -> Path:
