@@ -136,7 +136,8 @@ def _serve(requests: socket.socket) -> list[str]:
             os.chdir(request["cwd"])
             if request["session"]:
                 os.setsid()
-            sys.path[0] = request["cwd"]
+            more = [p for p in request["env"].get("PYTHONPATH", "").split(os.pathsep) if p and p not in sys.path]
+            sys.path[:1] = [request["cwd"], *more]
             for number, name, end in zip((1, 2), ("stdout", "stderr"), ends, strict=True):
                 os.dup2(end, number)
                 os.close(end)
