@@ -22,7 +22,8 @@ from golden.files.manifest import write_manifest
 from golden.files.vectors import write_vectors
 from golden.flags import FLAGS
 from golden.formats import FORMATS, Array, Format
-from golden.operator import Golden, Operator, operator, operators
+from golden.operator import Operator, operator, operators
+from golden.rounding import Golden
 from golden.selfcheck import check_arithmetic
 
 Suite = Literal["smoke", "core", "full"]

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from golden.formats import FORMATS, Array, Format
-from golden.operator import Golden, Operator
+from golden.operator import Operator
+from golden.rounding import Golden
 
 Tier = Literal["required", "stress"]
 

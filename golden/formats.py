@@ -185,6 +185,11 @@ def is_power_of_two(value: float) -> bool:
     return abs(math.frexp(value)[0]) == 0.5
 
 
+def powers_of_two(values: Array) -> Array:
+    """Tell for each number whether it is ± a power of two."""
+    return np.asarray(np.abs(np.frexp(values)[0]) == 0.5)
+
+
 def comparable_bits(fmt: Format, output: Array) -> Array:
     """Return the bits of an output with all NaNs alike: their payload may depend on anything."""
     return np.where(np.isnan(output), fmt.bits_dtype.type(fmt.exponent_mask | 1), fmt.bits(output))

@@ -13,8 +13,8 @@ import numpy as np
 from golden.case import Case
 from golden.formats import Array
 from golden.judge import exact_ulp
-from golden.operator import Golden
 from golden.results import Binade, Landscape
+from golden.rounding import Golden
 
 #: Results reach from below the smallest fp32 subnormal to beyond the largest number: none lies further out.
 _RESULT_LIMIT = 160

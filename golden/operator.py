@@ -12,7 +12,7 @@ import importlib.metadata
 import json
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, cached_property
@@ -20,10 +20,16 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from golden.arithmetic import Arithmetic
 from golden.errors import unknown_name
 from golden.formats import FORMATS, Array, Exact, Format
+from golden.oracle import correctly_rounded
+from golden.program import Program
+from golden.rational import Rationals
+from golden.rounding import Golden
+from golden.working import WorkingPrecision
 
+#: Output elements that are computed at a time.
+_PART = 1 << 20
 #: Values of a case's scalars by name: an int, a float that is exactly the typed number, or a reduction's name.
 Scalars = Mapping[str, int | float | str]
 #: Operand arrays by parameter name, each of the shape that the operator states.
@@ -102,39 +108,15 @@ class EntryPoint:
         return f"void {self.symbol}({', '.join(words + ['int core_mask'] * self.has_core_mask)})"
 
 
-class Golden(NamedTuple):
-    """Correctly rounded outputs with what rounding removed.
+class Points(NamedTuple):
+    """What programs compute some output elements from.
 
-    ``value`` has the entry point's dtype; ``residual`` is ``(exact - value) / ulp(exact)`` as float32, wrong by
-    at most 2**-25 in itself, and NaN where the exact value is NaN or infinite. An infinity that is a rounded
-    finite value counts as 2**(emax + 1). Both are flat, in C order.
+    ``at``: positions, among the elements that were asked for, of those that a program computes; the others are zero.
+    ``values``: the program's variables there, one array of the entry point's dtype each.
     """
 
-    value: Array
-    residual: Array
-
-
-class Slack(NamedTuple):
-    """How far an evaluation may be from the exact value before its last rounding, in absolute units.
-
-    Float64 arrays, one entry an output element: ``formula`` for the documented order, ``legal`` for the widest
-    legal order. The result may be any number between the roundings of ``y - slack`` and ``y + slack``
-    (rounding is monotonic); zero slack means that only the correctly rounded value will do. Where y is infinite, a
-    slack of infinity lets the result be NaN too: an infinite factor may meet one that has underflowed to zero.
-    ``flush`` marks elements whose result may be replaced by zero because it is (or may come out) subnormal.
-    ``overflow`` marks elements of which the documented order itself makes infinity times a number: if y is not zero,
-    infinity with its sign will do; ``undefined`` those of them whose number is zero or may be flushed: NaN will do.
-    """
-
-    formula: Array
-    legal: Array
-    flush: Array
-    overflow: Array = np.zeros((), bool)
-    undefined: Array = np.zeros((), bool)
-
-
-#: Evaluates the operator in working precision in one order: (arithmetic, scalars, operands) -> output values.
-Evaluate = Callable[[Arithmetic, Scalars, Operands], Array]
+    at: Array
+    values: tuple[Array, ...]
 
 
 class Operator(ABC):
@@ -150,8 +132,6 @@ class Operator(ABC):
     dtypes: tuple[str, ...] = ("fp16", "fp32")
     #: What :meth:`coordinate` returns, as text for people; empty where the operator has none.
     coordinate_name: str = ""
-    #: Legal evaluation orders by name; the first is the documented one.
-    orders: Mapping[str, Evaluate]
 
     @abstractmethod
     def shapes(self, scalars: Scalars) -> dict[str, tuple[int, ...]]:
@@ -161,31 +141,91 @@ class Operator(ABC):
     def group(self, scalars: Scalars) -> str:
         """Return the row of the report a case belongs to, such as ``beta=0.5`` or ``reduction=mean``."""
 
-    @abstractmethod
-    def exact(self, fmt: Format, scalars: Scalars, operands: Operands, index: int) -> Exact:
-        """Return one output element as exact arithmetic: the readable specification, and slow."""
+    #: Names of the legal evaluation orders, the documented one first; scalars may leave fewer.
+    orders: tuple[str, ...] = ("formula",)
 
     @abstractmethod
-    def oracle(self, fmt: Format, scalars: Scalars, operands: Operands) -> Golden:
-        """Return every output element correctly rounded, with its residual."""
+    def programs(self, scalars: Scalars) -> Mapping[str, Program]:
+        """Return the legal evaluation orders by name, each as a program; the first is the documented one.
 
-    @abstractmethod
-    def slack(self, fmt: Format, scalars: Scalars, operands: Operands, index: Array, flush: bool) -> Slack:
-        """Return the derived slack of the output elements ``index`` (flat indices).
-
-        ``flush``: subnormal operands, intermediates and results may be replaced by zero.
+        A program computes one output element from the :meth:`variables`.
         """
 
-    @abstractmethod
+    def variables(self, scalars: Scalars) -> tuple[str, ...]:
+        """Return the names of what programs take: operands of the dtype, then scalars of it, unless overridden."""
+        scalar = (s.name for s in self.scalars if s.kind == "real")
+        return (*(p.name for p in self.inputs if p.element == "real"), *scalar)
+
+    def points(self, scalars: Scalars, operands: Operands, index: Array) -> Points:
+        """Return what the output elements ``index`` (flat indices) are computed from.
+
+        Element by element, unless overridden: element i of the output from element i of every operand, or from its
+        only one.
+        """
+        values = []
+        for name in self.variables(scalars):
+            if name in operands:
+                given = operands[name]
+                values.append(given[index] if given.size > 1 else np.broadcast_to(given[:1], index.shape))
+            else:
+                values.append(np.broadcast_to(np.float64(scalars[name]), index.shape))
+        return Points(np.arange(len(index)), tuple(values))
+
+    def correctly_rounded(self, fmt: Format, scalars: Scalars, values: Sequence[Array]) -> Golden:
+        """Return what the documented order gives exactly, correctly rounded; ``values``: of its variables.
+
+        Any program's, unless overridden by something faster (:mod:`golden.oracle`).
+        """
+        return correctly_rounded(fmt, self.documented(scalars), values)
+
+    def documented(self, scalars: Scalars) -> Program:
+        """Return the order that the page documents."""
+        return next(iter(self.programs(scalars).values()))
+
+    def oracle(self, fmt: Format, scalars: Scalars, operands: Operands) -> Golden:
+        """Return every output element correctly rounded, with its residual."""
+        n = self.output_size(scalars)
+        golden = Golden(np.zeros(n, fmt.dtype), np.zeros(n, np.float32))
+        for first in range(0, n, _PART):
+            points = self.points(scalars, operands, np.arange(first, min(first + _PART, n)))
+            found = self.correctly_rounded(fmt, scalars, points.values)
+            golden.value[first + points.at], golden.residual[first + points.at] = found
+        return golden
+
+    def evaluate(self, order: str, m: WorkingPrecision, fmt: Format, scalars: Scalars, operands: Operands) -> Array:
+        """Return the output elements (flat, of ``fmt``) that an order gives in working precision.
+
+        Where the scalars leave one order only, every name stands for it.
+        """
+        n = self.output_size(scalars)
+        points = self.points(scalars, operands, np.arange(n))
+        program = self.programs(scalars).get(order) or self.documented(scalars)
+        output = np.zeros(n, fmt.dtype)
+        with np.errstate(all="ignore"):
+            output[points.at] = m.store(program(m, *(m.load(v.astype(fmt.dtype)) for v in points.values)), fmt)
+        return output
+
+    def exact(self, fmt: Format, scalars: Scalars, operands: Operands, index: int) -> Exact:
+        """Return one output element as exact arithmetic: the documented order on rationals."""
+        points = self.points(scalars, operands, np.array([index]))
+        if not points.at.size:
+            return 0.0
+        values = (fmt.decode(int(fmt.bits(v.astype(fmt.dtype))[0])) for v in points.values)
+        found: Exact = self.documented(scalars)(Rationals(), *values)
+        return found
+
     def inputs_of(self, scalars: Scalars, operands: Operands, index: int) -> dict[str, int | float | str]:
         """Return the operand values that output element ``index`` depends on, by readable name."""
+        points = self.points(scalars, operands, np.array([index]))
+        return {name: v[0] for name, v in zip(self.variables(scalars), points.values, strict=True) if points.at.size}
 
-    @abstractmethod
     def element_inputs(self, fmt: Format, scalars: Scalars, operands: Operands) -> tuple[Array, Array]:
         """Return (index, inputs): the bits that the output elements ``index`` depend on, one row each.
 
         Elements with equal rows must have equal bits, wherever they are. ``inputs`` is unsigned, two-dimensional.
         """
+        points = self.points(scalars, operands, np.arange(self.output_size(scalars)))
+        return points.at, np.stack([fmt.bits(v.astype(fmt.dtype)) for v in points.values], axis=1)
 
     def coordinate(self, scalars: Scalars, operands: Operands, index: Array) -> Array:
         """Return where in the input space the output elements ``index`` lie: one float64 each.

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from golden.document import Document
+from golden.terms import Accept, PlatformArithmetic, Terms
 
 SCHEMA = "golden-results/1"
 
@@ -198,6 +199,13 @@ class Platform(msgspec.Struct, Document, frozen=True):
     source: str = "shipped"  #: or the path of the user's own profile
     sha256: str = ""  #: of a profile of the user's own
     impostor: bool = False  #: it takes the name of one that ships, and says other things
+    arithmetic: PlatformArithmetic = PlatformArithmetic()
+    accept: Accept = Accept()
+
+    @property
+    def terms(self) -> Terms:
+        """What results were held to."""
+        return Terms.of(self.subnormals, self.arithmetic, self.accept)
 
     @property
     def file(self) -> str:

@@ -20,6 +20,7 @@ from golden.judge import CORRECT, FAILS, Judged, Kind, element, grade_name, judg
 from golden.landscape import Bins, Share, all_bins, bins_of
 from golden.results import Element, Landscape, Tally
 from golden.slices import slices
+from golden.terms import Terms
 
 #: What was found is kept for cases with up to that many output elements.
 _SMALL_CASE = 1 << 12
@@ -124,11 +125,11 @@ def _parts(positions: Array) -> Iterator[Array]:
 class Judgements:
     """Judges the outputs of a run, in which entry points for both storages mostly give the same bits.
 
-    Of small cases what was found is kept until it has been asked for once more. ``flush``: as :func:`judge` takes it.
+    Of small cases what was found is kept until it has been asked for once more. ``terms``: as :func:`judge` takes them.
     """
 
-    def __init__(self, flush: bool) -> None:
-        self._flush = flush
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
         self._kept: dict[str, tuple[bytes, Measured]] = {}
 
     def of(self, case: Case, output: Array) -> Measured:
@@ -137,7 +138,7 @@ class Judgements:
         kept = self._kept.pop(case.id, None)
         if kept is not None and kept[0] == content:
             return kept[1]
-        measured = Measured(case, judge(case, output, self._flush))
+        measured = Measured(case, judge(case, output, self._terms))
         if content:
             self._kept[case.id] = content, measured
         return measured

@@ -21,16 +21,18 @@ def overall(
     scope = f" (the vectors given do not cover {', '.join(uncovered)})" if uncovered else ""
     if not any(e.cases for e in judged):
         return "fails", f"Nothing was run for {platform.described}."
+    told = platform.terms.told()
+    held = f", held to {told}" if told else ""
     sentences = {e.detail for e in bad}
     if len(sentences) == 1 and "--reduction-enum" in (sentence := sentences.pop()):
         return "fails", sentence
     if bad:
         named = ", ".join(f"{e.symbol} ({e.status})" for e in bad)
         count = f"{len(bad)} of {len(judged)} entry points"
-        return "fails", f"{count} that {platform.described} requires do not pass: {named}."
+        return "fails", f"{count} that {platform.described} requires do not pass{held}: {named}."
     expected = sum(e.expected_failures for e in judged)
     known = f", not counting {expected} expected failures" if expected else ""
-    return "conforms", f"All {len(judged)} entry points judged for {platform.described} pass{known}{scope}."
+    return "conforms", f"All {len(judged)} entry points judged for {platform.described}{held} pass{known}{scope}."
 
 
 def contradiction(results: Results) -> str:

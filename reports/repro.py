@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from golden.case import Case
 from golden.errors import UsageError, unknown_name
-from golden.formats import Array, Format
-from golden.judge import judge, number
+from golden.formats import Format
+from golden.judge import number
+from golden.legal import legal_parts
 from golden.operator import REDUCTION_ENUMS, EntryPoint, Pointer, Role, Scalar
 from golden.results import EntryPointResult, Failure, Results
+from golden.terms import Terms
 from reports import text
 
 #: Arrays of at most this many elements carry a readable comment beside every bit pattern.
@@ -70,17 +72,6 @@ class Run(Protocol):
         """Operands that cannot be accessed."""
 
 
-class Intervals(NamedTuple):
-    """Legal results of every output element as bit patterns: ``low`` to ``high``, and zero where ``zero`` says so.
-
-    Both zeros count as one. Where NaN is expected, ``low`` and ``high`` are that NaN, and every NaN is legal.
-    """
-
-    low: Array
-    high: Array
-    zero: Array
-
-
 @dataclass(frozen=True)
 class _Table:
     """A C array: its initialisers, elements, and extent (never 0, which C does not have)."""
@@ -112,10 +103,11 @@ def choose_symbol(results: Results, case: Case, symbol: str | None = None) -> st
     return order[0].symbol
 
 
-def render_repro(results: Results, case: Case, symbol: str, runs: Sequence[Run]) -> str:
+def render_repro(results: Results, case: Case, symbol: str, runs: Sequence[Run], terms: Terms) -> str:
     """Return the C program for one case on one entry point.
 
-    ``runs``: the ways in which the run called it, the first being the one that was judged in full; those with
+    ``terms``: what results are held to. ``runs``: the ways in which the run called it, the first being the one that was
+    judged in full; those with
     inaccessible operands decide nothing and are left out. Raises :class:`UsageError` if the run does not know
     ``symbol``, if the library lacks it, and if no run is left.
     """
@@ -142,7 +134,7 @@ def render_repro(results: Results, case: Case, symbol: str, runs: Sequence[Run])
         word=f"uint{fmt.width}_t",
         one=fmt.round(Fraction(1)),
         arrays=[_array(case, p) for _, p in pointers if p.role is Role.INPUT],
-        legal=_legal(case, results.platform.subnormals != "preserve"),
+        legal=_legal(case, terms),
         operands=[_operand(case, slot, p) for slot, p in pointers],
         runs=[_run(run) for run in runs],
         reals=[_real(case, s) for s in case.operator.scalars if s.kind == "real"],
@@ -150,59 +142,48 @@ def render_repro(results: Results, case: Case, symbol: str, runs: Sequence[Run])
     )
 
 
-def legal_intervals(case: Case, flush: bool) -> Intervals:
-    """Return which results the judge accepts for every output element, by bisection over the numbers in order.
+def legal_ranges(case: Case, terms: Terms) -> list[list[tuple[int, int]]]:
+    """Return the legal set of every output element: ranges of bit patterns (lowest, highest), NaN as one of two NaNs.
 
-    What is legal is an interval around golden (:mod:`golden.judge`), and zero besides where ``flush`` lets a
-    subnormal be replaced by it.
+    Those of :mod:`golden.legal` together with golden's own bits, joined where they touch.
     """
-    fmt = case.fmt
-    bits = fmt.bits(case.golden.value).astype(np.int64)
-    magnitude, sign = bits & ~fmt.sign_mask, np.where(bits & fmt.sign_mask, -1, 1)
-    is_nan, is_zero = magnitude > fmt.exponent_mask, magnitude == 0
-
-    def pattern(rank: Array) -> Array:
-        """Turn positions along the sign of golden into bit patterns; 0 is the positive zero."""
-        return np.where(rank * sign < 0, np.abs(rank) | fmt.sign_mask, np.abs(rank)).astype(fmt.bits_dtype)
-
-    def legal(rank: Array) -> Array:
-        accepted = np.ones(rank.shape, bool)
-        judged = judge(case, fmt.from_bits(pattern(rank)), flush)
-        accepted[judged.at[judged.failing]] = False
-        return accepted
-
-    def last(towards: int) -> Array:
-        good, bad = np.where(is_nan, 0, magnitude), np.full(bits.shape, towards * (fmt.exponent_mask + 1))
-        while np.any(np.abs(bad - good) > 1):
-            middle = (good + bad) // 2
-            # Zero may be legal for another reason than its place; its neighbour on golden's side tells.
-            accepted = legal(np.where((middle == 0) & ~is_zero, 1, middle))
-            good, bad = np.where(accepted, middle, good), np.where(accepted, bad, middle)
-        return good
-
-    zero = legal(np.zeros_like(bits)) & ~is_nan
-    top, bottom = last(1), last(-1)
-    bottom = np.where((bottom == 1) & zero, 0, np.where((bottom == 0) & ~zero, 1, bottom))
-    low, high = pattern(np.where(sign < 0, top, bottom)), pattern(np.where(sign < 0, bottom, top))
-    nan = fmt.bits(case.golden.value)
-    inside = (bottom <= 0) & (top >= 0)
-    return Intervals(np.where(is_nan, nan, low), np.where(is_nan, nan, high), zero & ~inside)
+    fmt, index = case.fmt, np.arange(case.golden.value.size)
+    golden = case.golden.value.astype(np.float64)
+    found: list[list[tuple[float, float]]] = [[(v, v)] for v in golden.tolist()]
+    for part in legal_parts(case.operator, fmt, case.scalars, case.operands, index, terms):
+        counts = ~part.overflow | part.documented | terms.any_range
+        for at, low, high in zip(part.at[counts], part.low[counts], part.high[counts], strict=True):
+            found[at].append((float(low), float(high)))
+    return [_joined(fmt, ranges) for ranges in found]
 
 
-def _legal(case: Case, flush: bool) -> _Table:
+def _joined(fmt: Format, ranges: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
+    """Join the ranges of one element, in order; zeros count as one number, whatever their signs."""
+    numbers = sorted({(low + 0.0, high + 0.0) for low, high in ranges if not math.isnan(low)})
+    joined: list[tuple[float, float]] = []
+    for low, high in numbers:
+        if joined and low <= float(np.nextafter(fmt.dtype.type(joined[-1][1]), fmt.dtype.type(np.inf))):
+            joined[-1] = joined[-1][0], max(joined[-1][1], high)
+        else:
+            joined.append((low, high))
+    if any(math.isnan(low) for low, _ in ranges):
+        joined.append((math.nan, math.nan))
+    bits = fmt.bits(np.array(joined).reshape(-1).astype(fmt.dtype)).tolist()
+    return list(zip(bits[::2], bits[1::2], strict=True))
+
+
+def _legal(case: Case, terms: Terms) -> _Table:
     """List the elements that may be anything but zero: of a sparse output these are few."""
     fmt = case.fmt
-    expected = fmt.bits(case.golden.value)
-    low, high, zero = legal_intervals(case, flush)
-    listed = np.flatnonzero((expected | low | high) != 0)
-    cells = [
-        f"{{{i}, {_hex(fmt, expected[i])}, {_hex(fmt, low[i])}, {_hex(fmt, high[i])}, {int(zero[i])}}},"
-        for i in listed.tolist()
-    ]
-    if len(listed) <= COMMENTED:
-        values = case.golden.value
-        cells = [f"{c} /* {number(fmt, values[i]).hex} */" for c, i in zip(cells, listed.tolist(), strict=True)]
-    return _Table(_filled(cells) if cells else ["{0, 0, 0, 0, 0},"], len(listed))
+    expected = fmt.bits(case.golden.value).tolist()
+    cells = []
+    for i, ranges in enumerate(legal_ranges(case, terms)):
+        if expected[i] == 0 and ranges == [(0, 0)]:
+            continue
+        cells += [f"{{{i}, {_hex(fmt, expected[i])}, {_hex(fmt, low)}, {_hex(fmt, high)}}}," for low, high in ranges]
+        if len(expected) <= COMMENTED:
+            cells[-1] += f" /* {number(fmt, case.golden.value[i]).hex} */"
+    return _Table(_filled(cells) if cells else ["{0, 0, 0, 0},"], len(cells))
 
 
 def _array(case: Case, pointer: Pointer) -> _Table:

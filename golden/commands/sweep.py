@@ -161,7 +161,7 @@ def sweep(
             *(target, made),
             half_abi=half_abi,
             reduction_enum=reduction_enum,
-            flush=profile.may_flush,
+            terms=profile.terms,
             timeout=timeout,
             sandbox=sandbox,  # type: ignore[arg-type]
         )

@@ -40,7 +40,8 @@ from golden.files.hdf5 import GrowingFile
 from golden.files.storage import Stored
 from golden.flags import FLAGS
 from golden.formats import FORMATS, Array
-from golden.operator import REDUCTION_ENUMS, Golden, Operator, operators
+from golden.operator import REDUCTION_ENUMS, Operator, operators
+from golden.rounding import Golden
 
 SCHEMA, BULK_SCHEMA = "golden-vectors/1", "golden-vectors-bulk/1"
 #: Bytes of arrays that are held in memory, by writer and reader alike.

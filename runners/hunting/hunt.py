@@ -16,7 +16,8 @@ from golden.document import Document
 from golden.errors import TargetError, unknown_name
 from golden.files.vectors import write_vectors
 from golden.operator import entry_points
-from golden.pointwise import DENSE, dense
+from golden.pointwise import dense
+from golden.terms import Terms
 from runners.calling.call import ONE_CORE, Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
@@ -51,7 +52,7 @@ def chosen(session: Session, symbols: Sequence[str] = ()) -> list[str]:
         if symbol not in there:
             raise TargetError(f"The target has no {symbol}; it has {', '.join(there) or 'nothing'}.")
         dense(known[symbol].operator.name)
-    found = list(dict.fromkeys(symbols)) or [s for s in there if known[s].operator.name in DENSE]
+    found = list(dict.fromkeys(symbols)) or there
     if not found:
         raise TargetError("The target has no entry point to hunt on.")
     return found
@@ -66,7 +67,7 @@ def hunt(
     reduction: str = "mean",
     seed: int = 0,
     rounds: int = ROUNDS,
-    flush: bool = False,
+    terms: Terms = Terms(),  # noqa: B008 - frozen
     half_abi: str = "auto",
     reduction_enum: str = "sum-mean-none",
     progress: Callable[[int, float], None] = lambda turn, worst: None,
@@ -84,7 +85,7 @@ def hunt(
     abi: HalfAbi = "uint16" if half_abi == "uint16" else "float16"
     if half_abi == "auto" and probe_half_abi(session) == "uint16":
         abi = "uint16"
-    target = Points(session, entry, scalars, flush, abi, reduction_enum)
+    target = Points(session, entry, scalars, terms, abi, reduction_enum)
     row, bad = search(target, seed, rounds, progress)
     row = shrink(target, row, bad)
     case = target.case(row[None, :])

@@ -12,6 +12,7 @@ from golden.judge import Kind
 from golden.judge import judge as judge_case
 from golden.operator import EntryPoint, Operands, Operator
 from golden.pointwise import dense
+from golden.terms import Terms
 from runners.calling.call import ONE_CORE, Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
@@ -24,10 +25,10 @@ class Points:
     """One entry point with its scalars, as a function from operands to errors."""
 
     def __init__(
-        self, session: Session, entry: EntryPoint, scalars: dict[str, float | str], flush: bool, half_abi: HalfAbi,
+        self, session: Session, entry: EntryPoint, scalars: dict[str, float | str], terms: Terms, half_abi: HalfAbi,
         reduction_enum: str,
     ) -> None:  # fmt: skip
-        self.entry, self.fmt, self.flush = entry, entry.fmt, flush
+        self.entry, self.fmt, self.terms = entry, entry.fmt, terms
         self.view: Operator = dense(entry.operator.name)
         self.smooth = "beta" in scalars
         self.names: tuple[str, ...] = ("dy", "x1", "x2") if self.smooth else ("loss_grad", "weight", "total_weight")
@@ -107,7 +108,7 @@ class Points:
         scalars = {**self.scalars(n), **({} if self.smooth else {"class_num": 1})}
         golden = self.view.oracle(self.fmt, scalars, given)
         case = Case("", self.view, self.fmt.name, "required", "hunted", (), scalars, given, golden)
-        judged = judge_case(case, output, self.flush)
+        judged = judge_case(case, output, self.terms)
         bad = np.where(np.isnan(golden.residual) | np.isinf(golden.value), 0.0, np.abs(golden.residual)).astype(
             np.float64
         )

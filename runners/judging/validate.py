@@ -127,7 +127,7 @@ class _Validation:
         session, settings = self._session, self._settings
         there = [e for e in self._wanted if e.symbol in session.symbols]
         self._total = sum(len(self._file(e).cases) for e in there)
-        judgements = Judgements(settings.profile.may_flush)
+        judgements = Judgements(settings.profile.terms)
         cases = Cases(session, settings.profile, self._draw, self._half_abi, self._reduction_enum)
         for entry in self._wanted:
             verdict = EntryPointVerdict(
@@ -240,4 +240,6 @@ def _platform(profile: Profile) -> Platform:
         list(profile.provenance.stated),
         list(profile.provenance.assumed),
         *profile.origin,
+        profile.arithmetic,
+        profile.accept,
     )

@@ -11,10 +11,10 @@ import numpy as np
 
 from golden.case import Case, Head
 from golden.formats import Array, comparable_bits
-from golden.judge import KEPT_FAILURES, Judged, element, judge
+from golden.judge import KEPT_FAILURES, Judged, element, judge, overflow_of
 from golden.operator import EntryPoint
 from golden.profile import Profile
-from golden.results import EntryPointResult, Failure, Finding, Severity, Status
+from golden.results import Element, EntryPointResult, Failure, Finding, Severity, Status
 from golden.tally import Accumulator, Judgements, Measured
 from runners.calling.call import POISONS, Invocation, Outcome
 from runners.judging.contracts import Contracts
@@ -69,7 +69,7 @@ class EntryPointVerdict:
         judgements: Judgements | None = None,
     ) -> None:
         self.entry = entry
-        self._judgements = judgements or Judgements(profile.may_flush)
+        self._judgements = judgements or Judgements(profile.terms)
         self.orders = OrderShares()
         self._profile = profile
         self._strict = strict
@@ -138,7 +138,7 @@ class EntryPointVerdict:
         """Judge a case that was run once more, with operands at the addresses of the call before."""
         problems = self._contracts(case, plan, outcomes)
         if (output := self._array(case, outcomes[0])) is not None:
-            judged = judge(case, output, self._profile.may_flush)
+            judged = judge(case, output, self._profile.terms)
             problems += self._value_failures(case, output, judged, " where operands lie as in the call before")
         if problems and not self._xfail.expects(self.entry.symbol, case.id):
             self._fail(case, problems)
@@ -172,12 +172,15 @@ class EntryPointVerdict:
             return []
         # The worst number says most; without numbers, the first element.
         sizes = np.nan_to_num(np.abs(judged.signed[failing]), nan=-1.0)
-        worst = element(case, output, judged, int(failing[np.argmax(sizes)]))
+        at = int(failing[np.argmax(sizes)])
+        worst = element(case, output, judged, at)
         message = (
             f"{failing.size} of {output.size} elements outside every legal bound{where}; "
             f"element {worst.index}: expected {worst.expected.decimal}, got {worst.got.decimal}"
         )
-        message += f" ({worst.ulp:.4g} ulp, at most {worst.bound:.4g} legal)." if worst.ulp else f" ({worst.kind})."
+        message += f" ({_measured(worst)})."
+        if cause := overflow_of(case, output, judged, at, self._profile.terms):
+            message += f" {cause[0].upper()}{cause[1:]}."
         return [Failure(case.id, case.klass, case.tier, worst.kind, message, int(failing.size), worst)]
 
     def _compare(
@@ -202,7 +205,7 @@ class EntryPointVerdict:
             if differ.size == 0:
                 continue
             kind = _what_differs(plan[0], invocation)
-            judged = judge(case, output, self._profile.may_flush)
+            judged = judge(case, output, self._profile.terms)
             bad = self._value_failures(case, output, judged, f" with {_describe(invocation)}")
             if bad and not unwritten.size:
                 problems += bad
@@ -404,6 +407,14 @@ def _is_evidence(case: Case) -> bool:
     value = case.golden.value
     numbers = value[np.isfinite(value) & (value != 0)]
     return bool(numbers.size and (value.size == 1 or (numbers != numbers[0]).any()))
+
+
+def _measured(found: Element) -> str:
+    """Say how far a result is off, and what would have been legal."""
+    if not found.ulp:
+        return found.kind
+    legal = f"at most {found.bound:.4g} legal" if found.bound else "only the correctly rounded number is legal"
+    return f"{found.ulp:.4g} ulp, {legal}"
 
 
 def _what_differs(first: Invocation, other: Invocation) -> str:

@@ -23,6 +23,7 @@ from golden.files.atomic import write_atomically
 from golden.files.sweeps import SweepResult
 from golden.operator import REDUCTION_ENUMS
 from golden.results import Library, Number
+from golden.terms import Terms
 from runners.calling.call import Mode
 from runners.judging.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions
 from runners.library.session import LibrarySession
@@ -69,7 +70,7 @@ def open_work(
     *,
     half_abi: str = "auto",
     reduction_enum: str = "sum-mean-none",
-    flush: bool = False,
+    terms: Terms = Terms(),  # noqa: B008 - frozen
     timeout: float = 10.0,
     judge: str = "auto",
     sandbox: Mode = "auto",
@@ -80,7 +81,7 @@ def open_work(
     a name that means nothing or a build with other reduction numbers, and :class:`TargetError` for a library that
     cannot be loaded or lacks the entry point.
     """
-    work = Work(space=space, flush=flush, timeout=timeout, judge=judge, sandbox=sandbox)  # type: ignore[arg-type]
+    work = Work(space=space, terms=terms, timeout=timeout, judge=judge, sandbox=sandbox)  # type: ignore[arg-type]
     kind, separator, name = target.partition(":")
     if separator and kind == "reference":
         if name not in MODELS:
@@ -149,7 +150,7 @@ class _Sweep:
         self._sum = 0, Evaluated(BlockTally(), findings=list(work.notes))
         self._seconds = 0.0
         # What decides the bits, not where they are made: machine, path and judge may differ when a sweep is resumed.
-        judged = (work.model, work.flush, work.half_abi, work.reduction_enum)
+        judged = (work.model, work.terms, work.half_abi, work.reduction_enum)
         what = (space.digest(), library.sha256, *judged, self._per_task)
         self._digest = hashlib.sha256(repr((*what, identity())).encode()).hexdigest()
 
@@ -253,7 +254,7 @@ class _Sweep:
             dtype=space.dtype,
             space=space.name,
             parameters=_parameters(space),
-            flush=self._work.flush,
+            flush=self._work.terms.flush,
             points=tally.points,
             total_points=space.points,
             share=space.share * tally.points / max(space.points, 1),

@@ -17,6 +17,7 @@ from golden.judge import KINDS, element, number, readable_inputs
 from golden.judge import judge as judge_case
 from golden.operator import Operands, Pointer
 from golden.results import Element
+from golden.terms import Terms
 from runners.calling.call import ONE_CORE, Mode, ScalarArgument
 from runners.calling.from_case import HalfAbi, scalar_argument
 from runners.judging.verdict import FAILING
@@ -43,7 +44,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     half_abi: HalfAbi = "float16"
     reduction_enum: str = "sum-mean-none"
-    flush: bool = False
+    terms: Terms = Terms()
     timeout: float = 10.0
     judge: Literal["auto", "numpy"] = "auto"
     notes: tuple[str, ...] = ()
@@ -135,7 +136,7 @@ class Evaluator:
         for block, operands, output, seconds in self.outputs(blocks):
             found.kernel_seconds += seconds
             scalars = self.space.call_scalars(output.size)
-            tally = self._tally(self._view, self._fmt, scalars, operands, output, self.work.flush)
+            tally = self._tally(self._view, self._fmt, scalars, operands, output, self.work.terms)
             tally.shift(block * self.space.step)
             found.tally.add(tally)
         if self._library is not None:
@@ -193,7 +194,7 @@ class Evaluator:
             name = f"{self._view.name}/{self._fmt.name}/{self._view.group(scalars)}/sweep/{self.space.name}"
             case = Case(name, self._view, self._fmt.name, "required", "sweep", (), dict(scalars), mine, golden)
             got = output[one].copy()
-        judged = judge_case(case, got, self.work.flush)
+        judged = judge_case(case, got, self.work.terms)
         if judged.at.size:
             return msgspec.structs.replace(element(case, got, judged, 0), index=index)
         expected = number(self._fmt, golden.value[0])

@@ -14,6 +14,7 @@ import numpy as np
 
 from golden.formats import Array, Format
 from golden.operator import Operands, Operator, Scalars
+from golden.terms import Terms
 from runners.sweeping.tally import BINS, SUMS, BlockTally, full, numpy_tally, parts, resized, spread
 from runners.toolchain.compiled import VECTORS
 from runners.toolchain.compiled import load as load_compiled
@@ -60,7 +61,7 @@ class NativeJudge:
         self._jobs: tuple[object, Array] = (None, np.empty(0))
 
     def tally(
-        self, operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, flush: bool
+        self, operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, terms: Terms
     ) -> BlockTally:
         """Judge a block of points; the arguments and the result are those of ``numpy_tally``.
 
@@ -70,12 +71,12 @@ class NativeJudge:
         divisors = np.empty(0) if names is None else _divisors(scalars, operands)
         rows = 0 if names is None else _rows(divisors, [operands[name] for name in names], output.size)
         if names is None or rows == 0 or (divisors == 0).any() or not output.flags.c_contiguous:
-            return numpy_tally(operator, fmt, scalars, operands, output, flush)
+            return numpy_tally(operator, fmt, scalars, operands, output, terms)
         if output.size <= LIMIT:
-            return self._block(names, operator, fmt, scalars, operands, output, spread(divisors, rows), flush)
+            return self._block(names, operator, fmt, scalars, operands, output, spread(divisors, rows), terms)
         tally = BlockTally()
         for points, part in _cut(operands, output.size):
-            found = self.tally(operator, fmt, scalars, part, output[points], flush)
+            found = self.tally(operator, fmt, scalars, part, output[points], terms)
             found.shift(points.start)
             tally.add(found)
         return tally
@@ -89,12 +90,12 @@ class NativeJudge:
         operands: Operands,
         output: Array,
         divisors: Array,
-        flush: bool,
+        terms: Terms,
     ) -> BlockTally:
         rows = divisors.size
-        key = (fmt.name, operator.name, scalars.get("reduction_type"), flush, output.size, divisors.tobytes())
+        key = (fmt.name, operator.name, scalars.get("reduction_type"), terms, output.size, divisors.tobytes())
         if self._jobs[0] != key:
-            self._jobs = key, _jobs(operator, fmt, output.size // rows, divisors, scalars, flush)
+            self._jobs = key, _jobs(operator, fmt, output.size // rows, divisors, scalars, terms)
         jobs = self._jobs[1]
         arrays = [np.ascontiguousarray(operands[name], fmt.dtype) for name in names]
         for slot, values in zip(("first", "second", "third"), arrays, strict=False):
@@ -112,7 +113,7 @@ class NativeJudge:
         )
         if handed_back:
             index = self._back[:handed_back].astype(np.int64)
-            tally.add(_by_numpy(operator, fmt, scalars, operands, output, index, flush))
+            tally.add(_by_numpy(operator, fmt, scalars, operands, output, index, terms))
         return tally
 
 
@@ -127,7 +128,7 @@ def _cut(operands: Operands, n: int) -> Iterator[tuple[slice, dict[str, Array]]]
 
 
 def _by_numpy(
-    operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, index: Array, flush: bool
+    operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, index: Array, terms: Terms
 ) -> BlockTally:
     """Judge the few points, their numbers in rising order, that the C code does not settle."""
     tally = BlockTally()
@@ -136,7 +137,7 @@ def _by_numpy(
         if mine.size:
             row = full(part, points.stop - points.start)
             chosen = {name: v if name == "total_weight" else v[mine - points.start] for name, v in row.items()}
-            found = numpy_tally(operator, fmt, resized(scalars, mine.size), chosen, output[mine], flush)
+            found = numpy_tally(operator, fmt, resized(scalars, mine.size), chosen, output[mine], terms)
             found.worst = int(mine[found.worst]) if found.worst >= 0 else -1
             found.first_failure = int(mine[found.first_failure]) if found.first_failure >= 0 else -1
             tally.add(found)
@@ -152,7 +153,7 @@ def _divisors(scalars: Scalars, operands: Operands) -> Array:
 
 
 @np.errstate(invalid="ignore")
-def _jobs(operator: Operator, fmt: Format, count: int, divisors: Array, scalars: Scalars, flush: bool) -> Array:
+def _jobs(operator: Operator, fmt: Format, count: int, divisors: Array, scalars: Scalars, terms: Terms) -> Array:
     """Return a job a divisor, of ``count`` points each: all but the addresses of what is judged."""
     u, smooth, mean = fmt.roundoff, operator.name == "smoothl1lossgrad", scalars.get("reduction_type") == "mean"
     jobs: Array = np.zeros(divisors.size, _JOBS)
@@ -165,7 +166,7 @@ def _jobs(operator: Operator, fmt: Format, count: int, divisors: Array, scalars:
         jobs["documented"][:, before] = growth[before + np.where(power, 0, 1)]
         jobs["legal"][:, before] = growth[before + np.where(power, 0, 2)]
         jobs["legal_small"][:, before] = growth[before + np.where(power, 1, 2)]
-    jobs["fp32"], jobs["smooth"], jobs["flush"] = fmt.name == "fp32", smooth, flush
+    jobs["fp32"], jobs["smooth"], jobs["flush"] = fmt.name == "fp32", smooth, terms.flush
     jobs["rounded_once"] = not smooth and not mean
     jobs["overflow"] = fmt.overflow_threshold * size if mean else np.inf
     return jobs

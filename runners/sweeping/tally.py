@@ -22,6 +22,7 @@ from golden.judge import judge as judge_case
 from golden.operator import Operands, Operator, Scalars
 from golden.results import GRADES, Grade, Tally
 from golden.rounding import TINY_RESIDUAL
+from golden.terms import Terms
 
 #: Bins of :mod:`golden.histogram` for errors up to 2**127 ulp; 255 is for what has no error.
 BINS = 256
@@ -125,7 +126,7 @@ SUMS = [
 
 
 def numpy_tally(
-    operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, flush: bool
+    operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, terms: Terms
 ) -> BlockTally:
     """Judge a block of points with the oracle and the judge of :mod:`golden`: slow, and the definition.
 
@@ -135,19 +136,19 @@ def numpy_tally(
     tally = BlockTally()
     for points, part in parts(operands, output.size):
         output_part = output[points]
-        found = _row(operator, fmt, resized(scalars, output_part.size), part, output_part, flush)
+        found = _row(operator, fmt, resized(scalars, output_part.size), part, output_part, terms)
         found.shift(points.start)
         tally.add(found)
     return tally
 
 
 def _row(
-    operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, flush: bool
+    operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, terms: Terms
 ) -> BlockTally:
     operands = full(operands, output.size)
     golden = operator.oracle(fmt, scalars, operands)
     case = Case("", operator, fmt.name, "required", "sweep", (), dict(scalars), operands, golden)
-    found = judge_case(case, output, flush)
+    found = judge_case(case, output, terms)
     value, residual = golden
     measured = np.isfinite(value) & ~np.isnan(residual) & ((value != 0) | (residual != 0))
     measured[found.at[found.kind == Kind.NAN]] = False

@@ -14,11 +14,11 @@ from generators import nlllossgrad, smoothl1lossgrad
 from generators.samplers import log_uniform, neighbours, uniform_bits
 from generators.stream import Stream
 from generators.suite import make_case
-from golden.arithmetic import Arithmetic
 from golden.case import Case
 from golden.formats import FORMATS, FP16, FP32, Array, Format, is_power_of_two
 from golden.judge import FAILS, FORMULA, judge
 from golden.operator import operator
+from golden.terms import Terms
 from tests.mutants.bounds import figure, sweeps
 
 SMOOTH, NLL = operator("smoothl1lossgrad"), operator("nlllossgrad")
@@ -323,7 +323,7 @@ def test_the_interval_is_the_theorys(name: str, fmt: Format, divisor: float) -> 
         for steps in range(-9, 10):
             moved = case.golden.value.copy()
             moved[index] = neighbours(fmt, moved[index], steps)
-            found = judge(case, moved, False)
+            found = judge(case, moved, Terms())
             judged[steps] = (moved, dict(zip(found.at.tolist(), found.grade.tolist(), strict=True)))
         for i, at in enumerate(index.tolist()):
             y = Fraction(case.operator.exact(fmt, case.scalars, case.operands, at))
@@ -351,13 +351,13 @@ def test_one_place_beyond_a_legal_result_is_refused(name: str, fmt: Format, orde
     output, _ = How(order).evaluate(case)
     exact = case.golden.value.astype(np.float64) + case.golden.residual * fmt.ulp_of(np.abs(case.golden.value))
     away = np.where(np.abs(output) >= np.abs(exact), 1, -1)
-    assert judge(case, output, False).failing.size == 0
+    assert judge(case, output, Terms()).failing.size == 0
     refused = []
     for places in (1, 2, 4, 5):
         moved = np.where(
             output != 0, neighbours(fmt, np.where(output == 0, fmt.dtype.type(1), output), places * away), 0
         )
-        judged = judge(case, moved.astype(fmt.dtype), False)
+        judged = judge(case, moved.astype(fmt.dtype), Terms())
         refused.append(judged.failing.size)
         accepted = np.abs(judged.signed[judged.grade < FAILS])
         assert accepted.size == 0 or accepted.max() <= figure(fmt, "reciprocal", False) + WIDENED
@@ -376,7 +376,7 @@ def test_products_must_have_the_golden_bits(fmt: Format, reduction: str) -> None
     golden = fmt.bits(case.golden.value)
     for bit in range(fmt.width):
         flipped = golden ^ fmt.bits_dtype.type(1 << bit)
-        judged = judge(case, fmt.from_bits(flipped), False)
+        judged = judge(case, fmt.from_bits(flipped), Terms())
         magnitude = flipped & fmt.bits_dtype.type(fmt.sign_mask - 1)
         both_nan = np.isnan(case.golden.value) & (magnitude > fmt.exponent_mask)
         both_zero = (case.golden.value == 0) & (magnitude == 0)

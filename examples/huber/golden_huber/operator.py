@@ -8,9 +8,9 @@ there is none, and only the correctly rounded result will do.
 from fractions import Fraction
 
 import numpy as np
+from golden.arithmetic import Arithmetic
 
 from golden import exact as ex
-from golden.arithmetic import Arithmetic
 from golden.formats import Array, Exact, Format
 from golden.operator import Golden, Operands, Operator, Pointer, Role, Scalar, Scalars, Slack
 from golden.rounding import golden_values

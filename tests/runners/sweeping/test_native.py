@@ -14,12 +14,12 @@ from generators import hard
 from generators.samplers import specials
 from generators.stream import Stream
 from golden import tally
-from golden.arithmetic import Arithmetic
 from golden.case import Case
 from golden.formats import FORMATS, FP32, Format
 from golden.judge import exact_ulp
 from golden.judge import judge as judge_case
 from golden.pointwise import dense
+from golden.working import WorkingPrecision
 from runners.sweeping import judge as native
 from runners.sweeping.space import Axis, Space, make_space
 from runners.sweeping.tally import BINS, BlockTally, full, numpy_tally
@@ -49,9 +49,9 @@ def calls(fmt: Format, rng: np.random.Generator) -> list[tuple[str, Call]]:
 @BOTH
 def test_every_order_gives_the_same_tally(fmt: Format) -> None:
     for name, call in calls(fmt, np.random.default_rng(1)):
-        for order in dense(name).orders.values():
+        for order in dense(name).orders:
             with np.errstate(all="ignore"):
-                output = order(Arithmetic(fmt), *call)
+                output = dense(name).evaluate(order, WorkingPrecision(fmt), fmt, *call)
             assert_same(name, fmt, call, output)
 
 
@@ -274,7 +274,7 @@ def test_portable_builds_give_the_same_tally(
         rng = np.random.default_rng(7)
         for name, call in calls(fmt, rng)[::3]:
             with np.errstate(all="ignore"):
-                output = dense(name).orders["reciprocal"](Arithmetic(fmt), *call).copy()
+                output = dense(name).evaluate("reciprocal", WorkingPrecision(fmt), fmt, *call).copy()
             fmt.bits(output)[::50] ^= fmt.bits_dtype.type(1 << 5)
             expected = judge().tally(dense(name), fmt, *call, output, False)
             assert portable.tally(dense(name), fmt, *call, output, False) == expected
@@ -295,7 +295,7 @@ def differing(space: Space, order: str, blocks: range) -> list[int]:
         operands = full(space.operands(block), space.step)
         scalars = space.call_scalars(space.step)
         with np.errstate(all="ignore"):
-            output = view.orders[order](Arithmetic(fmt), scalars, operands)
+            output = view.evaluate(order, WorkingPrecision(fmt), fmt, scalars, operands)
         of_numpy = numpy_tally(view, fmt, scalars, operands, output, False)
         if judge().tally(view, fmt, scalars, operands, output, False) != of_numpy:
             found.append(block)
