@@ -258,11 +258,10 @@ class RunningError(Arithmetic[Value]):
         size = np.abs(y)
         figure = np.full(shape, unit.figure)
         divides = name in ("divide", "reciprocal")
-        if scaling is not None and divides and unit.exact_powers:
-            figure = np.where(scaling, np.minimum(figure, 0.5), figure)
         top = np.where(finite, size + err + pre, 0.0)
         rounding = figure * fmt.ulp_of(top)
-        exact = (figure <= 1) & (err == 0) & (pre == 0) & (fmt.cast(y).astype(np.float64) == y)
+        known = scaling if scaling is not None and divides and unit.exact_powers else False
+        exact = (unit.exact | known) & (err == 0) & (pre == 0) & (fmt.cast(y).astype(np.float64) == y)
         if scaling is not None and divides and not unit.exact_powers:
             exact &= ~scaling
         exact |= (y == 0) & (err == 0) & (pre == 0)
@@ -274,7 +273,7 @@ class RunningError(Arithmetic[Value]):
             and factor is not None
             and (unit.exact_powers if divides else unit.exact)
         ):
-            free = scaling & ~coarse & ~exact & finite
+            free = scaling & ~coarse & ~exact & finite & ((top < fmt.largest) | unit.correct)
             scaled = np.where(moved.coarse, moved.post, moved.pre) * factor
             before, post = np.where(free, scaled, pre), np.where(free, moved.post * factor, post)
             figure = np.where(free, np.where(moved.coarse, 0.5, moved.unit), figure)
@@ -290,13 +289,14 @@ class RunningError(Arithmetic[Value]):
     def _settle_range(self, fmt: Format, unit: Unit, a: Value, finite: Array) -> None:
         """Make infinities of what is, or may be, beyond the largest number."""
         size, reach = np.abs(a.y), a.err + a.pre
-        loose = a.unit > 0.5
+        loose = (a.unit > 0.5) | (unit.figure > 0.5)
         ulp = 2 * (fmt.overflow_value - fmt.largest)  # that of the binade beyond
-        least = np.where(loose, fmt.largest - (a.unit - 1) * ulp, fmt.overflow_threshold)
+        worst = np.maximum(a.unit, unit.figure)
+        least = np.where(loose, fmt.largest - (worst - 1) * ulp, fmt.overflow_threshold)
         may = finite & (size + reach >= least)
         if not may.any():
             return
-        sure = np.where(loose, fmt.overflow_value + a.unit * ulp, fmt.overflow_threshold)
+        sure = np.where(loose, fmt.overflow_value + worst * ulp, fmt.overflow_threshold)
         # What truncates makes the largest number of all that is beyond it; or not: both are followed.
         must = finite & (size - reach >= sure) & ~(loose & (unit.rounding != "nearest"))
         gone = must | self._branch(_RANGE, may & ~must)

@@ -48,7 +48,8 @@ class Unit:
     ``figure``: the worst error in ulp of the result. 0.5 is correct rounding; up to 1 the result is one of the two
     numbers beside the exact one, and that itself if it is a number; beyond, any number that near. ``rounding``: what
     a result halfway between two numbers may become (figure 0.5), or any inexact one (larger figures): "nearest" is
-    to even, and to either side where the figure is larger. ``exact_powers``: dividing by a power of two is exact.
+    to even, and to either side where the figure is larger. ``exact_powers``: dividing by a power of two is exact,
+    where the quotient is a number of the format.
     """
 
     figure: float = 0.5
@@ -83,6 +84,7 @@ class Unit:
                 found = np.where(edge <= -fmt.overflow_value, -fmt.dtype.type(np.inf), found)
             if self.figure <= 1:
                 found = np.maximum(found, down)
+            found = np.where(z >= 0, np.maximum(found, 0), found)  # no unit gets the sign wrong
             if self.rounding != "nearest":
                 found = np.minimum(found, np.where(z > 0, fmt.dtype.type(fmt.largest), found))
             if self.rounding == "toward-zero":

@@ -104,7 +104,7 @@ class WorkingPrecision(Arithmetic[Array]):
         found = np.where(high, unit.highest(fmt, z), unit.lowest(fmt, z))
         exact = (z == 0) | ~np.isfinite(z)
         if name in ("divide", "reciprocal") and unit.exact_powers:
-            exact |= powers_of_two(operands[-1])
+            exact |= powers_of_two(operands[-1]) & (result == z)
         return np.where(exact, result, found)
 
 

@@ -30,7 +30,14 @@ from tests.mutants.run import FOLDER
 from tests.mutants.variant import NLL, SMOOTHL1, Edit, Variant, build
 
 #: Roundings of an order before its last one, where a is exact (golden/scaled_product.py, "Relative part").
-ROUNDINGS = {"formula": 1, "product-first": 1, "gradient-first": 1, "reciprocal": 2}
+ROUNDINGS = {
+    "formula": 1,
+    "product-first": 1,
+    "gradient-first": 1,
+    "reciprocal": 2,
+    "reciprocal-gradient": 2,
+    "reciprocal-last": 2,
+}
 #: Divisors that the search for worst inputs tries.
 DIVISORS = 200
 FLAGS = ("-O3", "-march=native")
