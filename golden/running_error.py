@@ -189,6 +189,7 @@ class RunningError(Arithmetic[Value]):
 
     def _quotient(self, name: Operation, a: Value, b: Value) -> Value:
         b = self._divisor(b)
+        a = self._vanished(_FIRST, a, (b.y == 0) & (b.post == 0))
         y = a.y / b.y
         p, lost = two_product(y, b.y)
         least = np.maximum(np.abs(b.y) - b.err - b.post, 0)

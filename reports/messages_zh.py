@@ -342,7 +342,7 @@ ZH: dict[str, str] = {
     "same bits when the same call is repeated": "重复同一调用，结果逐位相同",
     "same bits for the same inputs at every position": "相同输入在任何位置的结果逐位相同",
     "same bits from shared and private storage": "共享与私有存储版本的结果逐位相同",
-    "not observable by this runner": "此运行方式无法观察",
+    "not observable in this way of running": "此运行方式无法观察",
     "not checked by these vectors": "这些向量未检查",
     "An invocation is one execution of a case; most cases are executed several times, with something that must not "
     "matter changed each time. Where several things were changed at once, a case counts as broken for each of them "

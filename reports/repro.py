@@ -32,7 +32,7 @@ from reports import text
 #: Arrays of at most this many elements carry a readable comment beside every bit pattern.
 COMMENTED = 4096
 #: What the output is filled with before a call, as the run did it.
-_POISONS = (0xA5, 0x5A, 0)
+_FILLS = (0xA5, 0x5A, 0)
 _WIDTH = 112
 
 
@@ -60,7 +60,7 @@ class Run(Protocol):
         """Bytes."""
 
     @property
-    def poison(self) -> int:
+    def fill(self) -> int:
         """0 or 1."""
 
     @property
@@ -213,7 +213,7 @@ def _operand(case: Case, slot: int, pointer: Pointer) -> dict[str, str | int]:
 
 def _run(run: Run) -> str:
     numbers = (_int(run.core_mask or 0), int(run.placement == "end"), run.offset, run.skew, max(run.align, 1))
-    return f"{{{', '.join(map(str, numbers))}, {_POISONS[run.poison]:#x}, {int(run.unread == 'ones')}}}"
+    return f"{{{', '.join(map(str, numbers))}, {_FILLS[run.fill]:#x}, {int(run.unread == 'ones')}}}"
 
 
 def _int(value: int) -> str:

@@ -199,7 +199,7 @@ def _contracts(entries: Sequence[EntryPointResult], symbols: bool = False) -> Ta
 
 def _checked(name: str, found: Sequence[Contract]) -> str:
     if not any(c.observable for c in found):
-        return tr("not observable by this runner")
+        return tr("not observable in this way of running")
     checked = sum(c.checked for c in found)
     unit = "invocation" if CONTRACTS[name] == "invocations" else "case"
     return text.plural(checked, unit) if checked else tr("not checked by these vectors")

@@ -24,7 +24,7 @@ Text = Annotated[str, msgspec.Meta(max_length=1 << 14)]
 #: zero nor of like size, so adding into the output shows as well; and not NaN, which would pass where the
 #: result has to be NaN. Zeros are what fresh memory holds: they tell nothing of unwritten elements. What libraries get
 #: is drawn anew for every run (:class:`runners.library.patterns.Patterns`).
-POISONS = (0xA5, 0x5A, 0)
+FILLS = (0xA5, 0x5A, 0)
 
 
 class Invocation(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -34,7 +34,7 @@ class Invocation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     allocate it ("plain", where a session offers that). ``offset``: elements (0..15) that every operand is moved away
     from that page; ``skew``: further elements for each operand before it, modulo 16, so that operands are misaligned
     against each other. ``align``: bytes; with "end", operands are moved down to a multiple of it, for platforms whose
-    kernels may require that. ``poison`` selects from two fills of the output, and zeros; ``unread`` is the content of
+    kernels may require that. ``fill`` selects from two fills of the output, and zeros; ``unread`` is the content of
     operands that must not matter; operands named in ``unreadable`` lie on inaccessible pages. ``core_mask``: None for
     entry points that take none.
     """
@@ -44,7 +44,7 @@ class Invocation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     offset: int = 0
     skew: int = 0
     align: int = 1
-    poison: Literal[0, 1, 2] = 0
+    fill: Literal[0, 1, 2] = 0
     unread: Literal["nan", "ones"] = "nan"
     unreadable: tuple[str, ...] = ()
 
@@ -121,7 +121,7 @@ class Outcome(msgspec.Struct, gc=False):
     """What one invocation did.
 
     ``output`` is empty unless ``status`` is "ok"; ``fill``: what it held before the call, where that was not one of
-    POISONS throughout. ``exit``: the library ended the process without a signal;
+    FILLS throughout. ``exit``: the library ended the process without a signal;
     ``not-run``: skipped after earlier crashes or time-outs. ``message`` is one sentence unless "ok".
     ``stdout`` and ``stderr`` are the first 4 KiB of what was printed since the last call's end (calls that
     are queued behind this one may have begun to print into it).

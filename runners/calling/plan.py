@@ -49,14 +49,14 @@ def invocations(
 ) -> list[Invocation]:
     """Return the invocations of a case on an entry point; the first is the one whose result is judged in full.
 
-    The second differs from it in everything at once: mask, placement, poison, content of unread operands. Others
+    The second differs from it in everything at once: mask, placement, fill, content of unread operands. Others
     vary masks and alignments by the case's id, so that a suite covers them all; the last repeats the first.
     ``closed``: it is one of those that :func:`unreadable_cases` has drawn. ``plain``: some are made with operands in
     plain memory and zeros in the output, so that what is right only where guards and fills are is found out.
     """
     draw = _Draw(f"{case.id} {entry.symbol}")
     mask = profile.full_mask if entry.has_core_mask else None
-    first = Invocation(core_mask=mask, placement="end", poison=0, unread="nan", align=max(profile.alignment, 1))
+    first = Invocation(core_mask=mask, placement="end", fill=0, unread="nan", align=max(profile.alignment, 1))
     plan = [first]
     masks = [_mask(draw, profile) for _ in range(3)] if entry.has_core_mask else [None]
     plan.append(_vary(first, masks[0], "begin", 1, "ones"))
@@ -74,7 +74,7 @@ def invocations(
     if size >= _LARGE and case.klass in _THOROUGH:
         plan += [first] * _REPEATS
     if plain and draw.below(_PLAIN_EVERY) == 0 and size <= _LARGE:
-        plan.append(msgspec.structs.replace(first, placement="plain", poison=2))
+        plan.append(msgspec.structs.replace(first, placement="plain", fill=2))
     plan.append(first)
     return plan
 
@@ -93,11 +93,11 @@ def _thorough(first: Invocation, profile: Profile, has_mask: bool) -> Iterator[I
     yield from [first] * 3
 
 
-def _vary(first: Invocation, mask: int | None, placement: str, poison: int, unread: str) -> Invocation:
+def _vary(first: Invocation, mask: int | None, placement: str, fill: int, unread: str) -> Invocation:
     return Invocation(
         core_mask=mask,
         placement="begin" if placement == "begin" else "end",
-        poison=1 if poison else 0,
+        fill=1 if fill else 0,
         unread="ones" if unread == "ones" else "nan",
         align=first.align,
     )
@@ -109,7 +109,7 @@ def _shifted(first: Invocation, offset: int, skew: int) -> Invocation:
         placement="begin" if offset % 2 else "end",
         offset=offset,
         skew=skew,
-        poison=1,
+        fill=1,
         unread="ones",
         align=first.align,
     )

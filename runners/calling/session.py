@@ -30,8 +30,6 @@ class Session(ABC):
     in_place = False
     #: What fills, guards and registers are drawn from, where the session draws any.
     draw = ""
-    #: Layers around a library's process, in the order of the alphabet; None where there is no such process.
-    layers: frozenset[str] | None = None
     #: Times that something was tried again, for a fault that was not the target's.
     retries = 0
 
@@ -67,9 +65,8 @@ class Session(ABC):
         return []
 
     def facts(self) -> dict[str, str]:
-        """Return what kept a library in its process, and how often something was tried again, for results."""
-        found = {"retries": str(self.retries)} if self.retries else {}
-        return found if self.layers is None else {**found, "sandbox": ", ".join(sorted(self.layers)) or "none"}
+        """Return what results have to tell of how calls were made: how often something was tried again."""
+        return {"retries": str(self.retries)} if self.retries else {}
 
     @property
     @abstractmethod

@@ -59,7 +59,7 @@ class Contracts:
             self._checked[name] += status["ok"]
         pairs = list(zip(plan, outcomes, strict=True))
         self._checked["untouched-operands"] += sum(bool(i.unreadable) and o.status in ("ok", "crash") for i, o in pairs)
-        self._checked["output-written"] += len({i.poison for i, o in pairs if o.status == "ok"} - {2}) == 2
+        self._checked["output-written"] += len({i.fill for i, o in pairs if o.status == "ok"} - {2}) == 2
         for outcome in outcomes:
             if outcome.findings:
                 self._break(case, (finding.kind for finding in outcome.findings))
@@ -131,7 +131,7 @@ def _varied(first: Invocation, other: Invocation) -> set[str]:
     varied = {mask} if first.core_mask != other.core_mask else set()
     if (first.placement, first.offset, first.skew) != (other.placement, other.offset, other.skew):
         varied.add(placement)
-    if first.poison != other.poison:
+    if first.fill != other.fill:
         varied.add(fill)
     if first.unread != other.unread:
         varied.add(unread)

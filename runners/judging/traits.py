@@ -17,7 +17,7 @@ from runners.judging.orders import OrderShares
 from runners.judging.positions import Positions
 from runners.judging.probe import MASK, probe_half_abi, probe_reductions, probe_subnormals
 
-_FIRST = Invocation(core_mask=MASK, poison=1)
+_FIRST = Invocation(core_mask=MASK, fill=1)
 
 
 class EntryPointTraits(msgspec.Struct, Document):

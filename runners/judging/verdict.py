@@ -1,8 +1,9 @@
-"""The verdict on one entry point: outcomes judged, contracts held against each other, findings merged."""
+"""The verdict on one entry point: what its cases show, counted, held against each other and merged."""
 
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import count
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
@@ -11,41 +12,17 @@ import numpy as np
 
 from golden.case import Case, Head
 from golden.formats import Array, comparable_bits
-from golden.judge import KEPT_FAILURES, Judged, element, judge, overflow_of
+from golden.judge import KEPT_FAILURES, judge
 from golden.operator import EntryPoint
 from golden.profile import Profile
-from golden.results import Element, EntryPointResult, Failure, Finding, Severity, Status
+from golden.results import EntryPointResult, Failure, Finding, Severity, Status
 from golden.tally import Accumulator, Judgements, Measured
-from runners.calling.call import POISONS, Invocation, Outcome
+from runners.calling.call import Invocation, Outcome
 from runners.judging.contracts import Contracts
 from runners.judging.orders import OrderShares
+from runners.judging.outcomes import FAILING, Remark, allowed, array, broken_contracts, compared, illegal_values
 from runners.judging.positions import Positions
 from runners.judging.xfail import Xfail
-
-#: Broken contracts that make an entry point fail; other findings are remarks.
-FAILING = {
-    "output-underrun": "memory before the output was written",
-    "output-overrun": "memory beyond the output was written",
-    "input-written": "an input was written",
-    "guard": "memory outside an operand was accessed",
-    "fp-environment": "the floating-point environment was left changed",
-    "registers": "registers that the calling convention preserves were changed",
-    "intrusion": "the call reached for other processes, or for the system",
-    "forked": "the call started a process",
-    "left-process": "processes that the call had started were left behind",
-    "unwritten": "output elements were not written",
-}
-
-
-#: Remarks that are no reason to look further: arithmetic raises these flags.
-_INFO = ("exception-flags",)
-
-
-_WHERE = {
-    "end": "operands before a guard page",
-    "begin": "operands after a guard page",
-    "plain": "operands in plain memory",
-}
 
 
 class _Noted(NamedTuple):
@@ -101,6 +78,7 @@ class EntryPointVerdict:
         Cases may come in any order: what is found is told in the order of the suite. ``place``: where the case stands
         in it, if not behind those that were added before.
         """
+        case = self._tiered(case)
         place = self._cases if place is None else place
         self._places[case.id] = place
         for group in (case.klass, case.group):
@@ -108,16 +86,19 @@ class EntryPointVerdict:
         self._cases += 1
         row = self._classes.setdefault(case.klass, Counter())
         row["cases"] += 1
-        problems = self._contracts(case, plan, outcomes)
-        outputs = [self._array(case, o) for o in outcomes]
+        problems, remarks = broken_contracts(case, plan, outcomes)
+        outputs = [array(case, o) for o in outcomes]
         self._checks.add(case, plan, outcomes, outputs)
         first = outputs[0]
         bits = b"" if first is None else comparable_bits(case.fmt, first).tobytes()
         self._bits.setdefault(case.klass, []).append((place, hashlib.sha256(case.id.encode() + bits).digest()))
         measured = None if first is None else self._judgements.of(case, first)
         if first is not None and measured is not None:
-            problems += self._value_failures(case, first, measured.judged)
-            problems += self._compare(case, plan, outcomes, outputs)
+            terms = self._profile.terms
+            others = compared(case, plan, outcomes, outputs, terms)
+            problems += illegal_values(case, first, measured.judged, terms) + others.failures
+            remarks += others.remarks + allowed(case, measured.judged)
+        self._note_all(remarks, case)
         self._checks.problems(case, problems)
         if problems and self._xfail.expects(self.entry.symbol, case.id):
             self._expected += 1
@@ -129,6 +110,13 @@ class EntryPointVerdict:
             self._fail(case, problems)
             row["failures"] += 1
 
+    def _tiered(self, case: Case) -> Case:
+        """Return the case as one of stress if the platform promises nothing of its NaNs and infinities."""
+        if self._profile.calling.specials == "ieee" or case.tier == "stress":
+            return case
+        given = (v for v in case.operands.values() if v.dtype.kind == "f")
+        return case if all(np.isfinite(v).all() for v in given) else replace(case, tier="stress")
+
     @property
     def fails(self) -> bool:
         """Tell whether a case has failed already."""
@@ -136,10 +124,14 @@ class EntryPointVerdict:
 
     def again(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> None:
         """Judge a case that was run once more, with operands at the addresses of the call before."""
-        problems = self._contracts(case, plan, outcomes)
-        if (output := self._array(case, outcomes[0])) is not None:
+        case = self._tiered(case)
+        problems, remarks = broken_contracts(case, plan, outcomes)
+        self._note_all(remarks, case)
+        if (output := array(case, outcomes[0])) is not None:
             judged = judge(case, output, self._profile.terms)
-            problems += self._value_failures(case, output, judged, " where operands lie as in the call before")
+            problems += illegal_values(
+                case, output, judged, self._profile.terms, " where operands lie as in the call before"
+            )
         if problems and not self._xfail.expects(self.entry.symbol, case.id):
             self._fail(case, problems)
 
@@ -166,100 +158,6 @@ class EntryPointVerdict:
                 self._note("position-dependent", "warning", text, head)
         self._positions = Positions()
 
-    def _value_failures(self, case: Case, output: Array, judged: Judged, where: str = "") -> list[Failure]:
-        failing = judged.failing
-        if failing.size == 0:
-            return []
-        # The worst number says most; without numbers, the first element.
-        sizes = np.nan_to_num(np.abs(judged.signed[failing]), nan=-1.0)
-        at = int(failing[np.argmax(sizes)])
-        worst = element(case, output, judged, at)
-        message = (
-            f"{failing.size} of {output.size} elements outside every legal bound{where}; "
-            f"element {worst.index}: expected {worst.expected.decimal}, got {worst.got.decimal}"
-        )
-        message += f" ({_measured(worst)})."
-        if cause := overflow_of(case, output, judged, at, self._profile.terms):
-            message += f" {cause[0].upper()}{cause[1:]}."
-        return [Failure(case.id, case.klass, case.tier, worst.kind, message, int(failing.size), worst)]
-
-    def _compare(
-        self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome], outputs: Sequence[Array | None]
-    ) -> list[Failure]:
-        """Hold every other invocation against the first: bits must not depend on how a case is run."""
-        first = outputs[0]
-        assert first is not None
-        problems: list[Failure] = []
-        seen = {outcomes[0].output}
-        unwritten = self._unwritten(case, plan, outcomes)
-        if unwritten.size:
-            message = (
-                f"{unwritten.size} of {first.size} output elements were not written, first element {unwritten[0]}."
-            )
-            problems.append(Failure(case.id, case.klass, case.tier, "unwritten", message, int(unwritten.size)))
-        for invocation, outcome, output in zip(plan[1:], outcomes[1:], outputs[1:], strict=True):
-            if output is None or outcome.output in seen:
-                continue
-            seen.add(outcome.output)
-            differ = np.flatnonzero(comparable_bits(case.fmt, output) != comparable_bits(case.fmt, first))
-            if differ.size == 0:
-                continue
-            kind = _what_differs(plan[0], invocation)
-            judged = judge(case, output, self._profile.terms)
-            bad = self._value_failures(case, output, judged, f" with {_describe(invocation)}")
-            if bad and not unwritten.size:
-                problems += bad
-            if not bad:
-                self._note(
-                    kind,
-                    "warning",
-                    f"{differ.size} of {first.size} elements have other bits with {_describe(invocation)} than with "
-                    f"{_describe(plan[0])}, all within bounds; the first is element {differ[0]}.",
-                    case,
-                )
-        return problems
-
-    def _unwritten(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> Array:
-        """Return the elements that hold, under either fill of the output, what it was filled with."""
-        held: dict[int, Array] = {}
-        seen = set()  # most invocations give the same bits
-        for invocation, outcome in zip(plan, outcomes, strict=True):
-            if invocation.poison == 2 or outcome.status != "ok":
-                continue
-            if (key := (invocation.poison, outcome.output, outcome.fill)) in seen:
-                continue
-            seen.add(key)
-            fill = outcome.fill or bytes([POISONS[invocation.poison]]) * len(outcome.output)
-            dtype = case.fmt.bits_dtype
-            same = np.frombuffer(outcome.output, dtype) == np.frombuffer(fill, dtype)
-            held[invocation.poison] = held.get(invocation.poison, same) | same
-        if len(held) < 2:
-            return np.empty(0, np.int64)
-        return np.flatnonzero(held[0] & held[1])
-
-    def _contracts(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> list[Failure]:
-        """Turn what the runner saw into failures and remarks; at most one failure of a kind and case."""
-        problems: dict[str, Failure] = {}
-        for invocation, outcome in zip(plan, outcomes, strict=True):
-            touched = bool(outcome.findings) and any(f.kind == "touched" for f in outcome.findings)
-            for found in outcome.findings:
-                text = f"{found.message} ({_describe(invocation)})"
-                if found.kind in FAILING:
-                    problems.setdefault(found.kind, Failure(case.id, case.klass, case.tier, found.kind, text))
-                    self._note(found.kind, "failure", found.message, case)
-                else:
-                    self._note(found.kind, "info" if found.kind in _INFO else "warning", found.message, case)
-            if outcome.status not in ("ok", "not-run") and not touched:
-                text = f"{outcome.message.rstrip('.')} ({_describe(invocation)})."
-                if outcome.stderr.strip():
-                    text += f" It wrote: {outcome.stderr.strip().splitlines()[-1][:200]}"
-                status = "timeout" if outcome.status == "timeout" else "crash"
-                problems.setdefault(status, Failure(case.id, case.klass, case.tier, status, text))
-        if not problems and any(o.status == "not-run" for o in outcomes):
-            message = next(o.message for o in outcomes if o.status == "not-run")
-            problems["not-run"] = Failure(case.id, case.klass, case.tier, "not-run", message)
-        return list(problems.values())
-
     def _fail(self, case: Case, problems: Sequence[Failure]) -> None:
         # Memory and processes are not a matter of realistic operands: their contracts decide in every tier.
         deciding = [p for p in problems if p.kind in (*FAILING, "crash", "timeout", "not-run")]
@@ -270,6 +168,10 @@ class EntryPointVerdict:
         self._failing += 1
         self._statuses.update({_status_of(p) for p in problems})
         self._failures += [(self._places[case.id], problem) for problem in problems]
+
+    def _note_all(self, remarks: Iterable[Remark], case: Case) -> None:
+        for remark in remarks:
+            self._note(*remark, case)
 
     def _note(self, kind: str, severity: Severity, message: str, case: Head) -> None:
         """Keep the first finding of a kind in the order of the suite, and in which cases it was seen."""
@@ -384,11 +286,6 @@ class EntryPointVerdict:
         """Return classes or groups as they first come in the suite."""
         return sorted(names, key=self._groups.__getitem__)
 
-    def _array(self, case: Case, outcome: Outcome) -> Array | None:
-        if outcome.status != "ok":
-            return None
-        return np.frombuffer(outcome.output, case.fmt.dtype)
-
 
 def _digest(parts: Iterable[tuple[int, bytes]]) -> str:
     """Return the digest of digests, in the order of the places that they come with."""
@@ -407,30 +304,3 @@ def _is_evidence(case: Case) -> bool:
     value = case.golden.value
     numbers = value[np.isfinite(value) & (value != 0)]
     return bool(numbers.size and (value.size == 1 or (numbers != numbers[0]).any()))
-
-
-def _measured(found: Element) -> str:
-    """Say how far a result is off, and what would have been legal."""
-    if not found.ulp:
-        return found.kind
-    legal = f"at most {found.bound:.4g} legal" if found.bound else "only the correctly rounded number is legal"
-    return f"{found.ulp:.4g} ulp, {legal}"
-
-
-def _what_differs(first: Invocation, other: Invocation) -> str:
-    """Name the contract that an invocation with other bits breaks, by what was varied."""
-    if first == other:
-        return "nondeterministic"
-    if first.core_mask != other.core_mask:
-        return "mask-dependent"
-    return "position-dependent"
-
-
-def _describe(invocation: Invocation) -> str:
-    """Say how a case was run, in words."""
-    words = [] if invocation.core_mask is None else [f"core mask {invocation.core_mask & 0xFFFFFFFF:#x}"]
-    words.append(_WHERE[invocation.placement])
-    if invocation.offset or invocation.skew:
-        words.append(f"offset {invocation.offset} and skew {invocation.skew} elements")
-    words.append(f"{('first', 'second', 'zero')[invocation.poison]} fill of the output")
-    return ", ".join(words)

@@ -145,7 +145,7 @@ class Layouts:
         i = invocation
         if len(self.numbers) > _INVOCATIONS:
             self.numbers.clear()
-        way = (i.placement, i.offset, i.skew, i.align, i.unread, i.unreadable, i.poison)
+        way = (i.placement, i.offset, i.skew, i.align, i.unread, i.unreadable, i.fill)
         number = self.numbers[i] = self._ways.setdefault(way, len(self._ways))
         return number
 
@@ -176,7 +176,7 @@ class Layouts:
     def _item(self, operand: _Operand, invocation: Invocation, copied: bool) -> Item:
         """Return the place of an operand in an invocation."""
         i, role = invocation, operand.role
-        fill: int | str = i.poison if role == "output" else i.unread if role == "unread" else "data"
+        fill: int | str = i.fill if role == "output" else i.unread if role == "unread" else "data"
         shift = (i.offset + operand.slot * i.skew) % 16 * operand.itemsize
         hidden = operand.name in i.unreadable
         key = (shift, i.placement, fill, i.align, hidden)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
-from runners.calling.call import POISONS, Finding, Findings, ScalarArgument
+from runners.calling.call import FILLS, Finding, Findings, ScalarArgument
 from runners.process import messages, stub
 from runners.process.call_loop import Gather, Loop, caller, in_python
 from runners.process.checked import Checked
@@ -152,12 +152,12 @@ class BlockWorker(Worker):
         slot = self._slots[run.slot]
         output = next(p for p in slot if p is not None and p.operand.role == "output")
         size, gather = output.operand.itemsize, None
-        if run.gather > 1:  # all of the output is taken from there, so that it need not be poisoned itself
+        if run.gather > 1:  # all of the output is taken from there, so that it need not be filled itself
             scratch = self._gathered(output, run.written)
-            written = _poisoned(scratch, run.written)
+            written = _filled(scratch, run.written)
             gather = Gather(written, run.written, run.gather, output.start, size)
         else:
-            written = _poisoned(output, run.calls * run.width)
+            written = _filled(output, run.calls * run.width)
         given = [s for s in run.scalars if s is not None]
         arguments: list[Any] = []
         for pages, scalar in zip(slot, run.scalars, strict=True):
@@ -235,7 +235,7 @@ def decoy_arguments(scalars: Sequence[ScalarArgument]) -> list[Any]:
     return floating + ([ctypes.c_int(0x7E00)] if "float16" in types else [])
 
 
-def _poisoned(pages: _Pages, count: int) -> int:
-    """Poison the first ``count`` elements of an operand; return their address."""
-    ctypes.memset(pages.start, POISONS[0], count * pages.operand.itemsize)
+def _filled(pages: _Pages, count: int) -> int:
+    """Fill the first ``count`` elements of an operand; return their address."""
+    ctypes.memset(pages.start, FILLS[0], count * pages.operand.itemsize)
     return pages.start

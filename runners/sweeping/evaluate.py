@@ -20,7 +20,7 @@ from golden.results import Element
 from golden.terms import Terms
 from runners.calling.call import ONE_CORE, Mode, ScalarArgument
 from runners.calling.from_case import HalfAbi, scalar_argument
-from runners.judging.verdict import FAILING
+from runners.judging.outcomes import FAILING
 from runners.library.image import Image
 from runners.library.shared_memory import BlockError, BlockLibrary
 from runners.models import MODELS

@@ -320,6 +320,27 @@ def test_sweeps_alone_make_a_report():
     assert "beta=0.5" in reports.render_markdown([], [unknown]), "an operator that is not installed here"
 
 
+def test_a_page_of_several_builds_and_sweeps_tells_each_of_them():
+    good, bad = factory.conforming(), factory.failing()
+    bad.library = Library("tail.so", "12" * 32)
+    outside = factory.element(ulp=77.5)
+    broken = factory.sweep(exhaustive=False, library=bad.library, bound_exceeded=2, first_failure=outside)
+    page = Page(reports.render_html([bad, good], [broken, factory.sweep()]))
+    words = " ".join("".join(page.text).split())
+    assert 0 < words.find("libops.so conforms to MT7004") < words.find("tail.so fails on MT7004")
+    assert all(words.count(text) >= 2 for text in (bad.reason, good.reason, bad.entry_points[0].failing[0].message))
+    assert [a["href"] for a in page.all("a")][1:] == ["#run-1", "#run-2"] * 2, "of the list, and of the matrix"
+    rows = page.all("details")
+    assert [row.get("id") for row in rows[2:]] == [f"run-{run}-{n}" for run in (1, 2) for n in range(1, 9)]
+    assert [n for n, row in enumerate(rows) if "data-failing" in row] == [1, 10, 11], "a sweep and two entry points"
+    for _, cells in tables.matrix([good, bad], [factory.sweep(), broken]).rows:
+        assert all(f"{cell.max_ulp}{cell.word}" in words for cell in cells if cell)
+    assert (
+        words.index("exhaustive") < words.index("First input outside every legal bound") < words.index("77.5 ulp off")
+    )
+    assert "1,000 points" in words and "2 outside every legal bound" in words
+
+
 # Where the error lives, and what was checked
 
 
@@ -329,7 +350,12 @@ def test_the_page_shows_landscapes_and_contracts():
     assert document.count("by the binade of diff / beta") == len(factory.SYMBOLS)
     assert document.count("by the binade of the exact value") == len(factory.SYMBOLS)
     words = " ".join(page.text)
-    for wanted in ("not observable by this runner", "not checked by these vectors", "8,295 invocations", "2⁰ … 2¹: "):
+    for wanted in (
+        "not observable in this way of running",
+        "not checked by these vectors",
+        "8,295 invocations",
+        "2⁰ … 2¹: ",
+    ):
         assert wanted in words, wanted
     markdown = reports.render_markdown([factory.failing()])
     row = next(line for line in markdown.splitlines() if line.startswith("| `outside-write`"))

@@ -51,7 +51,8 @@ def test_every_format_renders_every_sample_the_same_way_twice(sample, name):
 @pytest.mark.parametrize("name", reports.FORMATS)
 def test_order_of_the_files_does_not_matter(name):
     runs = [make() for make in factory.SAMPLES.values()]
-    assert reports.FORMATS[name](runs) == reports.FORMATS[name](runs[::-1])
+    sweeps = [factory.sweep(), factory.sweep(exhaustive=False), factory.sweep(symbol="hp_smoothl1lossgrad_s")]
+    assert reports.FORMATS[name](runs, sweeps) == reports.FORMATS[name](runs[::-1], sweeps[::-1])
 
 
 def test_rendering_leaves_the_results_alone():

@@ -355,14 +355,14 @@ static uint32_t unread_bits(const struct operand *operand, int ones)
     return !ones ? 0xFFFFFFFFu : operand->itemsize == 2 ? 0x3C003C00u : 0x3F800000u;
 }
 
-static void fill(const struct operand *operand, unsigned poison, int ones)
+static void fill(const struct operand *operand, unsigned filling, int ones)
 {
     memcpy(operand->start - HARNESS_GUARD, canary(), HARNESS_GUARD);
     memcpy(operand->start + operand->size, canary(), HARNESS_GUARD);
     if (operand->role == INPUT)
         memcpy(operand->start, operand->data, operand->size);
     else if (operand->role == OUTPUT)
-        memset(operand->start, (int)poison, operand->size);
+        memset(operand->start, (int)filling, operand->size);
     else {
         const uint32_t bits = unread_bits(operand, ones);
         /* itemsize is 2 or 4, and both halves of a pair of 2 are alike: any byte order gives the same. */
@@ -461,7 +461,7 @@ int harness_call(struct harness *h, const unsigned char *payload, size_t length)
     const unsigned char *next = call.invocations;
     for (uint32_t index = 0; index < call.invocation_count; index++, next += 8 + 8 * call.pointers) {
         const uint32_t mask = harness_get(next, 4);
-        const unsigned poison = next[4];
+        const unsigned filling = next[4];
         const int ones = next[5] != 0;
         struct disturbances found = {{0}, 0};
         wrong = place(h, &call, next + 8);
@@ -471,7 +471,7 @@ int harness_call(struct harness *h, const unsigned char *payload, size_t length)
         }
         for (size_t i = 0; i < call.count; i++)
             if (call.entry->kinds[i] == 'p')
-                fill(&call.operands[i], poison, ones);
+                fill(&call.operands[i], filling, ones);
             else if (call.entry->kinds[i] == 'm')
                 call.arguments[i].bits = mask;
         if (h->before)

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from golden.files.results import read_results
+from golden.files.results import read_results, write_results
+from golden.files.sweeps import write_sweep
 from golden.operator import entry_points, operators
 from golden.profile import load_profile
 from runners.toolchain.build import build_library, include_dir
 from tests import ROOT
+from tests.helpers import small_report
 from tests.helpers.command import COMPILER, SMALLEST, golden, needs_compiler, one_sentence
 
 
@@ -268,11 +270,12 @@ def test_help_has_examples_and_exit_codes() -> None:
 
 
 def test_sweeps_and_results_in_one_report_and_in_chinese(tmp_path: Path) -> None:
-    snapshots = ROOT / "tests/snapshots"
-    files = (snapshots / "good.json", snapshots / "exhaustive.json")
+    files = (tmp_path / "results.json", tmp_path / "whole.json")
+    write_results(files[0], small_report.run())
+    write_sweep(files[1], small_report.sweep())
     english, chinese = golden("report", *files), golden("report", *files, "--lang", "zh")
     assert english.returncode == chinese.returncode == 0
-    assert "≤ 1.24927 formula" in english.stdout and "≤ 1.24927 formula" in chinese.stdout
+    assert "≤ 3072 fails" in english.stdout and "≤ 3072 fails" in chinese.stdout
     assert "Accuracy matrix" in english.stdout and "精度矩阵" in chinese.stdout
     refused = golden("report", *files, "--lang", "zh", "--format", "csv")
     assert refused.returncode == 2 and "Leave --lang out" in refused.stderr

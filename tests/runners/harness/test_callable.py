@@ -75,7 +75,7 @@ def test_operands_lie_where_the_invocation_wants_them() -> None:
 )
 def test_what_goes_wrong_costs_only_its_invocation(n: int, status: str, says: str) -> None:
     session = CallableSession("tests.python_targets:broken", timeout=1.0)
-    first, second = run(session, n, Invocation(), Invocation(poison=1))
+    first, second = run(session, n, Invocation(), Invocation(fill=1))
     lines = (ROOT / "tests/python_targets.py").read_text().splitlines()
     raised = next(i for i, line in enumerate(lines, 1) if "raise ValueError" in line)
     called = next(i for i, line in enumerate(lines, 1) if "return _misbehave" in line)

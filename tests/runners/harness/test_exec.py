@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from golden.operator import entry_points
-from runners.calling.call import POISONS, Invocation, Outcome
+from runners.calling.call import FILLS, Invocation, Outcome
 from runners.calling.from_case import call_for
 from runners.calling.placement import Regions, remainders
 from runners.calling.session import Session
@@ -152,7 +152,7 @@ def test_what_kernels_print_and_read_is_no_message(broken: Path) -> None:
 )
 def test_an_end_costs_only_its_invocation(broken: Path, n: int, status: str, says: str) -> None:
     session = ExecSession(str(broken), timeout=1.0)
-    first, second = run(session, n, Invocation(), Invocation(poison=1))
+    first, second = run(session, n, Invocation(), Invocation(fill=1))
     assert first.status == status and first.message.startswith(SYMBOL) and says in first.message
     assert second.status == ("not-run" if status == "timeout" else status)
     assert run(session, 24)[0].status == "ok"
@@ -245,11 +245,11 @@ def test_documented_addresses_that_are_taken(broken: Path) -> None:
 
 
 @native
-def test_the_poison_shows_what_is_not_written(broken: Path) -> None:
+def test_the_fill_shows_what_is_not_written(broken: Path) -> None:
     session = ExecSession(str(broken))
-    for poison in (0, 1):
-        output = run(session, 23, Invocation(poison=poison))[0].output  # type: ignore[arg-type]
-        assert output[-4:] == bytes([POISONS[poison]]) * 4
+    for fill in (0, 1):
+        output = run(session, 23, Invocation(fill=fill))[0].output  # type: ignore[arg-type]
+        assert output[-4:] == bytes([FILLS[fill]]) * 4
     session.close()
 
 

@@ -52,7 +52,7 @@ def test_every_contract_of_a_good_build_is_checked_as_often_as_the_plan_says(tmp
         masks = sum(i.core_mask != plan[0].core_mask for plan in plans for i in plan[1:])
         assert ("core-mask" in found) == e.has_core_mask
         assert not e.has_core_mask or found["core-mask"].checked == masks > 0
-        fills = sum(i.poison != plan[0].poison for plan in plans for i in plan[1:])
+        fills = sum(i.fill != plan[0].fill for plan in plans for i in plan[1:])
         assert found["output-fill"].checked == fills > 0
         again = sum(i == plan[0] for plan in plans for i in plan[1:])
         assert found["repetition"].checked == again >= len(file.cases)
@@ -117,13 +117,13 @@ def test_what_did_not_run_or_did_not_return_is_not_counted_as_checked() -> None:
     assert (found["outside-access"].checked, found["outside-access"].broken) == (2, 1)
     assert (found["fp-environment"].checked, found["repetition"].checked) == (1, 0)
     assert found["output-written"].checked == 0, "one filling alone shows nothing"
-    other = counted((FIRST, Outcome("ok", ONE)), (Invocation(core_mask=255, poison=1), Outcome("ok", ONE)))
+    other = counted((FIRST, Outcome("ok", ONE)), (Invocation(core_mask=255, fill=1), Outcome("ok", ONE)))
     assert other["output-written"].checked == other["output-fill"].checked == other["small-sizes"].checked == 1
 
 
 def test_what_the_invocations_with_other_bits_have_in_common_is_blamed() -> None:
     masked, moved = Invocation(core_mask=1), Invocation(core_mask=255, offset=3)
-    both, all_three = Invocation(core_mask=1, offset=3), Invocation(core_mask=2, offset=1, poison=1)
+    both, all_three = Invocation(core_mask=1, offset=3), Invocation(core_mask=2, offset=1, fill=1)
 
     def blamed(**got: bytes) -> set[str]:
         ways = {"masked": masked, "moved": moved, "both": both, "all_three": all_three, "again": FIRST}

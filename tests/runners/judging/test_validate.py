@@ -69,23 +69,23 @@ def test_evaluation_order_is_recognised(suite: str) -> None:
         assert all("(100 %" in text for text in orders.values())
 
 
-def test_plan_covers_masks_alignments_and_poisons() -> None:
+def test_plan_covers_masks_alignments_and_fills() -> None:
     profile = load_profile("host")
     shared = SMOOTH.entry_points()[0]
     assert shared.has_core_mask
-    masks, offsets, poisons, placements, thorough = set(), set(), set(), set(), 0
+    masks, offsets, fills, placements, thorough = set(), set(), set(), set(), 0
     for case in read_vectors(suite_folder("core") / "smoothl1lossgrad-fp16.h5").cases:
         plan = invocations(case, shared, profile)
         masks |= {i.core_mask for i in plan}
         offsets |= {i.offset for i in plan}
-        poisons |= {i.poison for i in plan[:2]}
+        fills |= {i.fill for i in plan[:2]}
         placements |= {i.placement for i in plan[:2]}
         assert plan[-1] == plan[0]
         if len(plan) > 255:
             thorough += 1
             assert {i.core_mask for i in plan} >= set(range(1, 256)) and plan.count(plan[0]) >= 5
     assert masks >= set(range(1, 256)) and offsets == set(range(16)) and thorough >= 3
-    assert poisons == {0, 1} and placements == {"begin", "end"}
+    assert fills == {0, 1} and placements == {"begin", "end"}
 
 
 @needs_compiler

@@ -150,7 +150,7 @@ from tests.helpers.broken_kernels import make, open_session
 session = open_session(Path(sys.argv[1]), mode="off")
 child = int(np.frombuffer(session.run(make("forks"))[0].output, "<i4")[0])
 daemon = int(np.frombuffer(session.run(make("daemonizes"))[0].output, "<i4")[0])
-print(session._nursery.pid, session._nursery.worker, child, daemon, flush=True)
+print(session._worker.nursery.pid, session._worker.nursery.worker, child, daemon, flush=True)
 session.run(make("forks_and_hangs", timeout=100))
 """
 
@@ -175,8 +175,8 @@ def test_nothing_survives_a_killed_judge(broken_kernels: Path) -> None:
 def test_a_worker_does_not_need_the_judge_to_die_with_its_nursery(broken_kernels: Path) -> None:
     with open_session(broken_kernels, mode="off") as session:
         session.submit(make("hangs"))
-        worker = session._nursery.worker
-        os.kill(session._nursery.pid, signal.SIGKILL)
+        worker = session._worker.nursery.worker
+        os.kill(session._worker.nursery.pid, signal.SIGKILL)
         assert has_ended(worker)
 
 
@@ -184,7 +184,7 @@ def test_a_worker_killed_from_outside_is_an_outcome_and_leaves_nothing(broken_ke
     with open_session(broken_kernels, mode="off") as session:
         child = int(np.frombuffer(run_one(session, "forks").output, "<i4")[0])
         session.submit(make("slow"))
-        os.kill(session._nursery.worker, signal.SIGKILL)
+        os.kill(session._worker.nursery.worker, signal.SIGKILL)
         outcome = session.collect()[0]
         assert (outcome.status, outcome.signal, outcome.output) == ("crash", "SIGKILL", b"")
         assert "killed with SIGKILL" in outcome.message and session.retries == 0
@@ -195,13 +195,13 @@ def test_a_worker_killed_from_outside_is_an_outcome_and_leaves_nothing(broken_ke
 def test_a_nursery_killed_from_outside_is_replaced_and_leaves_nothing(broken_kernels: Path) -> None:
     with open_session(broken_kernels, mode="off") as session:
         child = int(np.frombuffer(run_one(session, "forks").output, "<i4")[0])
-        nursery, worker = session._nursery.pid, session._nursery.worker
+        nursery, worker = session._worker.nursery.pid, session._worker.nursery.worker
         session.submit(make("slow"))
         os.kill(nursery, signal.SIGKILL)
         outcome = session.collect()[0]
         assert outcome.status == "crash" and "supervises" in outcome.message
         assert all(has_ended(pid) for pid in (nursery, worker, child))
-        os.kill(session._nursery.pid, signal.SIGKILL)
+        os.kill(session._worker.nursery.pid, signal.SIGKILL)
         time.sleep(0.2)
         assert run_one(session, "healthy").output == expected()
 
@@ -210,14 +210,14 @@ def test_a_closed_session_leaves_no_process_and_no_descriptor(broken_kernels: Pa
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     session = open_session(broken_kernels, mode="off")
     session.submit(make("hangs"))
-    nursery, worker = session._nursery.pid, session._nursery.worker
+    nursery, worker = session._worker.nursery.pid, session._worker.nursery.worker
     assert session.close() == []
     assert has_ended(nursery, 0) and has_ended(worker, 0)
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
 def test_a_worker_leaves_no_core_file_behind(shared: LibrarySession) -> None:
-    limits = Path(f"/proc/{shared._nursery.pid}/limits").read_text()
+    limits = Path(f"/proc/{shared._worker.nursery.pid}/limits").read_text()
     assert next(x for x in limits.splitlines() if x.startswith("Max core")).split()[4:6] == ["0", "0"]
 
 

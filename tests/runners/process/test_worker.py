@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runners.calling.call import POISONS, Call, Invocation, PointerArgument, ScalarArgument
+from runners.calling.call import FILLS, Call, Invocation, PointerArgument, ScalarArgument
 from runners.library.session import LibrarySession
 from runners.process import messages, stub
 from tests.helpers.broken_kernels import (
@@ -36,8 +36,8 @@ pytestmark = [
 @pytest.mark.parametrize("n", [0, 1, 2, 33, 1023, 1024, 1025, 100_000])
 def test_a_healthy_kernel_gives_the_same_bits_in_every_way_of_calling_it(shared: LibrarySession, n: int) -> None:
     ways = [
-        Invocation(placement=placement, offset=offset, skew=skew, poison=poison, unread=unread)
-        for placement, offset, skew, poison, unread in itertools.product(
+        Invocation(placement=placement, offset=offset, skew=skew, fill=fill, unread=unread)
+        for placement, offset, skew, fill, unread in itertools.product(
             ("end", "begin"), (0, 1, 15), (0, 1, 3), (0, 1), ("nan", "ones")
         )
     ]
@@ -106,19 +106,19 @@ def test_nothing_is_found_where_nothing_was_touched(shared: LibrarySession) -> N
         assert run_one(shared, symbol, BEGIN).findings == []
 
 
-def test_an_unwritten_element_shows_its_poison(shared: LibrarySession) -> None:
-    first, second = shared.run(make("unwritten", Invocation(poison=0), Invocation(poison=1)))
+def test_an_unwritten_element_shows_its_fill(shared: LibrarySession) -> None:
+    first, second = shared.run(make("unwritten", Invocation(fill=0), Invocation(fill=1)))
     assert first.output == expected()[:-4] + first.fill[-4:]
     assert second.output == expected()[:-4] + second.fill[-4:]
 
 
-def test_adding_into_the_output_shows_whatever_the_poison(shared: LibrarySession) -> None:
-    outcomes = shared.run(make("accumulated", Invocation(poison=0), Invocation(poison=1)))
+def test_adding_into_the_output_shows_whatever_the_fill(shared: LibrarySession) -> None:
+    outcomes = shared.run(make("accumulated", Invocation(fill=0), Invocation(fill=1)))
     assert outcomes[0].output != outcomes[1].output
 
 
-def test_poisons_differ_in_every_bit_and_are_finite_numbers() -> None:
-    a, b, fresh = POISONS
+def test_fills_differ_in_every_bit_and_are_finite_numbers() -> None:
+    a, b, fresh = FILLS
     assert fresh == 0
     assert a ^ b == 0xFF
     for value, form in itertools.product((a, b), ("<f2", "<f4")):
@@ -484,7 +484,7 @@ def test_other_scalars_arrive_in_order(shared: LibrarySession) -> None:
 
 def test_an_invocation_costs_microseconds(shared: LibrarySession) -> None:
     """About 35 µs; the limit only catches what would make a whole run slow, on a machine under load."""
-    call = make("healthy", *[Invocation(placement=p, poison=q) for p in ("end", "begin") for q in (0, 1)])
+    call = make("healthy", *[Invocation(placement=p, fill=q) for p in ("end", "begin") for q in (0, 1)])
     start = time.monotonic()
     for _ in range(500):
         shared.submit(call)
@@ -530,7 +530,7 @@ def test_the_worker_knows_c_structures_by_their_size() -> None:
 
 
 def test_in_plain_memory_the_output_holds_zeros_and_what_lies_beside_it_is_inspected(shared: LibrarySession) -> None:
-    plain = Invocation(placement="plain", poison=2)
+    plain = Invocation(placement="plain", fill=2)
     guarded, fine, last = shared.run(make("healthy", Invocation(), plain, Invocation()))
     assert guarded.output == fine.output == last.output and fine.findings == []
     assert fine.fill == bytes(len(fine.output)) != guarded.fill

@@ -388,7 +388,7 @@ static void check_spans(int mask, int n)
     CHECK(spans == 0 || most - least <= 1)
 }
 
-/* Two buffers with guards on both sides, poisoned differently: an element that no core writes shows. */
+/* Two buffers with guards on both sides, filled differently: an element that no core writes shows. */
 #define COMPARE(elements, private_call, shared_call)                                    \
     memset(p_memory, 0xa5, sizeof p_memory);                                            \
     memset(s_memory, 0x5a, sizeof s_memory);                                            \

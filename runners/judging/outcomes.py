@@ -1,0 +1,198 @@
+"""What the outcomes of one case show: broken contracts, illegal values, bits that depend on how it was run."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from golden.case import Case
+from golden.formats import Array, comparable_bits
+from golden.judge import Judged, element, judge, overflow_of
+from golden.results import Element, Failure, Severity
+from golden.terms import Terms
+from runners.calling.call import FILLS, Invocation, Outcome
+
+#: Broken contracts that make an entry point fail; other findings are remarks.
+FAILING = {
+    "output-underrun": "memory before the output was written",
+    "output-overrun": "memory beyond the output was written",
+    "input-written": "an input was written",
+    "guard": "memory outside an operand was accessed",
+    "fp-environment": "the floating-point environment was left changed",
+    "registers": "registers that the calling convention preserves were changed",
+    "intrusion": "the call reached for other processes, or for the system",
+    "forked": "the call started a process",
+    "left-process": "processes that the call had started were left behind",
+    "unwritten": "output elements were not written",
+}
+#: Remarks that are no reason to look further: arithmetic raises these flags.
+_INFO = ("exception-flags",)
+_WHERE = {
+    "end": "operands before a guard page",
+    "begin": "operands after a guard page",
+    "plain": "operands in plain memory",
+}
+
+
+class Remark(NamedTuple):
+    """Something to note about a case."""
+
+    kind: str
+    severity: Severity
+    message: str
+
+
+class Shown(NamedTuple):
+    """Why a case fails, and what there is to note about it."""
+
+    failures: list[Failure]
+    remarks: list[Remark]
+
+
+def array(case: Case, outcome: Outcome) -> Array | None:
+    """Return the output of an invocation; None where it did not end well."""
+    if outcome.status != "ok":
+        return None
+    return np.frombuffer(outcome.output, case.fmt.dtype)
+
+
+def broken_contracts(case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> Shown:
+    """Turn what the runner saw into failures and remarks; at most one failure of a kind and case."""
+    failures: dict[str, Failure] = {}
+    remarks = []
+    for invocation, outcome in zip(plan, outcomes, strict=True):
+        touched = bool(outcome.findings) and any(f.kind == "touched" for f in outcome.findings)
+        for found in outcome.findings:
+            text = f"{found.message} ({_describe(invocation)})"
+            severity: Severity = "info" if found.kind in _INFO else "warning"
+            if found.kind in FAILING:
+                failures.setdefault(found.kind, Failure(case.id, case.klass, case.tier, found.kind, text))
+                severity = "failure"
+            remarks.append(Remark(found.kind, severity, found.message))
+        if outcome.status not in ("ok", "not-run") and not touched:
+            text = f"{outcome.message.rstrip('.')} ({_describe(invocation)})."
+            if outcome.stderr.strip():
+                text += f" It wrote: {outcome.stderr.strip().splitlines()[-1][:200]}"
+            status = "timeout" if outcome.status == "timeout" else "crash"
+            failures.setdefault(status, Failure(case.id, case.klass, case.tier, status, text))
+    if not failures and any(o.status == "not-run" for o in outcomes):
+        message = next(o.message for o in outcomes if o.status == "not-run")
+        failures["not-run"] = Failure(case.id, case.klass, case.tier, "not-run", message)
+    return Shown(list(failures.values()), remarks)
+
+
+def illegal_values(case: Case, output: Array, judged: Judged, terms: Terms, where: str = "") -> list[Failure]:
+    """Return a failure for elements outside every legal bound, if there are any. ``where``: how the case was run."""
+    failing = judged.failing
+    if failing.size == 0:
+        return []
+    # The worst number says most; without numbers, the first element.
+    sizes = np.nan_to_num(np.abs(judged.signed[failing]), nan=-1.0)
+    at = int(failing[np.argmax(sizes)])
+    worst = element(case, output, judged, at)
+    message = (
+        f"{failing.size} of {output.size} elements outside every legal bound{where}; "
+        f"element {worst.index}: expected {worst.expected.decimal}, got {worst.got.decimal}"
+    )
+    message += f" ({_measured(worst)})."
+    if cause := overflow_of(case, output, judged, at, terms):
+        message += f" {cause[0].upper()}{cause[1:]}."
+    return [Failure(case.id, case.klass, case.tier, worst.kind, message, int(failing.size), worst)]
+
+
+def _measured(found: Element) -> str:
+    """Say how far a result is off, and what would have been legal."""
+    if not found.ulp:
+        return found.kind
+    legal = f"at most {found.bound:.4g} legal" if found.bound else "only the correctly rounded number is legal"
+    return f"{found.ulp:.4g} ulp, {legal}"
+
+
+#: What the terms accept beyond the page.
+_ALLOWED = {
+    "allowed-overflow": "results of an order that overflows on the way, where the page's does not",
+    "allowed-nan": "results that are a number where the page's are NaN",
+}
+
+
+def allowed(case: Case, judged: Judged) -> list[Remark]:
+    """Return what was accepted only because the terms allow it, with its count."""
+    found = {"allowed-overflow": judged.allowed & judged.beyond, "allowed-nan": judged.allowed & ~judged.beyond}
+    return [
+        Remark(kind, "info", f"Accepted as the terms say: {int(where.sum())} {_ALLOWED[kind]}.")
+        for kind, where in found.items()
+        if where.any()
+    ]
+
+
+def compared(
+    case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome], outputs: Sequence[Array | None], terms: Terms
+) -> Shown:
+    """Hold every other invocation against the first, which has an output: bits must not depend on how a case is run.
+
+    ``terms``: see :func:`golden.judge.judge`.
+    """
+    first = outputs[0]
+    assert first is not None
+    failures: list[Failure] = []
+    remarks = []
+    seen = {outcomes[0].output}
+    unwritten = _unwritten(case, plan, outcomes)
+    if unwritten.size:
+        message = f"{unwritten.size} of {first.size} output elements were not written, first element {unwritten[0]}."
+        failures.append(Failure(case.id, case.klass, case.tier, "unwritten", message, int(unwritten.size)))
+    for invocation, outcome, output in zip(plan[1:], outcomes[1:], outputs[1:], strict=True):
+        if output is None or outcome.output in seen:
+            continue
+        seen.add(outcome.output)
+        differ = np.flatnonzero(comparable_bits(case.fmt, output) != comparable_bits(case.fmt, first))
+        if differ.size == 0:
+            continue
+        bad = illegal_values(case, output, judge(case, output, terms), terms, f" with {_describe(invocation)}")
+        if bad and not unwritten.size:
+            failures += bad
+        if not bad:
+            message = (
+                f"{differ.size} of {first.size} elements have other bits with {_describe(invocation)} than with "
+                f"{_describe(plan[0])}, all within bounds; the first is element {differ[0]}."
+            )
+            remarks.append(Remark(_what_differs(plan[0], invocation), "warning", message))
+    return Shown(failures, remarks)
+
+
+def _unwritten(case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> Array:
+    """Return the elements that hold, under either fill of the output, what it was filled with."""
+    held: dict[int, Array] = {}
+    seen = set()  # most invocations give the same bits
+    for invocation, outcome in zip(plan, outcomes, strict=True):
+        if invocation.fill == 2 or outcome.status != "ok":
+            continue
+        if (key := (invocation.fill, outcome.output, outcome.fill)) in seen:
+            continue
+        seen.add(key)
+        fill = outcome.fill or bytes([FILLS[invocation.fill]]) * len(outcome.output)
+        dtype = case.fmt.bits_dtype
+        same = np.frombuffer(outcome.output, dtype) == np.frombuffer(fill, dtype)
+        held[invocation.fill] = held.get(invocation.fill, same) | same
+    if len(held) < 2:
+        return np.empty(0, np.int64)
+    return np.flatnonzero(held[0] & held[1])
+
+
+def _what_differs(first: Invocation, other: Invocation) -> str:
+    """Name the contract that an invocation with other bits breaks, by what was varied."""
+    if first == other:
+        return "nondeterministic"
+    if first.core_mask != other.core_mask:
+        return "mask-dependent"
+    return "position-dependent"
+
+
+def _describe(invocation: Invocation) -> str:
+    """Say how a case was run, in words."""
+    words = [] if invocation.core_mask is None else [f"core mask {invocation.core_mask & 0xFFFFFFFF:#x}"]
+    words.append(_WHERE[invocation.placement])
+    if invocation.offset or invocation.skew:
+        words.append(f"offset {invocation.offset} and skew {invocation.skew} elements")
+    words.append(f"{('first', 'second', 'zero')[invocation.fill]} fill of the output")
+    return ", ".join(words)
