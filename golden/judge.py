@@ -56,9 +56,10 @@ class Judged(NamedTuple):
     """What was found about the elements whose bits differ from golden; arrays of one length.
 
     ``at``: flat output index; ``kind``: :class:`Kind`; ``grade``: position in ``GRADES``; ``signed``: (got - exact)
-    in ulp, NaN where that is not a number; ``bound``: the largest legal error in ulp on that side of the exact value, in
-    the nearest part of the legal set, 0 where nothing but golden's bits is legal there; ``beyond``: an order gives this, but overflows on the way where the
-    page's does not; ``allowed``: accepted only because the terms allow more than the page.
+    in ulp, NaN where that is not a number; ``bound``: the largest legal error in ulp on that side of the exact value,
+    in the nearest part of the legal set, 0 where nothing but golden's bits is legal; ``beyond``: an order gives this,
+    but overflows on the way where the page's does not; ``allowed``: accepted only because the terms allow more than
+    the page.
     """
 
     at: Array

@@ -155,6 +155,7 @@ class EntryPointResult(msgspec.Struct, Document):
     cases: int
     failures: int  #: failing cases
     detail: str = ""  #: one sentence on why the status is not ``pass``
+    would_conform: str = ""  #: the smallest change of the platform's terms under which it would, as profiles write it
     groups: dict[str, Tally] = {}  #: by reduction or beta
     stress: dict[str, Tally] = {}
     classes: dict[str, dict[str, int]] = {}  #: class -> {"cases": n, "failures": n}

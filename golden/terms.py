@@ -154,21 +154,23 @@ class Terms(msgspec.Struct, frozen=True):
     any_range: bool = False
     any_nan: bool = False
 
-    def told(self) -> str:
-        """Return what of this is not the default, in words that begin a list; "" where nothing is."""
-        found, default = [], PlatformArithmetic()
+    def told(self, usual: "Terms | None" = None) -> str:
+        """Return what is not as in other terms (those of a platform that rounds correctly) as profiles write it."""
+        usual = usual or Terms(self.flush)
+        found = ["subnormals = flush"] if self.flush and not usual.flush else []
+        mine, theirs = self.arithmetic, usual.arithmetic
         for dtype in ("fp32", "fp16"):
-            mine, usual = getattr(self.arithmetic, dtype), getattr(default, dtype)
             for name in Figures.__struct_fields__:
-                if getattr(mine, name) != getattr(usual, name):
-                    found.append(f"{dtype}.{name} = {getattr(mine, name):g}")
-        if self.arithmetic.rounding != default.rounding:
-            found.append(f"rounding = {self.arithmetic.rounding}")
-        if not self.arithmetic.exact_powers:
-            found.append("exact-powers = false")
-        if self.any_range:
+                figure = getattr(getattr(mine, dtype), name)
+                if figure != getattr(getattr(theirs, dtype), name):
+                    found.append(f"{dtype}.{name} = {figure:g}")
+        if mine.rounding != theirs.rounding:
+            found.append(f"rounding = {mine.rounding}")
+        if mine.exact_powers != theirs.exact_powers:
+            found.append(f"exact-powers = {str(mine.exact_powers).lower()}")
+        if self.any_range and not usual.any_range:
             found.append("range = any-order")
-        if self.any_nan:
+        if self.any_nan and not usual.any_nan:
             found.append("nan = unspecified")
         return ", ".join(found)
 

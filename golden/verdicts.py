@@ -29,10 +29,18 @@ def overall(
     if bad:
         named = ", ".join(f"{e.symbol} ({e.status})" for e in bad)
         count = f"{len(bad)} of {len(judged)} entry points"
-        return "fails", f"{count} that {platform.described} requires do not pass{held}: {named}."
+        return "fails", f"{count} that {platform.described} requires do not pass{held}: {named}.{_would(bad)}"
     expected = sum(e.expected_failures for e in judged)
     known = f", not counting {expected} expected failures" if expected else ""
     return "conforms", f"All {len(judged)} entry points judged for {platform.described}{held} pass{known}{scope}."
+
+
+def _would(bad: Sequence[EntryPointResult]) -> str:
+    """Say under which terms all of the failing entry points would conform, where there are such."""
+    if not all(e.would_conform for e in bad):
+        return ""
+    changes = {e.would_conform: None for e in bad}
+    return f" They would conform with {'; '.join(changes)}."
 
 
 def contradiction(results: Results) -> str:

@@ -130,6 +130,16 @@ def platform_option(text: str = "FT78NE, MT7004, host, or a profile's path.") ->
     return click.option("--platform", default="host", show_default=True, help=text, shell_complete=complete_platform)
 
 
+def allow_option() -> Decorator:
+    """Return the option ``--allow``: what is accepted beyond the page, and counted (golden.profile.ALLOWANCES)."""
+    return click.option(
+        "--allow",
+        multiple=True,
+        type=OneOf(["overflow", "nan"]),
+        help="Accept overflow in any order's intermediates, or any result for NaN (may be repeated).",
+    )
+
+
 def reduction_enum_option(*more: str) -> Decorator:
     """Return the option ``--reduction-enum``; ``more``: what it may be beside the numberings themselves."""
     return click.option(

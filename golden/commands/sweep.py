@@ -9,6 +9,7 @@ import click
 
 from golden.commands.options import (
     OneOf,
+    allow_option,
     as_json,
     beta_option,
     complete_operator,
@@ -94,6 +95,7 @@ def _points(context: click.Context, parameter: click.Parameter, text: str) -> in
 )
 @click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, show_default=True, help="For 'random'.")
 @platform_option()
+@allow_option()
 @half_abi
 @reduction_enum_option("auto")
 @timeout
@@ -122,6 +124,7 @@ def sweep(
     samples: int,
     seed: int,
     platform: str,
+    allow: tuple[str, ...],
     half_abi: str,
     reduction_enum: str,
     timeout: float,
@@ -148,7 +151,7 @@ def sweep(
 
     if scheduler and jobs:
         raise UsageError("--jobs is for this machine: a cluster judges with the workers that it has.")
-    profile = load_profile(platform)
+    profile = load_profile(platform).allowing(allow)
     values = dict(_fixed(word) for word in fixed)
     options = {"beta": beta, "reduction": reduction, "fixed": values or None, "samples": samples, "seed": seed}
     made = make_space(space, operator, dtype, storage=storage, **options)  # type: ignore[arg-type]

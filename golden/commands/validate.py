@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from golden.commands.options import (
+    allow_option,
     as_json,
     choices,
     complete_target,
@@ -63,6 +64,7 @@ REPORTS = ("results.json", "report.md", "report.html", "junit.xml")
 )
 @click.argument("target", shell_complete=complete_target)
 @platform_option()
+@allow_option()
 @suite_option()
 @vectors_option()
 @click.option("--recheck", is_flag=True, help="Compute the golden values of all vectors again, not of a few.")
@@ -142,8 +144,8 @@ def judged(target: str, *, shown: bool, begin: Callable[[], None] = lambda: None
     export = exported(target) if is_dump(target) else None
     if export:
         options = as_exported(target, export, sources(click.get_current_context()), options)
-    vectors, suite, platform = (options.pop(name) for name in ("vectors", "suite", "platform"))
-    profile = load_profile(platform)
+    vectors, suite, platform, allow = (options.pop(name) for name in ("vectors", "suite", "platform", "allow"))
+    profile = load_profile(platform).allowing(allow)
     files = open_vectors(suite, vectors, options.get("recheck", False), heads)
     if export:
         files = covered(target, export, files)

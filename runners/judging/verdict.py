@@ -19,6 +19,7 @@ from golden.results import EntryPointResult, Failure, Finding, Severity, Status
 from golden.tally import Accumulator, Judgements, Measured
 from runners.calling.call import Invocation, Outcome
 from runners.judging.contracts import Contracts
+from runners.judging.figures import Illegal, would_conform
 from runners.judging.orders import OrderShares
 from runners.judging.outcomes import FAILING, Remark, allowed, array, broken_contracts, compared, illegal_values
 from runners.judging.positions import Positions
@@ -66,9 +67,11 @@ class EntryPointVerdict:
         self._places: dict[str, int] = {}  # of cases by id
         self._groups: dict[str, int] = {}  # places of the first cases of classes and groups
         self._refused = ""
+        self._only_values = True
         self._positions = Positions()
         self._checks = Contracts(entry, unobservable)
         self._bits: dict[str, list[tuple[int, bytes]]] = {}
+        self._illegal = Illegal(entry)
 
     def add(
         self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome], place: int | None = None
@@ -109,6 +112,8 @@ class EntryPointVerdict:
         if problems:
             self._fail(case, problems)
             row["failures"] += 1
+            if measured is not None and first is not None and (case.tier == "required" or self._strict):
+                self._illegal.add(case, measured.judged.at[measured.judged.failing], first)
 
     def _tiered(self, case: Case) -> Case:
         """Return the case as one of stress if the platform promises nothing of its NaNs and infinities."""
@@ -166,6 +171,7 @@ class EntryPointVerdict:
                 self._note(f"stress-{problem.kind}", "warning", f"In the stress tier: {problem.message}", case)
             return
         self._failing += 1
+        self._only_values &= all(p.first is not None for p in problems)
         self._statuses.update({_status_of(p) for p in problems})
         self._failures += [(self._places[case.id], problem) for problem in problems]
 
@@ -194,11 +200,13 @@ class EntryPointVerdict:
         if case is None:
             self._failures.append((0, Failure("", "", "required", "crash", message)))
             self._failing += 1
+            self._only_values = False
         elif case.id not in self._places or self._xfail.expects(self.entry.symbol, case.id):
             return  # of an interrupted run, or expected
         else:
             failure = Failure(case.id, case.klass, case.tier, "crash", message)
             self._checks.problems(case, [failure])
+            self._only_values = False
             if all(known.case != case.id for _, known in self._failures):
                 self._classes[case.klass]["failures"] += 1
                 self._failing += 1
@@ -270,6 +278,7 @@ class EntryPointVerdict:
             cases=self._cases,
             failures=self._failing,
             detail=detail,
+            would_conform=would_conform(self._illegal, self._profile.terms) if self._only_values else "",
             groups={name: self._required[name].tally() for name in self._in_order(self._required)},
             stress={name: self._stress[name].tally() for name in self._in_order(self._stress)},
             classes={k: {n: self._classes[k][n] for n in ("cases", "failures")} for k in self._in_order(self._classes)},
