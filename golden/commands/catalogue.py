@@ -116,6 +116,7 @@ def describe_platform(profile: Profile) -> Iterator[str]:
         ("cores", str(profile.cores)),
         ("core mask of all", f"{profile.full_mask & 0xFFFFFFFF:#x}"),
         ("subnormals", profile.subnormals),
+        ("arithmetic", profile.terms.told() or "every operation correctly rounded"),
         ("half", profile.half),
         ("alignment", f"{profile.alignment} bytes" if profile.alignment else "the element's own size"),
         ("shared memory", ", ".join(memory["shared"]) or "anywhere"),

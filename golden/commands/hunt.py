@@ -13,6 +13,7 @@ from golden.commands.options import (
     choices,
     complete_target,
     half_abi,
+    platform_option,
     quiet,
     reduction_option,
     timeout,
@@ -45,6 +46,7 @@ from golden.files import names
     show_default=True,
     help="Folder for the vector files of what was found.",
 )
+@platform_option("Profile whose terms decide what is legal: FT78NE, MT7004, host, or a profile's path.")
 @half_abi
 @timeout
 @quiet
@@ -56,16 +58,19 @@ def hunt(
     reduction: str,
     seed: int,
     out: Path,
+    platform: str,
     half_abi: str,
     timeout: float,
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Search for the worst input of a build and save it as a vector that validate and show accept."""
+    from golden.profile import load_profile
     from runners.hunting.hunt import Hunted, chosen
     from runners.hunting.hunt import hunt as run
     from runners.targets import open_target
 
+    terms = load_profile(platform).terms
     check_folder(out)
     session, _ = open_target(target, timeout)
     hunted: list[Hunted] = []
@@ -73,9 +78,11 @@ def hunt(
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch.name  # else it leaves a folder where the user is
     try:
         for name in chosen(session, symbol):
-            found, _case = run(session, name, out, beta=beta, reduction=reduction, seed=seed, half_abi=half_abi)
+            found, _case = run(
+                session, name, out, beta=beta, reduction=reduction, seed=seed, terms=terms, half_abi=half_abi
+            )
             hunted.append(found)
-            verdict = "outside every legal bound" if found.fails else f"at most {found.bound:.4g} legal"
+            verdict = "outside every legal bound" if found.fails else _legal(found.bound)
             if not (quiet or as_json):
                 say(f"{name}: {found.ulp:.6g} ulp ({verdict}), {found.evaluated} evaluated: {found.file}")
                 sys.stdout.flush()
@@ -85,3 +92,7 @@ def hunt(
         if as_json and hunted:
             print_json(hunted)
     sys.exit(1 if any(found.fails for found in hunted) else 0)
+
+
+def _legal(bound: float) -> str:
+    return f"at most {bound:.4g} legal" if bound > 0.5 else "correctly rounded"

@@ -2,7 +2,7 @@
 
 import click
 
-from golden.commands.options import as_json, complete_target, suite_option, timeout
+from golden.commands.options import as_json, complete_target, platform_option, suite_option, timeout
 from golden.commands.terminal import examples, exit_codes, print_json, say
 
 
@@ -11,22 +11,24 @@ from golden.commands.terminal import examples, exit_codes, print_json, say
     epilog=examples("golden probe libvendor.so", "golden probe libvendor.so --json") + exit_codes(0, 2, 3, 4, 5),
 )
 @click.argument("target", shell_complete=complete_target)
+@platform_option("Profile whose terms the results are compared with: FT78NE, MT7004, host, or a profile's path.")
 @suite_option("Suite whose inputs are used.")
 @timeout
 @as_json
-def probe(target: str, suite: str, timeout: float, as_json: bool) -> None:
-    """Find out what a build is like: half ABI, reduction numbers, subnormals, evaluation order, alignment.
+def probe(target: str, platform: str, suite: str, timeout: float, as_json: bool) -> None:
+    """Find out what a build is like: half ABI, reduction numbers, subnormals, evaluation order, accuracy, alignment.
 
     Judges nothing; 'golden validate' does.
     """
     from golden.files.manifest import open_vectors
+    from golden.profile import load_profile
     from runners.judging.traits import inspect
     from runners.targets import open_target
 
-    files = open_vectors(suite)
+    profile, files = load_profile(platform), open_vectors(suite)
     session, _ = open_target(target, timeout)
     try:
-        traits = inspect(session, files)
+        traits = inspect(session, files, profile)
     finally:
         session.close()
     if as_json:

@@ -114,7 +114,7 @@ class Points:
         )
         bound, fails = np.full(n, 0.5), np.zeros(n, bool)
         bad[judged.at] = np.where(np.isnan(judged.signed), 0.0, np.abs(judged.signed))
-        bound[judged.at] = judged.bound
+        bound[judged.at] = np.maximum(judged.bound, 0.5)
         fails[judged.at[judged.failing]] = True
         lost = judged.at[np.isin(judged.kind, (Kind.NAN, Kind.INFINITY, Kind.NONZERO))]
         bad[lost] = 2.0**300

@@ -48,6 +48,11 @@ class Illegal:
         _, held = self._held.setdefault(repr(choices), (choices, []))
         held.append((points.values, output[at]))
 
+    @property
+    def empty(self) -> bool:
+        """Tell whether there are none."""
+        return self._count == 0
+
     def points(self) -> list["_Points"]:
         """Return them by what decides which programs compute them."""
         view = Pointwise(self.entry.operator)

@@ -9,10 +9,13 @@ from golden.case import Case, Head
 from golden.document import Document
 from golden.files.vectors import VectorFile
 from golden.formats import Array
+from golden.judge import judge
 from golden.operator import EntryPoint, entry_points
+from golden.profile import Profile
 from runners.calling.call import Call, Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
+from runners.judging.figures import Illegal, would_conform
 from runners.judging.orders import OrderShares
 from runners.judging.positions import Positions
 from runners.judging.probe import MASK, probe_half_abi, probe_reductions, probe_subnormals
@@ -26,6 +29,7 @@ class EntryPointTraits(msgspec.Struct, Document):
     symbol: str
     evaluation_order: str  #: models whose bits match best, with the share
     internal_precision: str  #: fp16 only: ``fp16``, ``wider``, or ``unclear``
+    arithmetic: str  #: ``correctly rounded``, or the smallest change of the terms under which all results are legal
     position: str  #: ``independent``, or where equal inputs give other bits
     alignment: str  #: bytes that operands need, found by misaligning them
     empty: str  #: ``safe``, or what length or batch 0 does
@@ -40,8 +44,8 @@ class Traits(msgspec.Struct, Document):
     entry_points: list[EntryPointTraits]
 
 
-def inspect(session: Session, files: Sequence[VectorFile]) -> Traits:
-    """Probe every entry point that the target has and the vectors cover."""
+def inspect(session: Session, files: Sequence[VectorFile], profile: Profile) -> Traits:
+    """Probe every entry point that the target has and the vectors cover; ``profile``: what its results are held to."""
     half = probe_half_abi(session)
     abi: HalfAbi = "uint16" if half == "uint16" else "float16"
     numbers = probe_reductions(session)
@@ -49,7 +53,7 @@ def inspect(session: Session, files: Sequence[VectorFile]) -> Traits:
     subnormals = probe_subnormals(session, abi)
     by_kind = {(f.operator.name, f.dtype): f for f in files}
     found = [
-        _Prober(session, entry, by_kind[entry.operator.name, entry.fmt.name], abi, enum).traits()
+        _Prober(session, entry, by_kind[entry.operator.name, entry.fmt.name], abi, enum, profile).traits()
         for entry in entry_points().values()
         if entry.symbol in session.symbols and (entry.operator.name, entry.fmt.name) in by_kind
     ]
@@ -60,8 +64,10 @@ class _Prober:
     """Probes one entry point."""
 
     def __init__(
-        self, session: Session, entry: EntryPoint, file: VectorFile, half_abi: HalfAbi, reduction_enum: str
-    ) -> None:
+        self, session: Session, entry: EntryPoint, file: VectorFile, half_abi: HalfAbi, reduction_enum: str,
+        profile: Profile,
+    ) -> None:  # fmt: skip
+        self._profile = profile
         self._session, self._entry, self._file = session, entry, file
         self._half_abi, self._reduction_enum = half_abi, reduction_enum
 
@@ -74,9 +80,22 @@ class _Prober:
         if self._entry.fmt.name == "fp16":
             inside = {"fp32-inside", "exact"} & set(orders.names())
             precision = "wider" if inside else "fp16" if orders.share() > 0.99 else "unclear"
+        arithmetic = self._arithmetic()
         return EntryPointTraits(
-            self._entry.symbol, order, precision, self._position(), self._alignment(), self._empty()
+            self._entry.symbol, order, precision, arithmetic, self._position(), self._alignment(), self._empty()
         )
+
+    def _arithmetic(self) -> str:
+        """Judge everything that is required, and say what a profile would have to allow."""
+        illegal, terms = Illegal(self._entry), self._profile.terms
+        held = terms.told() or "correctly rounded"
+        for case, output in self._outputs(lambda c: True):
+            judged = judge(case, output, terms)
+            if judged.failing.size:
+                illegal.add(case, judged.at[judged.failing], output)
+        if illegal.empty:
+            return held
+        return would_conform(illegal, terms) or "unclear: some results are legal with no figures"
 
     def _position(self) -> str:
         positions = Positions()
