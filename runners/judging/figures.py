@@ -21,7 +21,7 @@ from golden.terms import Figures, PlatformArithmetic, Terms
 LIMIT, _TRIED = 1 << 18, 512
 #: Figures are looked for in steps of that many ulp, up to the largest that a profile may have.
 _STEP, _LARGEST = 0.01, 512.0
-#: In which order single figures are tried: a division is what platforms do most coarsely.
+#: In which order single figures are tried.
 _OPERATIONS = ("divide", "reciprocal", "multiply", "add", "convert")
 _ALL = Figures(*[_LARGEST] * len(_OPERATIONS))
 
@@ -96,7 +96,8 @@ class _Points:
 def would_conform(illegal: Illegal, terms: Terms) -> str:
     """Return the smallest change of the terms that makes all of the elements legal, as a profile says it; or "".
 
-    A policy first, then one figure, then one for every operation.
+    What a build does otherwise than rounding comes first (flushing, range), then the figure of a division, which is
+    what platforms do most coarsely, then truncation, then other figures, then one figure for all of them.
     """
     points = [] if illegal.hopeless else illegal.points()
     while points:
@@ -115,19 +116,17 @@ def _smallest_change(points: Sequence[_Points], terms: Terms, dtype: str) -> Ter
     most = msgspec.structs.replace(terms.arithmetic, fp32=_ALL, fp16=_ALL, exact_powers=False)
     if not legal(msgspec.structs.replace(terms, flush=True, any_range=True, arithmetic=most)):
         return None
-    for changed in _policies(terms):
-        if legal(changed):
-            return changed
-    names = list(_names(dtype))
-    found = []
-    for turn, name in enumerate(names):
-        figure = _smallest(legal, terms, [name])
-        if figure is not None:
-            found.append((figure, turn, _with(terms, [name], figure)))
-    if found:
-        return min(found, key=lambda f: f[:2])[2]
-    figure = _smallest(legal, terms, names)
-    return None if figure is None else _with(terms, names, figure)
+    singles = list(_names(dtype))
+    divisions, others = singles[:2], singles[2:]
+    steps: list[Terms | list[tuple[str, str]]]
+    steps = [*_policies(terms), *([name] for name in divisions), *_truncating(terms), *([n] for n in others), singles]
+    for step in steps:
+        if isinstance(step, Terms):
+            if legal(step):
+                return step
+        elif (figure := _smallest(legal, terms, step)) is not None:
+            return _with(terms, step, figure)
+    return None
 
 
 def _policies(terms: Terms) -> Iterator[Terms]:
@@ -139,14 +138,18 @@ def _policies(terms: Terms) -> Iterator[Terms]:
         yield replace(terms, any_range=True)
     if terms.arithmetic.exact_powers:
         yield replace(terms, arithmetic=replace(terms.arithmetic, exact_powers=False))
+
+
+def _truncating(terms: Terms) -> Iterator[Terms]:
+    """Yield the terms with every operation truncating, and then with flushing besides."""
     ones = Figures(1, 1, 1, 1, 1)
-    truncating = replace(terms.arithmetic, fp32=ones, fp16=ones, rounding="toward-zero")
+    truncating = msgspec.structs.replace(terms.arithmetic, fp32=ones, fp16=ones, rounding="toward-zero")
     for flush in sorted({terms.flush, True}):
-        yield replace(terms, arithmetic=truncating, flush=flush)
+        yield msgspec.structs.replace(terms, arithmetic=truncating, flush=flush)
 
 
 def _names(dtype: str) -> Iterator[tuple[str, str]]:
-    """Yield the figures that concern results of a dtype."""
+    """Yield the figures that concern results of a dtype, divisions first."""
     for operation in _OPERATIONS:
         if dtype == "fp16" or operation != "convert":
             yield dtype, operation
