@@ -9,6 +9,8 @@ An order that overflows in an intermediate gives a part that counts only if it i
 range is what a build has to have.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partialmethod
@@ -69,6 +71,44 @@ def legal_parts(
                 if not chosen.size:
                     break
     return parts
+
+
+def legal_ranges(
+    operator: Operator,
+    fmt: Format,
+    scalars: Scalars,
+    operands: Operands,
+    golden: Array,
+    terms: Terms,
+    index: Array | None = None,
+) -> list[list[tuple[int, int]]]:
+    """Return the legal set of output elements: ranges of bit patterns (lowest, highest), NaN as one of two NaNs.
+
+    The parts that count together with golden's own bits, joined where they touch. ``golden``: the golden values of the
+    elements ``index``; None: of all.
+    """
+    index = np.arange(golden.size) if index is None else index
+    found: list[list[tuple[float, float]]] = [[(v, v)] for v in golden.astype(np.float64).tolist()]
+    for part in legal_parts(operator, fmt, scalars, operands, index, terms):
+        counts = ~part.overflow | part.documented | terms.any_range
+        for at, low, high in zip(part.at[counts], part.low[counts], part.high[counts], strict=True):
+            found[at].append((float(low), float(high)))
+    return [_joined(fmt, ranges) for ranges in found]
+
+
+def _joined(fmt: Format, ranges: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
+    """Join the ranges of one element, in order; zeros count as one number, whatever their signs."""
+    numbers = sorted({(low + 0.0, high + 0.0) for low, high in ranges if not math.isnan(low)})
+    joined: list[tuple[float, float]] = []
+    for low, high in numbers:
+        if joined and low <= float(np.nextafter(fmt.dtype.type(joined[-1][1]), fmt.dtype.type(np.inf))):
+            joined[-1] = joined[-1][0], max(joined[-1][1], high)
+        else:
+            joined.append((low, high))
+    if any(math.isnan(low) for low, _ in ranges):
+        joined.append((math.nan, math.nan))
+    bits = fmt.bits(np.array(joined).reshape(-1).astype(fmt.dtype)).tolist()
+    return list(zip(bits[::2], bits[1::2], strict=True))
 
 
 #: A value's text, and the value.

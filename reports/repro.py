@@ -16,14 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from golden.case import Case
 from golden.errors import UsageError, unknown_name
 from golden.formats import Format
 from golden.judge import number
-from golden.legal import legal_parts
+from golden.legal import legal_ranges
 from golden.operator import REDUCTION_ENUMS, EntryPoint, Pointer, Role, Scalar
 from golden.results import EntryPointResult, Failure, Results
 from golden.terms import Terms
@@ -142,42 +141,13 @@ def render_repro(results: Results, case: Case, symbol: str, runs: Sequence[Run],
     )
 
 
-def legal_ranges(case: Case, terms: Terms) -> list[list[tuple[int, int]]]:
-    """Return the legal set of every output element: ranges of bit patterns (lowest, highest), NaN as one of two NaNs.
-
-    Those of :mod:`golden.legal` together with golden's own bits, joined where they touch.
-    """
-    fmt, index = case.fmt, np.arange(case.golden.value.size)
-    golden = case.golden.value.astype(np.float64)
-    found: list[list[tuple[float, float]]] = [[(v, v)] for v in golden.tolist()]
-    for part in legal_parts(case.operator, fmt, case.scalars, case.operands, index, terms):
-        counts = ~part.overflow | part.documented | terms.any_range
-        for at, low, high in zip(part.at[counts], part.low[counts], part.high[counts], strict=True):
-            found[at].append((float(low), float(high)))
-    return [_joined(fmt, ranges) for ranges in found]
-
-
-def _joined(fmt: Format, ranges: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
-    """Join the ranges of one element, in order; zeros count as one number, whatever their signs."""
-    numbers = sorted({(low + 0.0, high + 0.0) for low, high in ranges if not math.isnan(low)})
-    joined: list[tuple[float, float]] = []
-    for low, high in numbers:
-        if joined and low <= float(np.nextafter(fmt.dtype.type(joined[-1][1]), fmt.dtype.type(np.inf))):
-            joined[-1] = joined[-1][0], max(joined[-1][1], high)
-        else:
-            joined.append((low, high))
-    if any(math.isnan(low) for low, _ in ranges):
-        joined.append((math.nan, math.nan))
-    bits = fmt.bits(np.array(joined).reshape(-1).astype(fmt.dtype)).tolist()
-    return list(zip(bits[::2], bits[1::2], strict=True))
-
-
 def _legal(case: Case, terms: Terms) -> _Table:
     """List the elements that may be anything but zero: of a sparse output these are few."""
     fmt = case.fmt
     expected = fmt.bits(case.golden.value).tolist()
     cells = []
-    for i, ranges in enumerate(legal_ranges(case, terms)):
+    found = legal_ranges(case.operator, fmt, case.scalars, case.operands, case.golden.value, terms)
+    for i, ranges in enumerate(found):
         if expected[i] == 0 and ranges == [(0, 0)]:
             continue
         cells += [f"{{{i}, {_hex(fmt, expected[i])}, {_hex(fmt, low)}, {_hex(fmt, high)}}}," for low, high in ranges]
