@@ -41,6 +41,8 @@ PROGRAMS: tuple[tuple[str, Scalars], ...] = (
     ("nlllossgrad", {"reduction_type": "mean"}),
 )
 LACKING = "gappa is not installed (package gappa)"
+#: A proof takes a few hundredths; without one, Gappa may go on for ever.
+_SECONDS = 10
 _COARSE = Figures(divide=2.5, reciprocal=2.5)
 
 
@@ -51,7 +53,7 @@ class Setting:
     name: str
     fmt: Format
     inner: Format
-    platform: PlatformArithmetic = PlatformArithmetic()
+    platform: PlatformArithmetic = field(default_factory=PlatformArithmetic)
 
 
 SETTINGS = (
@@ -93,12 +95,14 @@ class Trace(Arithmetic[Number]):
     """Writes a program down for Gappa. ``region`` says how comparisons come out; ``open`` are those that it lacks.
 
     ``exact_difference``: sums and differences are numbers of the format. ``power``: divisors are powers of two.
+    ``exactly``: choose as exact arithmetic does, not as a kernel does.
     """
 
     setting: Setting
     exact_difference: bool
     power: bool
     region: Mapping[str, tuple[bool, bool]]
+    exactly: bool = False
     lines: list[str] = field(default_factory=list)
     given: list[str] = field(default_factory=list)
     open: dict[str, int] = field(default_factory=dict)
@@ -110,8 +114,8 @@ class Trace(Arithmetic[Number]):
 
     def store(self, a: Number) -> Number:
         """Round to the format of the results, where intermediates have another."""
-        if self.setting.fmt is self.setting.inner:
-            return a
+        if self.setting.fmt is self.setting.inner or a.after.strip("(-)").isidentifier():
+            return a  # also an operand, or its negative: a number of both
         return self._rounded("convert", a.exact, a.after, a.all_errors, self.setting.fmt)
 
     def add(self, a: Number, b: Number) -> Number:
@@ -155,14 +159,15 @@ class Trace(Arithmetic[Number]):
         return self.negate(limit) if self._greater(self.negate(limit), a)[1] else a
 
     def select(self, a: Number, b: Number, then: Number, otherwise: Number) -> Number:
-        """Return what a kernel takes, beside what is exact."""
-        computed, exact = (then if greater else otherwise for greater in self._greater(a, b))
-        return replace(computed, exact=exact.exact)
+        """Return what a kernel takes, or what is taken in exact arithmetic."""
+        return then if self._greater(a, b)[self.exactly] else otherwise
 
     def _greater(self, a: Number, b: Number) -> tuple[bool, bool]:
         if a.errors or b.errors or (a.last and b.last):
             raise ValueError(f"{a.exact} > {b.exact} compares numbers that were rounded more than once")
         key = f"{a.exact} > {b.exact}"
+        if any(true and a.exact == f"(-{above.split(' > ')[1]})" for above, (_, true) in self.region.items()):
+            return False, False  # what is above a limit, which is positive, is not below its negative
         if key not in self.region:
             self.open[key] = 3 if a.last or b.last else 2
         return self.region.get(key, (False, False))
@@ -217,8 +222,10 @@ class Trace(Arithmetic[Number]):
 
 
 def dyadic(value: Fraction) -> str:
-    """Return a number as Gappa reads it; what 2**-400 does not divide is cut."""
-    return f"{value.numerator * 2**400 // value.denominator}b-400" if value.denominator > 1 else str(value.numerator)
+    """Return a number as Gappa reads it, m * 2**e as mbe; what 2**-400 does not divide is cut."""
+    scaled = value.numerator * 2**400 // value.denominator
+    zeros = (scaled & -scaled).bit_length() - 1 if scaled else 400
+    return f"{scaled >> zeros}b{zeros - 400}" if zeros < 400 else str(scaled >> 400)
 
 
 def bound(errors: Sequence[Fraction]) -> Fraction:
@@ -251,7 +258,8 @@ class Script:
     power: bool
     roundings: int
     region: str
-    text: str
+    lines: str
+    given: Sequence[str]
     goals: tuple[tuple[str, Fraction], ...]
     hints: str
 
@@ -261,10 +269,23 @@ class Script:
         parts = (self.operator, self.reduction, self.order, self.setting.name, self.difference, self.region)
         return " ".join(part for part in parts if part) + " power of two" * self.power
 
+    @property
+    def ulp(self) -> Fraction | None:
+        """Return the figure in ulp that this script is about; the others are about relative errors."""
+        if any("-/" in what for what, _ in self.goals):
+            return None
+        return self.goals[0][1] / (2 * Fraction(self.setting.fmt.roundoff))
+
     def render(self, factor: Fraction = Fraction(1)) -> str:
         """Return the script; ``factor``: what its bounds are multiplied by, to see them refused."""
         goals = " /\\ ".join(f"{what} <= {dyadic(limit * factor)}" for what, limit in self.goals)
-        return f"# {self.name}\n{self.text}{goals} }}\n{self.hints}"
+        given = " /\\ ".join(self.given)
+        return f"# {self.name}\n{self.lines}{{ {given}{' ->' * bool(given)}\n{goals} }}\n{self.hints}"
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """Return what makes it the same as another."""
+        return self.order, self.lines, *self.given, *self.goals
 
 
 def scripts(settings: Sequence[Setting] = SETTINGS) -> Iterator[Script]:
@@ -275,8 +296,8 @@ def scripts(settings: Sequence[Setting] = SETTINGS) -> Iterator[Script]:
             for exact, power in itertools.product((True, False), (False, True)):
                 for region in _regions(of, scalars, program, partial(Trace, setting, exact, power)):
                     for script in _of_region(of, scalars, order, program, Trace(setting, exact, power, region)):
-                        if (order, script.text) not in seen:
-                            seen.add((order, script.text))
+                        if script.content not in seen:
+                            seen.add(script.content)
                             yield script
 
 
@@ -297,29 +318,31 @@ def _regions(of: Operator, scalars: Scalars, program: Program, trace: Any) -> It
 
 def _of_region(of: Operator, scalars: Scalars, order: str, program: Program, m: Trace) -> Iterator[Script]:
     setting, variables = m.setting, [m.load(name) for name in of.variables(scalars)]
-    y = of.documented(scalars)(replace(m, lines=[], given=[]), *variables).exact
+    y = of.documented(scalars)(replace(m, exactly=True, lines=[], given=[]), *variables).exact
     result = m.store(program(m, *variables))
     region = ", ".join(
         f"{key}{'' if computed else ', rounded to equal'}" for key, (computed, true) in m.region.items() if true
     )
     formats = {setting.fmt.name: setting.fmt, setting.inner.name: setting.inner}
     rounding = [f"@{n} = float<{f.precision}, {f.emin - f.precision + 1}, ne>;" for n, f in formats.items()]
-    lines = [*rounding, *m.lines, f"z = {result.before};", f"c = {result.after};", f"y = {y};", f"w = {result.exact};"]
-    divisors = [name for name in of.variables(scalars) if any(g.startswith(f"|{name}| ") for g in m.given)]
-    same = f"y -> w {{ {', '.join(f'{d} <> 0' for d in divisors)} }};\n" if result.exact != y else ""
-    difference = "" if " - " not in y + result.exact else "exact" if m.exact_difference else "rounded"
+    z, c, w = result.before, result.after, result.exact
+    difference = "" if " - " not in y + w else "exact" if m.exact_difference else "rounded"
     script = Script(
-        of.name, str(scalars.get("reduction_type", "")), order, setting, difference,
-        m.power, len(result.errors), region, "\n".join(lines) + "\n", (), same,
+        of.name, str(scalars.get("reduction_type", "")), order, setting, difference, m.power,
+        len(result.errors), region,
+        "\n".join([*rounding, *m.lines, ""]), m.given, (), "",
     )  # fmt: skip
-    relative = (("|z -/ y|", bound(result.errors)), ("|c -/ y|", bound(result.all_errors)))
-    given = " /\\ ".join(m.given) or "z in [0, 0] \\/ not z in [0, 0]"
-    yield replace(script, text=f"{script.text}{{ {given} ->\n", goals=relative)
+    nonzero = ", ".join(f"{name} <> 0" for name in of.variables(scalars) if any(f"|{name}| in" in g for g in m.given))
+    relative = [(f"|{z} -/ {w}|", bound(result.errors)), (f"|{c} -/ {w}|", bound(result.all_errors))]
+    same = f"{y} - {w} -> 0 {{ {nonzero} }};\n" if w != y else ""
+    if same:
+        relative.append((f"|{y} - {w}|", Fraction(0)))
+    yield replace(script, goals=tuple(relative), hints=same)
     u = Fraction(setting.fmt.roundoff)
     if result.last == u:
-        ulp = (("|c - y|", figure(setting.fmt, result.errors) * 2 * u),)
-        cut = "$ z in (-2, -1, 1, 2);\n"
-        yield replace(script, text=f"{script.text}{{ {given} /\\ |y| in [1, 2] ->\n", goals=ulp, hints=same + cut)
+        ulp = ((f"|{c} - {w}|", figure(setting.fmt, result.errors) * 2 * u),)
+        given = [*m.given, f"|{w}| in [1, 2]"]
+        yield replace(script, given=given, goals=ulp, hints=f"$ {z} in (-2, -1, 1, 2);\n")
 
 
 def scaling(fmt: Format) -> Iterator[str]:
@@ -337,7 +360,11 @@ def scaling(fmt: Format) -> Iterator[str]:
 
 def accepts(text: str) -> str:
     """Run Gappa on a script; returns "" where it proves all of it without a warning, and what it says otherwise."""
-    found = subprocess.run(["gappa", "-Eprecision=200"], input=text, capture_output=True, text=True, timeout=60)
+    command = ["gappa", "-Eprecision=200", "-Eno-auto-dichotomy"]
+    try:
+        found = subprocess.run(command, check=False, input=text, capture_output=True, text=True, timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"no proof in {_SECONDS} seconds"
     return found.stderr.strip() if not found.returncode else found.stderr.strip() or f"exit code {found.returncode}"
 
 
@@ -350,6 +377,37 @@ def prove(texts: Sequence[str]) -> list[str]:
 def installed() -> bool:
     """Tell whether Gappa can be run."""
     return shutil.which("gappa") is not None
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What Gappa said of the scripts of one order: how many there are, and those that it refused.
+
+    ``ulp``: the figure of a result, None where the last operation is not correctly rounded.
+    """
+
+    key: tuple[str, str, str, str]
+    roundings: int
+    ulp: Fraction | None
+    scripts: int
+    refused: tuple[str, ...]
+
+
+def proofs(settings: Sequence[Setting] = SETTINGS) -> list[Proof]:
+    """Prove all scripts; an order's regions, and its operators, are one proof: of the most roundings among them."""
+    made = list(scripts(settings))
+    said = prove([script.render() for script in made])
+    found: dict[tuple[str, str, str, str], list[tuple[Script, str]]] = {}
+    for script, words in zip(made, said, strict=True):
+        divisor = "a power of two" if script.power else "any"
+        for difference in [script.difference] if script.difference else ["exact", "rounded"]:
+            found.setdefault((script.setting.name, script.order, difference, divisor), []).append((script, words))
+    result = []
+    for key, entries in found.items():
+        ulps = [s.ulp for s, _ in entries if s.ulp is not None]
+        result.append(Proof(key, max(s.roundings for s, _ in entries), max(ulps, default=None), len(entries),
+                            tuple(f"{s.name}: {words}" for s, words in entries if words)))  # fmt: skip
+    return result
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
