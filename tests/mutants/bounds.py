@@ -191,8 +191,12 @@ rounded to it). With k roundings before the last, each says that the number befo
 the figure in ulp. A unit of another figure F counts as a relative error of 2 F u instead of u.
 
 """
-PROVED_TABLE = """| arithmetic | order | x1 - x2 | divisor | k | bound, ulp | scripts | proved |
-|---|---|---|---|---:|---:|---:|---|
+PROVED_TABLE = """Figures in ulp, where x1 - x2 is exact (or there is none) or rounded, for any divisor s and for a
+power of two. All of them are proved, unless a cell says *refused*, and so are all relative bounds, also where the
+figure is a dash: there the last operation is not correctly rounded. Every figure of the table above is here.
+
+| arithmetic | orders | exact | rounded | exact, s = 2^n | rounded, s = 2^n |
+|---|---|---:|---:|---:|---:|
 """
 NOT_PROVED = """
 What Gappa is given and does not prove: nothing overflows, and what is rounded is twice the smallest normal number at
@@ -207,15 +211,18 @@ def proved(found: Sequence[gappa.Proof], scaled: Mapping[str, tuple[int, int]]) 
     """Render what Gappa has proved; ``scaled``: of the lemmas on powers of two, by format, how many and of how many."""
     if not found:
         return f"{PROVED}Not tried: {gappa.LACKING}.\n"
-    rows = [
-        f"| {' | '.join(row.key)} | {row.roundings} | {'-' if row.ulp is None else format(float(row.ulp), '.4f')} "
-        f"| {row.scripts} | {'no' if row.refused else 'by Gappa'} |\n"
-        for row in found
-    ]
+    cells: dict[tuple[str, str], list[str]] = {}
+    for row in found:
+        text = "-" if row.ulp is None else f"{float(row.ulp):.4f}"
+        cells.setdefault(row.key[:2], []).append(text + " refused" * bool(row.refused))
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for (name, order), texts in cells.items():
+        alike.setdefault((name, *texts), []).append(order)
+    rows = [f"| {name} | {', '.join(orders)} | {' | '.join(texts)} |\n" for (name, *texts), orders in alike.items()]
     lemmas = ", ".join(f"{dtype} {done} of {of}" for dtype, (done, of) in scaled.items())
     return (
-        f"{PROVED}{PROVED_TABLE}{''.join(rows)}\nThat a number times a power of two is a number, while it is normal, "
-        f"is proved for every power (scripts of eight powers: {lemmas}).\n{NOT_PROVED}"
+        f"{PROVED}{PROVED_TABLE}{''.join(rows)}\n{len(list(gappa.scripts()))} scripts. That a number times a power of two is "
+        f"a number, while it is normal, is proved for every\npower (in scripts of eight powers: {lemmas}).\n{NOT_PROVED}"
     )
 
 

@@ -393,6 +393,10 @@ class Proof:
     refused: tuple[str, ...]
 
 
+def _column(entry: tuple[tuple[str, str, str, str], Any]) -> tuple[bool, bool]:
+    return entry[0][3] != "any", entry[0][2] != "exact"
+
+
 def proofs(settings: Sequence[Setting] = SETTINGS) -> list[Proof]:
     """Prove all scripts; an order's regions, and its operators, are one proof: of the most roundings among them."""
     made = list(scripts(settings))
@@ -403,7 +407,7 @@ def proofs(settings: Sequence[Setting] = SETTINGS) -> list[Proof]:
         for difference in [script.difference] if script.difference else ["exact", "rounded"]:
             found.setdefault((script.setting.name, script.order, difference, divisor), []).append((script, words))
     result = []
-    for key, entries in found.items():
+    for key, entries in sorted(found.items(), key=_column):
         ulps = [s.ulp for s, _ in entries if s.ulp is not None]
         result.append(Proof(key, max(s.roundings for s, _ in entries), max(ulps, default=None), len(entries),
                             tuple(f"{s.name}: {words}" for s, words in entries if words)))  # fmt: skip
