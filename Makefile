@@ -53,7 +53,7 @@ mutants: $(VENV)/.installed
 trust: $(VENV)/.installed
 	$(BIN)/python -m tests.attacks.run --jobs 2 --control --out reports/published/trust.md
 
-# Sweeps every legal order and searches for its worst inputs: minutes.
+# Sweeps every legal order, searches for its worst inputs, and has Gappa (package gappa) prove the figures: minutes.
 bounds: $(VENV)/.installed
 	$(BIN)/python -m tests.mutants.bounds --out reports/published/bounds.md
 
