@@ -6,6 +6,7 @@
  *   STEPS                   Newton-Raphson steps after it
  *   STEP                    FUSED (remainder and update in an fma), FUSED_TWO (2 - b y in an fma), PLAIN (none fused)
  *   CORRECTIONS             times that q += (a - q b) y follows the product; SPLIT: without an fma, by exact products
+ *   ALL_ONES                the reciprocal of 2 - 2^-23, the only one that steps get wrong, is a constant
  *   HALF                    all of this in fp16: every operation is rounded to it
  *   TOWARD_ZERO             every operation is truncated, not rounded to nearest
  *
@@ -101,6 +102,12 @@ static inline float refined(float b)
         y = product(y, sum(2, -product(b, y)));
 #endif
     }
+#ifdef ALL_ONES
+    /* 1 / b is a midpoint but for a quarter of 2^-46, and steps end at the number below it. With the one above all y are
+     * rounded correctly, and so is then a corrected quotient (P. Markstein, IA-64 and Elementary Functions, 2000). */
+    if (b == 0x1.fffffep0f)
+        y = 0x1.000002p-1f;
+#endif
     return y;
 }
 

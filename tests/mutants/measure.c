@@ -85,6 +85,40 @@ void measure_start(struct measure *m, void *entry, int is_half)
         m->fp = (fp_entry *)entry;
 }
 
+/* Results of `count` elements that are all alike: of SmoothL1LossGrad with a core mask (0: of its private form), or of
+ * NLLLossGrad without a reduction, which is -dy * x1 here. */
+void measure_call(void *entry, int is_half, int mask, int count, double dy, double x1, double x2, double beta, double *out)
+{
+    static half h[4][ROOM];
+    static float f[4][ROOM];
+    for (int i = 0; i < count; i++) {
+        f[0][i] = (float)dy, f[1][i] = 0, f[2][i] = (float)x1, f[3][i] = (float)x2;
+        h[0][i] = (half)dy, h[1][i] = 0, h[2][i] = (half)x1, h[3][i] = (half)x2;
+    }
+    if (is_half && mask)
+        ((void (*)(half *, half *, half *, half *, int, half, int))entry)(h[0], h[1], h[2], h[3], count, (half)beta, mask);
+    else if (is_half)
+        ((hp_entry *)entry)(h[0], h[1], h[2], h[3], count, (half)beta);
+    else if (mask)
+        ((void (*)(float *, float *, float *, float *, int, float, int))entry)(f[0], f[1], f[2], f[3], count, (float)beta, mask);
+    else
+        ((fp_entry *)entry)(f[0], f[1], f[2], f[3], count, (float)beta);
+    for (int i = 0; i < count; i++)
+        out[i] = is_half ? (double)h[1][i] : (double)f[1][i];
+}
+
+double measure_product(void *entry, int is_half, double gradient, double weight)
+{
+    half h[3] = {(half)gradient, (half)weight, 0};
+    float f[3] = {(float)gradient, (float)weight, 0};
+    int label = 0;
+    if (is_half)
+        ((void (*)(half *, half *, int *, half *, half *, half *, int, int, int))entry)(h, h, &label, h + 1, h, h + 2, 1, 1, 2);
+    else
+        ((void (*)(float *, float *, int *, float *, float *, float *, int, int, int))entry)(f, f, &label, f + 1, f, f + 2, 1, 1, 2);
+    return is_half ? (double)h[2] : (double)f[2];
+}
+
 /* fp16: every pair of mantissas of `stride`; with a scale below 1 the numerator, and the quotient, is that smaller. */
 void measure_pairs(struct measure *m, int stride, double scale_a, double scale_b)
 {
@@ -185,4 +219,34 @@ void measure_hard(struct measure *m, int first, int stride, int reach)
         if (count)
             divide(m, a, count, (double)B * 0x1p-23);
     }
+}
+
+/* fp32: every quotient a y with b abs(y - 1 / b) a / b above `above`, in ulp, where 1 / b says what y is: no other can
+ * have a larger error than that and its rounding. Returns how many there are; beyond `limit`, none was measured. */
+int64_t measure_largest(struct measure *m, double above, int64_t limit)
+{
+    static double a[ROOM];
+    int64_t found = 0;
+    for (int is_measured = 0; is_measured < 2 && found <= limit; is_measured++)
+        for (uint64_t B = 1u << 23; B < 1u << 24; B++) {
+            const double b = (double)B * 0x1p-23, one = 1;
+            m->inverse.error = -1;
+            divide(m, &one, 1, b);
+            if (m->inverse.error <= above)
+                continue;
+            double least = b * above / m->inverse.error;
+            if (!is_measured) {
+                found += (int64_t)((b - least) * (least < 1 ? 0x1p24 : 0x1p23));
+                continue;
+            }
+            int count = 0;
+            for (double v = floor(least * 0x1p23) * 0x1p-23; v < b; v += v < 1 ? 0x1p-24 : 0x1p-23) {
+                a[count++] = v;
+                if (count == ROOM)
+                    divide(m, a, count, b), count = 0;
+            }
+            if (count)
+                divide(m, a, count, b);
+        }
+    return found;
 }
