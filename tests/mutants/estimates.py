@@ -24,7 +24,7 @@ from tests.mutants.variant import CORES, NLL, SMOOTHL1, Edit, Variant
 
 #: Errors of an operation in ulp that figures are chosen from; measured errors are rounded up to the next.
 STEPS = (
-    *(0.5, 0.51, 0.53125, 0.5625, 0.625, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0),
+    *(0.5, 0.501, 0.51, 0.53125, 0.5625, 0.625, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0),
     *(16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0, 192.0, 256.0, 384.0, 512.0),
 )
 
@@ -293,13 +293,13 @@ FIGURES: dict[str, tuple[Figure, ...]] = {
     "fp-table-2": _figure("fp32.divide", 1.5, PRODUCT, 0x3FFF7FFF, 0x3FFFFF03, 0x3F7F80FD, 1.4903479),
     "fp-table-3": _figure("fp32.divide", 1.5, PRODUCT, 0x3FFF7FFF, 0x3FFFFF03, 0x3F7F80FD, 1.4903479),
     "fp-table-1-corrected": _figure("fp32.divide", 0.51, "fp-table-1", 0x3F7FFF4E, 0x3F810002, 0x3F7E0343, 0.50367831),
-    "fp-table-2-corrected": _figure("fp32.divide", 0.51, "fp-table-2", 0x3FFDF7A1, 0x3FFFFFC1, 0x3F7DF7DF, 0.50000003),
+    "fp-table-2-corrected": _figure("fp32.divide", 0.501, "fp-table-2", 0x3FFDF7A1, 0x3FFFFFC1, 0x3F7DF7DF, 0.50000003),
     "fp-table-2-corrected-twice":
-        _figure("fp32.divide", 0.51, "fp-table-2", 0x3FFDF7A1, 0x3FFFFFC1, 0x3F7DF7DF, 0.50000003),
-    "fp-table-3-corrected": _figure("fp32.divide", 0.51, "fp-table-3", 0x3F800000, 0x3FFFFFFF, 0x3F000000, 0.50000003),
+        _figure("fp32.divide", 0.501, "fp-table-2", 0x3FFDF7A1, 0x3FFFFFC1, 0x3F7DF7DF, 0.50000003),
+    "fp-table-3-corrected": _figure("fp32.divide", 0.501, "fp-table-3", 0x3F800000, 0x3FFFFFFF, 0x3F000000, 0.50000003),
     "fp-table-2-plain": _figure("fp32.divide", 4.0, PRODUCT, 0x3FC9DCB3, 0x3FC9DCB4, 0x3F800001, 3.2681924),
     "fp-table-2-split":
-        _figure("fp32.divide", 0.51, "fp-table-2-plain", 0x3F1EB7DB, 0x3F800143, 0x3F1EB64A, 0.50000006),
+        _figure("fp32.divide", 0.501, "fp-table-2-plain", 0x3F1EB7DB, 0x3F800143, 0x3F1EB64A, 0.50000006),
     "fp-leading-1": _figure("fp32.divide", 256.0, PRODUCT, 0x3FFF013E, 0x3FFF013F, 0x3F7FFF00, 254.9961),
     "fp-leading-2": _figure("fp32.divide", 4.0, PRODUCT, 0x3FC9E6DD, 0x3FC9E6DE, 0x3F800001, 3.267943),
     "fp-leading-3": _figure("fp32.divide", 2.5, PRODUCT, 0x3FAA9E14, 0x3FAAA321, 0x3F7FF86A, 2.1653288),
@@ -314,7 +314,7 @@ FIGURES: dict[str, tuple[Figure, ...]] = {
     "hp-through-fp-1": _figure("fp16.divide", 0.53125, ALL, 0x3B4B, 0x3C08, 0x3B3C, 0.52713178),
     "hp-table-1": _figure("fp16.divide", 1.5, ALL, 0x3F90, 0x3FC1, 0x3BCC, 1.4448363),
     "hp-table-2": _figure("fp16.divide", 1.5, ALL, 0x3F90, 0x3FC1, 0x3BCC, 1.4448363),
-    "hp-table-1-corrected": _figure("fp16.divide", 0.51, ALL, 0x3C00, 0x3FFF, 0x3800, 0.50024426),
+    "hp-table-1-corrected": _figure("fp16.divide", 0.501, ALL, 0x3C00, 0x3FFF, 0x3800, 0.50024426),
     "hp-table-0-corrected": _figure("fp16.divide", 0.53125, ALL, 0x3B4B, 0x3C08, 0x3B3C, 0.52713178),
     "hp-leading-1": _figure("fp16.divide", 3.0, ALL, 0x3E72, 0x3E7C, 0x3BF1, 2.6626506),
     "hp-arm-1": _figure("fp16.divide", 2.5, ALL, 0x3D65, 0x3D69, 0x3BF8, 2.0851986),

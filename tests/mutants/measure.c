@@ -55,18 +55,21 @@ static void divide(struct measure *m, const double *a, int count, double b)
     int exponent;
     const double mantissa = 2 * frexp(b, &exponent);
     for (int i = 0; i < count; i++) {
-        const double error = fabs(q[i] * b - a[i]) / b / ulp(a[i] / b, m->hp != 0);
+        double error = fabs(q[i] * b - a[i]) / b / ulp(a[i] / b, m->hp != 0);
+        if (error != error) /* a quotient that is NaN: no number hides it */
+            error = HUGE_VAL;
         const struct worst found = {a[i], b, q[i], error};
         m->quotients++;
-        if (q[i] * b > a[i] && !(error <= m->above))
+        if (q[i] * b > a[i] && error > m->above)
             m->above = error;
-        if (!(error <= m->worst.error))
+        if (error > m->worst.error)
             m->worst = found;
-        if (mantissa == 1 && a[i] / b >= (m->hp ? 0x1p-14 : 0x1p-126) && !(error <= m->power.error))
+        if (mantissa == 1 && a[i] / b >= (m->hp ? 0x1p-14 : 0x1p-126) && error > m->power.error)
             m->power = found;
         /* b in [1, 2): 1 / b is in (0.5, 1], where an ulp is 2^-p; but 1 itself has one of 2^(1-p). */
-        if (a[i] == 1 && exponent == 1 && !(error * mantissa * (mantissa == 1 ? 2 : 1) <= m->inverse.error))
-            m->inverse = (struct worst){1, b, q[i], error * mantissa * (mantissa == 1 ? 2 : 1)};
+        const double relative = error * mantissa * (mantissa == 1 ? 2 : 1);
+        if (a[i] == 1 && exponent == 1 && relative > m->inverse.error)
+            m->inverse = (struct worst){1, b, q[i], relative};
     }
 }
 
@@ -85,8 +88,7 @@ void measure_start(struct measure *m, void *entry, int is_half)
         m->fp = (fp_entry *)entry;
 }
 
-/* Results of `count` elements that are all alike: of SmoothL1LossGrad with a core mask (0: of its private form), or of
- * NLLLossGrad without a reduction, which is -dy * x1 here. */
+/* Results of `count` elements of SmoothL1LossGrad that are all alike, with a core mask (0: of its private form). */
 void measure_call(void *entry, int is_half, int mask, int count, double dy, double x1, double x2, double beta, double *out)
 {
     static half h[4][ROOM];
@@ -107,16 +109,19 @@ void measure_call(void *entry, int is_half, int mask, int count, double dy, doub
         out[i] = is_half ? (double)h[1][i] : (double)f[1][i];
 }
 
-double measure_product(void *entry, int is_half, double gradient, double weight)
+/* The result of NLLLossGrad for one element; private form. */
+double measure_label(void *entry, int is_half, int reduction, double gradient, double weight, double total)
 {
-    half h[3] = {(half)gradient, (half)weight, 0};
-    float f[3] = {(float)gradient, (float)weight, 0};
+    half h[4] = {(half)gradient, (half)weight, (half)total, 0};
+    float f[4] = {(float)gradient, (float)weight, (float)total, 0};
     int label = 0;
+    typedef void hp_label(half *, half *, int *, half *, half *, half *, int, int, int);
+    typedef void fp_label(float *, float *, int *, float *, float *, float *, int, int, int);
     if (is_half)
-        ((void (*)(half *, half *, int *, half *, half *, half *, int, int, int))entry)(h, h, &label, h + 1, h, h + 2, 1, 1, 2);
+        ((hp_label *)entry)(h, h, &label, h + 1, h + 2, h + 3, 1, 1, reduction);
     else
-        ((void (*)(float *, float *, int *, float *, float *, float *, int, int, int))entry)(f, f, &label, f + 1, f, f + 2, 1, 1, 2);
-    return is_half ? (double)h[2] : (double)f[2];
+        ((fp_label *)entry)(f, f, &label, f + 1, f + 2, f + 3, 1, 1, reduction);
+    return is_half ? (double)h[3] : (double)f[3];
 }
 
 /* fp16: every pair of mantissas of `stride`; with a scale below 1 the numerator, and the quotient, is that smaller. */

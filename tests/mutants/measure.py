@@ -106,7 +106,10 @@ def measured(library: Path, dtype: str, operation: str, reach: int, product: flo
 
 @dataclass(frozen=True)
 class Call:
-    """``count`` equal elements of SmoothL1LossGrad; the private entry point with ``mask`` 0. ``product``: -dy * x1."""
+    """``count`` equal elements of SmoothL1LossGrad; the private entry point with ``mask`` 0.
+
+    With a ``reduction`` an element of NLLLossGrad: -dy * x1 for ``none``, -dy * (x1 / beta) for ``mean``.
+    """
 
     dtype: str
     dy: float = 1.0
@@ -115,7 +118,7 @@ class Call:
     beta: float = 1.0
     count: int = 1
     mask: int = 0
-    product: bool = False
+    reduction: str = ""
 
 
 def results(library: Path, calls: Sequence[Call]) -> list[list[float]]:
@@ -130,12 +133,13 @@ def results(library: Path, calls: Sequence[Call]) -> list[list[float]]:
 
 def _called(code: ctypes.CDLL, library: ctypes.CDLL, call: Call) -> list[float]:
     half, real = call.dtype == "fp16", ctypes.c_double
-    operator = "nlllossgrad" if call.product else "smoothl1lossgrad"
+    operator = "nlllossgrad" if call.reduction else "smoothl1lossgrad"
     symbol = f"{'hp' if half else 'fp'}_{operator}_{'s' if call.mask else 'p'}"
     entry = ctypes.cast(library[symbol], ctypes.c_void_p)
-    if call.product:
-        code.measure_product.restype = real
-        return [code.measure_product(entry, half, real(call.dy), real(call.x1))]
+    if call.reduction:
+        code.measure_label.restype = real
+        number = {"mean": 1, "none": 2}[call.reduction]
+        return [code.measure_label(entry, half, number, real(call.dy), real(call.x1), real(call.beta))]
     out = (real * call.count)()
     values = [real(v) for v in (call.dy, call.x1, call.x2, call.beta)]
     code.measure_call(entry, half, call.mask, call.count, *values, out)

@@ -61,7 +61,7 @@ def test_the_next_smaller_step_is_too_small(name: str) -> None:
             calls.append(Call(dtype, x1=a, x2=-b))
             exact.append(Fraction(a) + Fraction(b))
         elif operation == "multiply":
-            calls.append(Call(dtype, dy=-a, x1=b, product=True))
+            calls.append(Call(dtype, dy=-a, x1=b, reduction="none"))
             exact.append(Fraction(a) * Fraction(b))
         else:
             calls.append(Call(dtype, x1=a, beta=b))
@@ -129,28 +129,42 @@ def assert_described(name: str, reach: int) -> Measured:
 @gcc
 @every
 def test_a_division_has_the_range_of_ieee(name: str) -> None:
-    """Zeros, infinities, NaN, subnormal operands and results: as a divider has them, but for accuracy."""
+    """Zeros, infinities, NaN, overflow, subnormal operands and results: as a divider has them, but for accuracy."""
     estimated = BY_NAME[name]
     if estimated.flushes:
         return
-    reciprocal = "inverse" in name
+    bound = largest(estimated)
+    if "inverse" in name:
+        bound = 2 * bound + 1  # across a binade, and the product is rounded too
     for dtype in estimated.dtypes:
         top, tiny = (2.0**15, 2.0**-24) if dtype == "fp16" else (2.0**127, 2.0**-149)
-        cases: list[tuple[float, float]] = [(0.0, 1.0), (-0.0, 1.0), (tiny, tiny), (-tiny, tiny), (3 * tiny, 5 * tiny)]
-        cases += [(tiny, top), (top, top), (1.0, math.inf), (0.0, math.inf), (math.nan, 1.0), (0.0, tiny)]
-        for (a, b), (got,) in zip(
-            cases, results(library(name), [Call(dtype, x1=a, beta=b) for a, b in cases]), strict=True
-        ):
-            if reciprocal and 0 < b < 4 * tiny * 2 ** (20 if dtype == "fp32" else 8):
-                continue  # 1 / b overflows, as this order may
-            expected = a / b
+        least = 2.0 ** FORMATS[dtype].emin
+        special = [0.0, -0.0, math.inf, -math.inf, math.nan, 1.0, -3.0]
+        cases = [(a, b) for a in special for b in special]
+        cases += [
+            (tiny, 1.0),
+            (3 * tiny, -1.0),
+            (7 * tiny, 4.0),
+            (least / 2, top),
+            (least, 2.0),
+            (top, top),
+            (-top, 3.0),
+        ]
+        if "inverse" not in name:  # 1 / b is infinite, or subnormal, as in no other order
+            cases += [(tiny, tiny), (3 * tiny, 5 * tiny), (tiny, top), (top, tiny), (top, 0.25), (top, -3 * tiny)]
+        calls = [Call(dtype, dy=-1.0, x1=a, beta=b, reduction="mean") for a, b in cases]
+        for (a, b), (got,) in zip(cases, results(library(name), calls), strict=True):
+            with np.errstate(all="ignore"):
+                expected = float(np.float64(a) / np.float64(b))
             if math.isnan(expected):
                 assert math.isnan(got), (a, b)
+            elif math.isinf(expected) or abs(expected) >= 2 * top:
+                assert got == math.copysign(math.inf, expected), (a, b)
             elif expected == 0:
                 assert got == 0 and math.copysign(1, got) == math.copysign(1, expected), (a, b)
             else:
-                unit = 2.0 ** (max(math.frexp(expected)[1] - 1, FORMATS[dtype].emin) - FORMATS[dtype].precision + 1)
-                assert abs(got - expected) <= largest(estimated) * unit, (a, b)
+                assert error(abs(got), abs(Fraction(a) / Fraction(b)), dtype) <= bound, (a, b)
+                assert got == 0 or math.copysign(1, got) == math.copysign(1, expected), (a, b)
 
 
 #: Where elements of a call with a core mask are flushed: index, elements, cores.
