@@ -18,7 +18,7 @@ _FAILING_SHOWN = 20
 #: ``$GITHUB_STEP_SUMMARY`` takes 1 MiB and drops a longer document whole.
 _LIMIT = 1_000_000
 #: What would begin a heading, a list, a rule or code at the beginning of a line, or make one of the line before.
-_BLOCK = re.compile(r" (?=   )|#{1,6}(?= |$)|(=+|-+)(?= *$)|[-+](?= |$)|[0-9]{1,9}[.)](?= |$)")
+_BLOCK = re.compile(r" (?=   )| {0,3}(?:#{1,6}(?= |$)|(?:=+|-+)(?= *$)|[-+](?= |$)|[0-9]{1,9}[.)](?= |$))")
 
 
 def render_markdown(runs: Sequence[Results], sweeps: Sequence[SweepResult] = ()) -> str:

@@ -23,6 +23,7 @@ from runners.process import sandbox
 from tests.attacks.attack import Attack, build
 from tests.attacks.recognition import VECTORS
 from tests.campaign import ROOT
+from tests.helpers.warm import Warm
 
 #: Exit code -> verdict; anything else is a lost run.
 VERDICTS = {0: "conforms", 1: "fails", 3: "refused"}
@@ -55,8 +56,12 @@ def layers_in_force(options: tuple[str, ...] = ()) -> tuple[str, ...]:
     return check(Attack("plain", "", "", "GOOD;", "documented"), options, all_layers=True).layers
 
 
-def check(attack: Attack, options: tuple[str, ...] = (), all_layers: bool = False) -> Outcome:
-    """Build and judge one attack; ``options``: of golden validate; ``all_layers``: skip nothing."""
+def check(attack: Attack, options: tuple[str, ...] = (), all_layers: bool = False, warm: Warm | None = None) -> Outcome:
+    """Build and judge one attack; ``options``: of golden validate; ``all_layers``: skip nothing.
+
+    ``warm`` forks the command, unless the attack reads what it was called, or is exchanged while it runs.
+    """
+    warm = None if attack.swapped or "cmdline" in attack.source else warm
     if attack.layers and not all_layers and not set(attack.layers) & set(layers_in_force(options)):
         return Outcome(attack.name, skipped=f"not in force here: {', '.join(attack.layers)}")
     started = time.monotonic()
@@ -64,15 +69,15 @@ def check(attack: Attack, options: tuple[str, ...] = (), all_layers: bool = Fals
         scratch = Path(folder) / "scratch"
         lurker = "a" + hashlib.sha256(folder.encode()).hexdigest()[:13]
         try:
-            with _prepared(attack, scratch, lurker) as library:
-                outcome = _judge(attack, library, scratch, lurker, options)
+            with _prepared(attack, scratch, lurker, warm.pid if warm else os.getpid()) as library:
+                outcome = _judge(attack, library, scratch, lurker, options, warm)
         except UsageError as error:
             return Outcome(attack.name, skipped=str(error))
     return replace(outcome, wrong=_wrong(attack, outcome), seconds=time.monotonic() - started)
 
 
 @contextlib.contextmanager
-def _prepared(attack: Attack, scratch: Path, lurker: str) -> Iterator[Path]:
+def _prepared(attack: Attack, scratch: Path, lurker: str, scope: int) -> Iterator[Path]:
     """Make the scratch folder, with what is attacked in it, and the library beside it."""
     (scratch / "cwd").mkdir(parents=True)
     (scratch / "private").write_text("nobody's business")
@@ -92,30 +97,21 @@ def _prepared(attack: Attack, scratch: Path, lurker: str) -> Iterator[Path]:
         service.listen()
         if attack.swapped:
             other = replace(attack, body=attack.swapped, before="")
-            build(other, scratch, lurker, os.getpid(), defines).rename(scratch.with_name("other.so"))
-        yield build(attack, scratch, lurker, os.getpid(), defines)
+            build(other, scratch, lurker, scope, defines).rename(scratch.with_name("other.so"))
+        yield build(attack, scratch, lurker, scope, defines)
 
 
-def _judge(attack: Attack, library: Path, scratch: Path, lurker: str, options: tuple[str, ...]) -> Outcome:
+def _judge(
+    attack: Attack, library: Path, scratch: Path, lurker: str, options: tuple[str, ...], warm: Warm | None
+) -> Outcome:
     vectors, out = scratch / VECTORS.name, scratch / "out"
     before, digest = _contents(scratch), hashlib.sha256(library.read_bytes()).hexdigest()
-    command = [sys.executable, "-m", "golden.cli", "--no-config", "validate", str(library), "--platform", "FT78NE"]
-    command += ["--vectors", str(vectors), "--timeout", f"{attack.timeout:g}", "--out", str(out), *options]
-    with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            command,
-            cwd=scratch / "cwd",
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            start_new_session=True,
-        )
-        if attack.swapped and _seen(process, lurker):
-            scratch.with_name("other.so").rename(library)
-        verdict = _ended(process)
-        errors.seek(0)
-        complaint = errors.read().decode("utf-8", "replace").strip()
+    words = ["--no-config", "validate", str(library), "--platform", "FT78NE"]
+    words += ["--vectors", str(vectors), "--timeout", f"{attack.timeout:g}", "--out", str(out), *options]
+    if warm:
+        verdict, complaint = _forked(warm, words, scratch / "cwd")
+    else:
+        verdict, complaint = _run(attack, library, words, scratch, lurker)
     effects = [*_left(lurker), *_changes(before, _contents(scratch))]
     said, written = _results(out / "results.json")
     if written and written["verdict"] != verdict:
@@ -128,6 +124,34 @@ def _judge(attack: Attack, library: Path, scratch: Path, lurker: str, options: t
     elif written and written["library"]["sha256"] != digest:
         effects.append("the digest stated is that of the other build")
     return Outcome(attack.name, verdict, tuple(said), tuple(effects), tuple(_layers(written)))
+
+
+def _forked(warm: Warm, words: list[str], folder: Path) -> tuple[str, str]:
+    """Return the verdict of a forked command, and what it complained of."""
+    try:
+        done = warm.run("golden", words, folder, {**os.environ, "PYTHONPATH": str(ROOT)}, PATIENCE, session=True)
+    except subprocess.TimeoutExpired:
+        return "lost: hangs", ""
+    return _verdict(done.returncode), done.stderr.strip()
+
+
+def _run(attack: Attack, library: Path, words: list[str], scratch: Path, lurker: str) -> tuple[str, str]:
+    """Return the verdict of a command, and what it complained of."""
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "golden.cli", *words],
+            cwd=scratch / "cwd",
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
+        if attack.swapped and _seen(process, lurker):
+            scratch.with_name("other.so").rename(library)
+        verdict = _ended(process)
+        errors.seek(0)
+        return verdict, errors.read().decode("utf-8", "replace").strip()
 
 
 def _layers(results: dict[str, Any]) -> Iterator[str]:
@@ -147,6 +171,10 @@ def _ended(process: subprocess.Popen[bytes]) -> str:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         return "lost: hangs"
+    return _verdict(code)
+
+
+def _verdict(code: int) -> str:
     return VERDICTS.get(code, f"lost: exit code {code}" if code >= 0 else f"lost: {signal.Signals(-code).name}")
 
 

@@ -13,8 +13,9 @@ from tests.attacks import run
 from tests.attacks.attack import Attack
 from tests.attacks.attacks import ATTACKS, GROUPS
 from tests.attacks.check import Outcome, check
+from tests.helpers.command import WARM
 
-#: One of every kind, in some 40 seconds; the others are slow.
+#: One of every kind, in some 20 seconds; the others are slow.
 FAST = (
     "sigkill-once",
     "exit-0",
@@ -63,7 +64,7 @@ by_name = [pytest.param(a, id=a.name, marks=() if a.name in FAST else pytest.mar
 @needs
 @pytest.mark.parametrize("attack", by_name)
 def test_golden_does_what_it_must(attack: Attack) -> None:
-    outcome = check(attack)
+    outcome = check(attack, warm=WARM)
     if outcome.skipped:
         pytest.skip(outcome.skipped)
     assert outcome.wrong == "", outcome

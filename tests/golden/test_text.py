@@ -30,6 +30,7 @@ from golden.text import plain
 from reports import formats as reports
 from reports.badge import render_badge
 from reports.diff import DIFF_FORMATS, bits, compare
+from reports.markdown import plain as running_text
 from reports.terminal import print_summary, summary_document
 from runners.judging.traits import EntryPointTraits, Traits
 from tests.helpers import results_factory as factory
@@ -156,6 +157,16 @@ def inert_markdown(document: str) -> None:
     assert [tag for tag, _ in elements].count("h1") == 1
     for tag, attributes in elements:
         assert tag in TAGS and not {*attributes} - {"align"}, (tag, attributes)
+
+
+@pytest.mark.parametrize("begins", ["# a", "##", "===", "- a", "---", "+", "1. a", "2)", "    a"])
+@pytest.mark.parametrize("spaces", ["", " ", "   "])
+def test_running_text_begins_no_block(begins: str, spaces: str) -> None:
+    shown = running_text(spaces + begins)
+    for document in (f"# x\n\n{shown}\n", f"# x\n\ny\n{shown}\n"):  # after an empty line, and after another one
+        made = cmarkgfm.github_flavored_markdown_to_html(document, cmarkgfm.cmark.Options.CMARK_OPT_UNSAFE)
+        assert {tag for tag, _ in Rendered(made).elements} == {"h1", "p"}, made
+        assert made.count("<h1>") == 1, made
 
 
 def inert_page(document: str) -> None:

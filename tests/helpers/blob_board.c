@@ -65,7 +65,7 @@ int main(int count, char **words)
     for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
         signal(signals[i], stop);
     /* Of processor time, so that a busy machine ends nothing that works; kernels that sleep are ended later. */
-    const struct itimerval patience = {{0, 0}, {4, 0}};
+    const struct itimerval patience = {{0, 0}, {2, 0}};
     setitimer(ITIMER_PROF, &patience, NULL);
     alarm(60);
     atexit(dump); /* also for a kernel that exits */

@@ -40,6 +40,19 @@ def one_sentence(text: str) -> bool:
 
 
 def cases_of(suite: str, named: str = "") -> int:
-    """Count the cases of a committed suite; ``named``: a text, of the operators that it names."""
+    """Count the cases of a committed suite; ``named``: a text, of the operators or dtypes that it names."""
     manifest = json.loads((ROOT / "vectors" / suite / "manifest.json").read_text())
-    return sum(f["cases"] for name, f in manifest["files"].items() if not named or name.partition("-")[0] in named)
+    files = manifest["files"].items()
+    return sum(f["cases"] for name, f in files if not named or any(n in named for n in Path(name).stem.split("-")))
+
+
+def one_operator(folder: Path, operator: str = "smoothl1lossgrad", suite: str = "smoke") -> Path:
+    """Make a folder of the files that a committed suite has of one operator, for ``--vectors``."""
+    shipped, folder = ROOT / "vectors" / suite, folder / operator
+    manifest = json.loads((shipped / "manifest.json").read_text())
+    manifest["files"] = {name: file for name, file in manifest["files"].items() if name.startswith(operator)}
+    folder.mkdir(parents=True)
+    for name in manifest["files"]:
+        shutil.copyfile(shipped / name, folder / name)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder

@@ -25,7 +25,9 @@ def run(target: str, files: list[VectorFile], platform: str = "host", **options:
     return validate(target, ReferenceSession(target.partition(":")[2]), Library(), files, settings)
 
 
-def run_library(tmp_path: Path, code: str, *, platform: str = "FT78NE", **options: object) -> Results:
+def run_library(
+    tmp_path: Path, code: str, *, platform: str = "FT78NE", timeout: float = 2.0, **options: object
+) -> Results:
     """Validate the fp32 kernels with fp_smoothl1lossgrad_p replaced; ``good`` is the replaced one."""
     source = tmp_path / "kernel.c"
     source.write_text(
@@ -37,7 +39,7 @@ def run_library(tmp_path: Path, code: str, *, platform: str = "FT78NE", **option
     flags = ["-DGOLDEN_FP32_ONLY", f"-I{include_dir()}", "-Wno-all", "-pthread"]
     library = build_library(tmp_path / "lib.so", sources=[source], cflags=flags)
     files = [read_vectors(SMOKE / "smoothl1lossgrad-fp32.h5")]
-    with LibrarySession(library, timeout=2.0, draw="steady") as session:
+    with LibrarySession(library, timeout=timeout, draw="steady") as session:
         settings = Settings(load_profile(platform), "smoke", **options)  # type: ignore[arg-type]
         return validate(str(library), session, session.library, files, settings)
 

@@ -7,6 +7,7 @@ exit code. ``python -m tests.helpers.warm FD`` is that process; FD is a socket o
 import gc
 import json
 import os
+import pty
 import selectors
 import signal
 import socket
@@ -36,23 +37,47 @@ class Warm:
         self._process: subprocess.Popen[bytes] | None = None
         self._requests: socket.socket | None = None
 
-    def run(self, program: str, arguments: list[str], cwd: Path, env: Mapping[str, str], timeout: float) -> Done:
-        """Run ``golden`` or ``pytest`` as :func:`subprocess.run` does."""
+    @property
+    def pid(self) -> int:
+        """The process whose children the commands are."""
+        if not self._process:
+            self._start()
+        assert self._process
+        return self._process.pid
+
+    def run(
+        self,
+        program: str,
+        arguments: list[str],
+        cwd: Path,
+        env: Mapping[str, str],
+        timeout: float,
+        session: bool = False,
+        terminal: bool = False,
+    ) -> Done:
+        """Run ``golden`` or ``pytest`` as :func:`subprocess.run` does.
+
+        ``session``: in one of its own. ``terminal``: with one for its output, all of which is in ``stdout`` then.
+        """
         requests = self._requests or self._start()
-        request = {"words": [program, *arguments], "cwd": str(cwd), "env": dict(env)}
-        ends = [os.pipe(), os.pipe()]
-        socket.send_fds(requests, [json.dumps(request).encode()], [write for _, write in ends])
-        for _, write in ends:
-            os.close(write)
+        request = {"words": [program, *arguments], "cwd": str(cwd), "env": dict(env), "session": session}
+        if terminal:
+            leader, follower = pty.openpty()
+            reads, writes = [leader], [follower, os.dup(follower)]
+        else:
+            reads, writes = map(list, zip(os.pipe(), os.pipe(), strict=True))
+        socket.send_fds(requests, [json.dumps(request).encode()], writes)
+        for end in writes:
+            os.close(end)
         child = int(requests.recv(32))
         try:
-            out, err = _read([read for read, _ in ends], time.monotonic() + timeout)
+            out, *err = _read(reads, time.monotonic() + timeout)
         except TimeoutError:
             os.kill(child, signal.SIGKILL)
             raise subprocess.TimeoutExpired(arguments, timeout) from None
         finally:
             status, memory = map(int, requests.recv(64).split())
-        done = Done(arguments, os.waitstatus_to_exitcode(status), out, err)
+        done = Done(arguments, os.waitstatus_to_exitcode(status), out, "".join(err))
         done.memory = memory
         return done
 
@@ -83,7 +108,10 @@ def _read(ends: list[int], deadline: float) -> list[str]:
                 if not (ready := waiting.select(max(0.0, deadline - time.monotonic()))):
                     raise TimeoutError
                 for key, _ in ready:
-                    piece = os.read(key.fd, 1 << 16)
+                    try:
+                        piece = os.read(key.fd, 1 << 16)
+                    except OSError:  # how a terminal says that its last writer is gone
+                        piece = b""
                     written[key.fd] += piece
                     if not piece:
                         waiting.unregister(key.fd)
@@ -106,7 +134,10 @@ def _serve(requests: socket.socket) -> list[str]:
             os.environ.clear()
             os.environ.update(request["env"])
             os.chdir(request["cwd"])
-            sys.path[0] = request["cwd"]
+            if request["session"]:
+                os.setsid()
+            more = [p for p in request["env"].get("PYTHONPATH", "").split(os.pathsep) if p and p not in sys.path]
+            sys.path[:1] = [request["cwd"], *more]
             for number, name, end in zip((1, 2), ("stdout", "stderr"), ends, strict=True):
                 os.dup2(end, number)
                 os.close(end)
@@ -125,10 +156,22 @@ if __name__ == "__main__":
     # What most commands import, directly or not, when they run.
     import pytest
 
+    import generators.suite  # noqa: F401
     import golden.cli
+    import golden.commands.catalogue
+    import reports.diff
+    import reports.formats
+    import reports.html
+    import reports.terminal
+    import runners.hunting.hunt
+    import runners.judging.traits
     import runners.judging.validate
-    import runners.targets  # noqa: F401
+    import runners.sweeping.engine
+    import runners.sweeping.processes
+    import runners.targets
+    import runners.toolchain.build  # noqa: F401
 
+    reports.html._environment().get_template("report.html.j2")  # compiling it takes longer than a small validation
     gc.freeze()
     sys.argv = _serve(socket.socket(fileno=int(sys.argv[1])))
     sys.exit({"golden": golden.cli.main, "pytest": pytest.console_main}[sys.argv[0]]())

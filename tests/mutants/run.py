@@ -62,13 +62,18 @@ def _suite(name: str) -> list[VectorFile]:
     return read_suite(VECTORS / name)
 
 
-def _vectors(variant: Variant, suite: str, whole: bool) -> list[VectorFile]:
+def _files(suite: str, part: str) -> list[VectorFile]:
+    """Return the files of a suite whose names begin with ``part``."""
+    return [f for f in _suite(suite) if f"{f.operator.name}-{f.dtype}".startswith(part)]
+
+
+def _vectors(variant: Variant, suite: str, whole: bool, part: str) -> list[VectorFile]:
     """Return a suite; unless ``whole``, only the operators that a variant changes.
 
     The kernels of the other operator are the bundled ones, letter by letter: judging them again for every mutant
     would double the time and show nothing.
     """
-    files, changed = _suite(suite), {edit.file.partition(".")[0] for edit in variant.edits}
+    files, changed = _files(suite, part), {edit.file.partition(".")[0] for edit in variant.edits}
     operators = {f.operator.name for f in files}
     return files if whole or not changed <= operators else [f for f in files if f.operator.name in changed]
 
@@ -79,10 +84,13 @@ def check(
     folder: Path = FOLDER,
     through: Through = "library",
     suite: str = "core",
+    part: str = "",
+    timeout: float = TIMEOUT,
 ) -> Outcome:
     """Build and validate one variant; what it must do is to fail, unless ``legal`` says otherwise.
 
-    ``through``: loaded as a library, linked into a harness, or run on a board that leaves dumps.
+    ``through``: loaded as a library, linked into a harness, or run on a board that leaves dumps. ``part``: how the
+    names of the suite's files begin that it is validated with. ``timeout``: seconds for a call of a mutant.
     """
     started = time.monotonic()
     try:
@@ -92,8 +100,8 @@ def check(
             raise
         return Outcome(variant.name, "skipped", skipped=str(error))
     expected = legal or Legal(variant, verdict="fails")
-    files = _vectors(variant, suite, whole=legal is not None)
-    results = _validate(library, expected, files, suite, TIMEOUT if legal is None else 10.0)
+    files = _vectors(variant, suite, legal is not None, part)
+    results = _validate(library, expected, files, suite, timeout if legal is None else 10.0, part)
     outcome = _summary(variant.name, results)
     wrong = "" if outcome.verdict == expected.verdict else f"{outcome.verdict}: {outcome.reason}"
     if missing := [f for f in expected.findings if f not in outcome.findings]:
@@ -103,7 +111,9 @@ def check(
     )
 
 
-def _validate(library: Path, expected: Legal, files: list[VectorFile], suite: str, timeout: float) -> Results | str:
+def _validate(
+    library: Path, expected: Legal, files: list[VectorFile], suite: str, timeout: float, part: str
+) -> Results | str:
     """Return the results, or why the library could not be loaded."""
     settings = Settings(
         load_profile(expected.platform),
@@ -113,7 +123,7 @@ def _validate(library: Path, expected: Legal, files: list[VectorFile], suite: st
         draw="mutants",  # of boards, whose calls are exported once for all; that of libraries is their session's
     )
     try:
-        session, described = open_target(_target(library, settings), timeout)
+        session, described = open_target(_target(library, settings, part), timeout)
     except TargetError as error:
         return str(error)
     try:
@@ -122,16 +132,15 @@ def _validate(library: Path, expected: Legal, files: list[VectorFile], suite: st
         session.close()
 
 
-def _target(built: Path, settings: Settings) -> str:
+def _target(built: Path, settings: Settings, part: str) -> str:
     """Return what validate is given for a library, a harness, or a board, which is run first."""
     if built.suffix != SUFFIXES["dump"]:
         return str(built) if built.suffix == SUFFIXES["library"] else f"exec:{built}"
-    exported = built.with_name(f"export-{settings.suite}")
+    exported = built.with_name(f"export-{settings.suite}-{part}")
     if not exported.is_dir():
         options = {"suite": settings.suite, "platform": settings.profile.name, "memory": "any", "draw": settings.draw}
-        export(
-            exported, _suite(settings.suite), settings.profile, options | {"reduction-enum": settings.reduction_enum}
-        )
+        options["reduction-enum"] = settings.reduction_enum
+        export(exported, _files(settings.suite, part), settings.profile, options)
     run_board(built, exported)
     return f"dump:{exported}"
 
@@ -163,11 +172,11 @@ def _summary(name: str, results: Results | str) -> Outcome:
 
 
 def check_all(
-    variants: Iterable[Variant], legals: Iterable[Legal], jobs: int, folder: Path = FOLDER, suite: str = "core"
+    variants: Iterable[Variant], legals: Iterable[Legal], jobs: int, folder: Path = FOLDER
 ) -> Iterator[Outcome]:
     """Check variants in ``jobs`` processes and yield the outcomes as they come."""
-    given = [(variant, None, folder, "library", suite) for variant in variants]
-    return in_processes(jobs, check, [*given, *((v.variant, v, folder, "library", suite) for v in legals)])
+    given = [(variant, None, folder) for variant in variants]
+    return in_processes(jobs, check, [*given, *((v.variant, v, folder) for v in legals)])
 
 
 def suite_classes() -> dict[str, bool]:

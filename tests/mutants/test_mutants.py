@@ -3,66 +3,59 @@
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.mutants import run
-from tests.mutants.legal import LEGAL, Legal
+from tests.mutants.legal import LEGAL
 from tests.mutants.mutants import FAMILIES, MUTANTS
 from tests.mutants.variant import StaleVariantError, Variant, defect, sources, stale
 
 BY_NAME = {m.name: m for m in MUTANTS}
 LEGAL_BY_NAME = {v.variant.name: v for v in LEGAL}
-#: A mutant of every kind of trouble; those of both dtypes, both operators and the cores. Suite smoke kills them.
-FAST = (
-    "sl1-fp-signed-compare",
-    "sl1-fp-huber",
-    "sl1-hp-fmin-fmax",
-    "sl1-hp-truncates",
-    "sl1-fp-tail-formula",
-    "cores-last-skipped",
-    "cores-divides-by-zero",
-    "sl1-fp-writes-beyond",
-    "sl1-hp-every-257th",
-    "nll-hp-total-fp16-sum",
-    "nll-fp-no-zero-fill",
-    "sl1-hp-endless",
-)
-#: What needs the suite core.
-FAST_CORE = ("nll-label-int16",)
+SL1_HALF, SL1, NLL_HALF, NLL = (f"{name}lossgrad-fp{width}" for name in ("smoothl1", "nll") for width in (16, 32))
+#: A mutant of every kind of trouble; those of both dtypes, both operators and the cores. A file of smoke kills each.
+FAST = {
+    "sl1-fp-signed-compare": SL1,
+    "sl1-fp-huber": SL1,
+    "sl1-hp-fmin-fmax": SL1_HALF,
+    "sl1-hp-truncates": SL1_HALF,
+    "sl1-fp-tail-formula": SL1,
+    "cores-last-skipped": SL1_HALF,
+    "cores-divides-by-zero": SL1_HALF,
+    "sl1-fp-writes-beyond": SL1,
+    "sl1-hp-every-257th": SL1_HALF,
+    "nll-hp-total-fp16-sum": NLL_HALF,
+    "nll-fp-no-zero-fill": NLL,
+    "sl1-hp-endless": SL1_HALF,
+}
+#: What needs a file of core.
+FAST_CORE = {"nll-label-int16": NLL_HALF}
 FAST_LEGAL = ("gcc-O2", "clang-O2-native", "fp32-inside")
 
 gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not on PATH")
 
 
-def outcomes(mutants: Iterable[Variant], legals: Iterable[Legal], suite: str = "core") -> dict[str, run.Outcome]:
-    return {o.name: o for o in run.check_all(mutants, legals, jobs=2, suite=suite)}
-
-
-@pytest.fixture(scope="module")
-def fast() -> dict[str, run.Outcome]:
-    found = outcomes((BY_NAME[n] for n in FAST), (LEGAL_BY_NAME[n] for n in FAST_LEGAL), "smoke")
-    return found | outcomes((BY_NAME[n] for n in FAST_CORE), ())
-
-
 @gcc
 @pytest.mark.parametrize("name", [*FAST, *FAST_CORE])
-def test_a_defective_build_is_rejected(fast: dict[str, run.Outcome], name: str) -> None:
-    assert fast[name].wrong == ""
-    assert fast[name].verdict == "fails"
-    assert run.killers(fast[name])
+def test_a_defective_build_is_rejected(name: str) -> None:
+    suite, part = ("smoke", FAST[name]) if name in FAST else ("core", FAST_CORE[name])
+    endless = name.endswith("-endless")
+    outcome = run.check(BY_NAME[name], suite=suite, part=part, timeout=0.3 if endless else run.TIMEOUT)
+    assert (outcome.wrong, outcome.verdict) == ("", "fails")
+    assert run.killers(outcome) and endless == ("timeout" in outcome.kinds)
 
 
 @gcc
 @pytest.mark.parametrize("name", FAST_LEGAL)
-def test_a_legal_build_is_accepted(fast: dict[str, run.Outcome], name: str) -> None:
-    if fast[name].skipped:
-        pytest.skip(fast[name].skipped)
-    assert fast[name].wrong == ""
-    assert fast[name].verdict == "conforms"
+def test_a_legal_build_is_accepted(name: str) -> None:
+    legal = LEGAL_BY_NAME[name]
+    outcome = run.check(legal.variant, legal, suite="smoke")
+    if outcome.skipped:
+        pytest.skip(outcome.skipped)
+    assert (outcome.wrong, outcome.verdict) == ("", "conforms")
 
 
 @gcc
@@ -79,7 +72,7 @@ def test_fast_math_leaves_the_judge_untouched() -> None:
 @pytest.mark.timeout(3600)
 @gcc
 def test_every_defective_build_is_rejected_and_every_legal_one_accepted() -> None:
-    found = outcomes(MUTANTS, LEGAL)
+    found = {o.name: o for o in run.check_all(MUTANTS, LEGAL, jobs=2)}
     assert {o.name: o.wrong for o in found.values() if o.wrong} == {}
     assert len(found) == len(MUTANTS) + len(LEGAL)
 

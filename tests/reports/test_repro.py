@@ -97,9 +97,9 @@ def suite() -> list[VectorFile]:
     return read_suite(suite_folder("smoke"))
 
 
-def judged(library: Path, files: list[VectorFile], platform: str = "host") -> Results:
-    with LibrarySession(library, timeout=2) as session:
-        settings = Settings(load_profile(platform), "smoke", timeout=2)
+def judged(library: Path, files: list[VectorFile], timeout: float = 2.0) -> Results:
+    with LibrarySession(library, timeout=timeout) as session:
+        settings = Settings(HOST, "smoke", timeout=timeout)
         return validate(library.name, session, session.library, files, settings)
 
 
@@ -136,14 +136,19 @@ SAYS = {
 }
 
 
+#: Wrong values as others are.
+ALIKE = ("loses a result", "sign dropped")
+
+
 @needs_compiler
-@pytest.mark.parametrize("name", DEFECTS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.confirm if n in ALIKE else ()) for n in DEFECTS])
 def test_a_reproducer_shows_the_defect_and_nothing_in_the_healthy_build(
     name: str, suite: list[VectorFile], kernels: Path, tmp_path: Path
 ) -> None:
     library = defective(name, tmp_path)
     symbol = DEFECTS[name][0]
-    results = judged(library, [f for f in suite if f.operator.name in symbol and f.dtype[-2:] in fmt_of(symbol)])
+    files = [f for f in suite if f.operator.name in symbol and f.dtype[-2:] in fmt_of(symbol)]
+    results = judged(library, files, 0.5 if name == "hangs" else 2.0)
     entry = next(e for e in results.entry_points if e.symbol == symbol)
     failure = next(f for f in entry.failing if f.case)
     case = find(suite, failure.case)

@@ -57,7 +57,7 @@ def read(path: Path) -> dict[Any, Any]:
 
 
 @needs_cc
-@pytest.mark.parametrize("build", [BUILD, LACKING])
+@pytest.mark.parametrize("build", [pytest.param(BUILD, marks=pytest.mark.confirm), LACKING])
 def test_github(build: str, machine: dict[str, str], tmp_path: Path) -> None:
     workflow = read(GITHUB)
     job, ran, kept = workflow["jobs"]["validate"], [], []
@@ -78,7 +78,7 @@ def test_github(build: str, machine: dict[str, str], tmp_path: Path) -> None:
 
 
 @needs_cc
-@pytest.mark.parametrize("build", [BUILD, LACKING])
+@pytest.mark.parametrize("build", [BUILD, pytest.param(LACKING, marks=pytest.mark.confirm)])
 def test_gitlab(build: str, machine: dict[str, str], tmp_path: Path) -> None:
     pipeline = read(GITLAB)
     job, pages = pipeline["conformance"], pipeline["pages"]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests import ROOT
+from tests.helpers.command import golden
 
 PUBLISHED = ROOT / "reports/published"
 
@@ -44,6 +45,7 @@ def test_models_side_by_side(
         matrix.Target("odd", "exec:./{}", (("--target", "no-such-triple"),)),
     ]
     monkeypatch.setattr(matrix, "TARGETS", targets)
+    monkeypatch.setattr(matrix, "golden", lambda work, *words: golden("--no-config", *words, cwd=work))
     made = make(matrix, tmp_path / "é")
     assert set(made) == {"matrix.md", "matrix.html"}
     text, page = made["matrix.md"], made["matrix.html"]

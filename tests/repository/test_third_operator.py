@@ -10,6 +10,7 @@ import pytest
 
 from golden.files.results import read_results
 from tests import ROOT
+from tests.helpers.command import WARM
 from tests.helpers.third_operator import EXAMPLE, install_example
 
 
@@ -20,8 +21,7 @@ def installed(tmp_path: Path) -> dict[str, str]:
 
 
 def golden(env: dict[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "golden.cli", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
+    return WARM.run("golden", [*map(str, arguments)], ROOT, env, 120)
 
 
 def test_oracle_of_the_example_is_its_specification(installed: dict[str, str]) -> None:

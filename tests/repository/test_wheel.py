@@ -9,8 +9,9 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,8 +144,21 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("regular", [True, False])
-@pytest.mark.parametrize("way", [way for way in WAYS if way != "script"])
+#: A way first that kinds of projects get in.
+KINDLY = ("module", "script", *(way for way in WAYS if way not in ("module", "script")))
+
+
+def by_turns(ways: Iterable[str], *kinds: object) -> list[Any]:
+    """Each way with one kind of project, by turns, and the first with all; the others confirm."""
+    return [
+        pytest.param(way, *(kind if isinstance(kind, tuple) else (kind,)), marks=() if fast else pytest.mark.confirm)
+        for turn, way in enumerate(ways)
+        for number, kind in enumerate(kinds)
+        for fast in [turn == 0 or turn % len(kinds) == number]
+    ]
+
+
+@pytest.mark.parametrize(("way", "regular"), by_turns([way for way in WAYS if way != "script"], True, False))
 def test_an_unused_plugin_leaves_a_project_alone(way: str, regular: bool, run: Run, tmp_path: Path) -> None:
     words, conftest, env = WAYS[way]
     # Of folders that are no packages, at the end of the path, a module that golden has too comes after golden's.
@@ -156,8 +170,7 @@ def test_an_unused_plugin_leaves_a_project_alone(way: str, regular: bool, run: R
 
 
 @needs_cc
-@pytest.mark.parametrize(("regular", "same"), [(True, False), (False, True), (False, False)])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(("way", "regular", "same"), by_turns(KINDLY, (True, False), (False, True), (False, False)))
 def test_a_plugin_in_use_works_or_says_what_is_in_its_way(
     way: str, regular: bool, same: bool, run: Run, library: Path, tmp_path: Path
 ) -> None:
@@ -207,8 +220,15 @@ def test_commands_work_or_say_what_is_in_their_way(
     assert run("golden", "--help", PYTHONPATH=".").returncode == 0
 
 
-@pytest.mark.parametrize("regular", [True, False])
-@pytest.mark.parametrize("line", ["from runners import helper", "import runners.helper"])
+@pytest.mark.parametrize(
+    ("line", "regular"),
+    [
+        ("from runners import helper", False),
+        ("import runners.helper", True),
+        pytest.param("from runners import helper", True, marks=pytest.mark.confirm),
+        pytest.param("import runners.helper", False, marks=pytest.mark.confirm),
+    ],
+)
 def test_an_adapter_works_or_says_what_is_in_its_way(line: str, regular: bool, run: Run, tmp_path: Path) -> None:
     project(tmp_path, regular, same=False)
     (tmp_path / "ours.py").write_text(f"{line}\n\ndef zero(operator, dtype, scalars, operands):\n    return 0\n")

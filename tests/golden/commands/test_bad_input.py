@@ -123,8 +123,8 @@ MAKERS: dict[str, Callable[[Path], None]] = {f.__name__: f for f in (fifo, zero,
 VALIDATE = ("validate", "reference:exact", "--suite", "smoke")
 #: Commands that read a file named BAD, and the exit codes that they may have.
 READING = {
-    "target": (("validate", "./BAD"), (2, 3)),
-    "probe": (("probe", "./BAD"), (2, 3)),
+    "target": (("validate", "./BAD", "--suite", "smoke"), (2, 3)),
+    "probe": (("probe", "./BAD", "--suite", "smoke"), (2, 3)),
     "hunt": (("hunt", "./BAD"), (2, 3)),
     "sweep": (("sweep", "./BAD"), (2, 3)),
     "report": (("report", "BAD"), (2,)),

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import re
 import shlex
 import shutil
@@ -10,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import click
@@ -21,7 +21,7 @@ from golden.files import names
 from golden.files.vectors import read_vectors
 from golden.operator import entry_points
 from tests import ROOT
-from tests.helpers.command import SMALLEST, cases_of, golden, one_sentence
+from tests.helpers.command import SMALLEST, WARM, cases_of, golden, one_sentence
 
 CASE = "smoothl1lossgrad/fp16/beta=0.1/kink/n=33"
 SMOKE = ("--suite", "smoke")
@@ -38,21 +38,9 @@ def failing(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def in_terminal(*arguments: object, columns: int = 80, **env: str) -> str:
     """Run a command with a terminal for its output and return what it wrote there."""
-    leader, follower = pty.openpty()
     clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
     environment = {**clean, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "COLUMNS": str(columns), **env}
-    command = [sys.executable, "-m", "golden.cli", *map(str, arguments)]
-    child = subprocess.Popen(command, stdout=follower, stderr=follower, cwd=ROOT, env=environment)
-    os.close(follower)
-    written = b""
-    try:
-        while piece := os.read(leader, 65536):
-            written += piece
-    except OSError:  # how a terminal says that its last writer is gone
-        pass
-    os.close(leader)
-    child.wait(timeout=60)
-    return written.decode()
+    return WARM.run("golden", [*map(str, arguments)], ROOT, environment, 60, terminal=True).stdout
 
 
 def last_screen(text: str) -> str:
@@ -69,7 +57,7 @@ def last_screen(text: str) -> str:
         ("generate", *SMOKE, "--operator", "nlllossgrad", "--dtype", "fp32"),
         VALIDATE,
         ("sweep", "reference:formula", "--space", "random", "--samples", "4096"),
-        ("hunt", "reference:formula", "--symbol", "fp_smoothl1lossgrad_p"),
+        ("hunt", "reference:formula", "--symbol", "hp_smoothl1lossgrad_p"),
     ],
 )
 def test_quiet_prints_nothing(arguments: tuple[str, ...], tmp_path: Path) -> None:
@@ -184,11 +172,11 @@ def test_what_is_piped_is_not_folded(failing: Path) -> None:
     assert any(line.startswith("fails: ") and line.endswith(".") for line in done.stdout.splitlines())
 
 
-@pytest.mark.parametrize("what", ["operators", "cases"])  # less than a buffer, and more
-def test_a_closed_pipe_ends_a_command_quietly(what: str) -> None:
+@pytest.mark.parametrize("what", [("operators",), ("cases", *SMOKE)])  # less than a buffer, and more
+def test_a_closed_pipe_ends_a_command_quietly(what: tuple[str, ...]) -> None:
     gone, pipe = os.pipe()
     os.close(gone)
-    command = [sys.executable, "-m", "golden.cli", "list", what]
+    command = [sys.executable, "-m", "golden.cli", "list", *what]
     ended = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, cwd=ROOT, check=False)
     os.close(pipe)
     assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, b"")
@@ -197,7 +185,7 @@ def test_a_closed_pipe_ends_a_command_quietly(what: str) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 def test_a_full_disk_is_one_sentence() -> None:
     with Path("/dev/full").open("wb") as full:
-        command = [sys.executable, "-m", "golden.cli", "list", "cases"]
+        command = [sys.executable, "-m", "golden.cli", "list", "cases", *SMOKE]
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, check=False)
     assert ended.returncode == 2
     assert one_sentence(ended.stderr) and "No space left on device" in ended.stderr
@@ -205,13 +193,14 @@ def test_a_full_disk_is_one_sentence() -> None:
 
 def test_a_command_leaves_signals_alone() -> None:
     """A judge that died of SIGPIPE would be taken down by a kernel that ends while a request is written to it."""
-    program = "import signal; from golden.cli import cli; cli.main(['list', 'cases'], standalone_mode=False);"
+    program = "import signal; from golden.cli import cli; cli.main(['list', 'flags'], standalone_mode=False);"
     program += "assert signal.getsignal(signal.SIGPIPE) == signal.SIG_IGN"
     subprocess.run([sys.executable, "-c", program], stdout=subprocess.DEVNULL, cwd=ROOT, check=True)
 
 
-def test_sixty_columns(failing: Path) -> None:
-    screen = last_screen(in_terminal("validate", "reference:flush", *SMOKE, "--out", failing, columns=60))
+def test_sixty_columns(tmp_path: Path) -> None:
+    fails = ("validate", "reference:flush", "--vectors", SMALLEST)
+    screen = last_screen(in_terminal(*fails, "--out", tmp_path, columns=60))
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen).replace("\r", "")
     lines = plain.splitlines()
     assert all(len(line) <= 60 or line.startswith(("  golden repro", "report: ")) for line in lines), lines
@@ -226,6 +215,7 @@ def test_sixty_columns(failing: Path) -> None:
 # --- exit codes and examples in help texts ----------------------------------------------------------------------
 
 
+@cache
 def listed(command: str) -> set[int]:
     text = golden(*command.split(), "--help").stdout.partition("Exit codes:")[2]
     return {int(number) for number in re.findall(r"^ +(\d+)  ", text, re.M)}

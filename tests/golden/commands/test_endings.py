@@ -15,11 +15,11 @@ from tests.helpers.command import SMALLEST, golden, one_sentence
 
 VALIDATE = ("validate", "reference:formula", "--vectors", str(SMALLEST))
 REPORTS = ("results.json", "report.md", "report.html", "junit.xml")
-#: Makes a run that never ends by itself: every case of core, a while each.
+#: Makes a run that never ends by itself: every case of core, a while each. A file beside its folder says that it runs.
 _SLOW = (
-    "import time, sys, runners.judging.validate as v\n"
+    "import pathlib, time, sys, runners.judging.validate as v\n"
     "old = v.EntryPointVerdict.add\n"
-    "def add(self, *a): time.sleep(0.02); return old(self, *a)\n"
+    "def add(self, *a): pathlib.Path(sys.argv[-1] + '.runs').touch(); time.sleep(0.02); return old(self, *a)\n"
     "v.EntryPointVerdict.add = add\n"
     "from golden.cli import main; main(sys.argv[1:])\n"
 )
@@ -27,20 +27,20 @@ _SLOW = (
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
 def test_no_report_of_another_run_stays(number: signal.Signals, tmp_path: Path) -> None:
-    assert golden(*VALIDATE, "--out", tmp_path).returncode == 0
-    command = [sys.executable, "-c", _SLOW, "validate", "reference:formula", "--out", str(tmp_path)]
+    out, runs = tmp_path / "out", tmp_path / "out.runs"
+    assert golden(*VALIDATE, "--out", out).returncode == 0
+    command = [sys.executable, "-c", _SLOW, "validate", "reference:formula", "--out", str(out)]
     run = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 30
-    while (tmp_path / "results.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(2.5)
+    while not runs.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
     run.send_signal(number)
     _, said = run.communicate(timeout=30)
-    assert (tmp_path / "previous/report.html").is_file() and read_results(tmp_path / "previous/results.json")
-    assert not any((tmp_path / name).exists() for name in REPORTS[1:])
+    assert (out / "previous/report.html").is_file() and read_results(out / "previous/results.json")
+    assert not any((out / name).exists() for name in REPORTS[1:])
     if number != signal.SIGKILL:
         assert run.returncode == 130 and "interrupted" in said, said
-        assert "incomplete" in golden("report", tmp_path / "results.json").stderr
+        assert "incomplete" in golden("report", out / "results.json").stderr
 
 
 def test_one_generation_is_kept_and_said(tmp_path: Path) -> None:
@@ -81,8 +81,15 @@ def test_a_sweep_leaves_none_of_another(tmp_path: Path) -> None:
     assert not (tmp_path / "sweep.json").exists() and (tmp_path / "previous/sweep.json").is_file()
 
 
-@pytest.mark.parametrize(("model", "code"), [("formula", 0), ("flush", 1)])
-@pytest.mark.parametrize("options", [(), ("--json",)])
+@pytest.mark.parametrize(
+    ("model", "code", "options"),
+    [
+        ("formula", 0, ("--json",)),
+        ("flush", 1, ()),
+        pytest.param("formula", 0, (), marks=pytest.mark.confirm),
+        pytest.param("flush", 1, ("--json",), marks=pytest.mark.confirm),
+    ],
+)
 def test_a_pipe_that_nobody_reads_keeps_the_verdict(
     model: str, code: int, options: tuple[str, ...], tmp_path: Path
 ) -> None:
@@ -100,7 +107,7 @@ def test_a_pipe_that_nobody_reads_keeps_the_verdict(
     assert (done.returncode, done.stderr) == (code, b"")
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize("closed", [">&-", pytest.param("2>&-", marks=pytest.mark.confirm), ">&- 2>&- <&-"])
 def test_closed_streams(closed: str, tmp_path: Path) -> None:
     line = f"exec {sys.executable} -m golden.cli {' '.join(VALIDATE)} --out {tmp_path} {closed}"
     assert subprocess.run(["sh", "-c", line], capture_output=True, cwd=ROOT, check=False).returncode == 0

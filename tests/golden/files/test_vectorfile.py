@@ -151,12 +151,17 @@ def test_truncation_at_any_length(original: Path, tmp_path: Path) -> None:
             read_vectors(path)
 
 
-@pytest.mark.parametrize("mask", [0x01, *(pytest.param(mask, marks=pytest.mark.confirm) for mask in (0x80, 0xFF))])
-def test_flipped_bytes(original: Path, tmp_path: Path, mask: int) -> None:
-    """Some 300 places for each mask: all of the first bytes, where the structure is, and some of the rest."""
+@pytest.mark.parametrize(
+    ("mask", "step"), [(0x01, 4), *(pytest.param(mask, 1, marks=pytest.mark.confirm) for mask in (0x01, 0x80, 0xFF))]
+)
+def test_flipped_bytes(original: Path, tmp_path: Path, mask: int, step: int) -> None:
+    """Some 300 places for each mask: all of the first bytes, where the structure is, and some of the rest.
+
+    ``step``: of them, one of so many.
+    """
     content, path, expected = original.read_bytes(), tmp_path / "flipped.h5", read_vectors(original)
     places = sorted(set(range(96)) | set(np.linspace(96, len(content) - 1, 220).astype(int).tolist()))
-    noticed = 0
+    noticed, places = 0, places[::step]
     for place in places:
         damaged = bytearray(content)
         damaged[place] ^= mask

@@ -15,6 +15,7 @@ from runners.calling.from_case import call_for
 from runners.calling.placement import Regions
 from runners.harness.adapter import CallableSession
 from tests import ROOT
+from tests.helpers.command import golden
 
 SYMBOL = "fp_smoothl1lossgrad_p"
 
@@ -31,8 +32,7 @@ def run(session: CallableSession, n: int, *plan: Invocation, symbol: str = SYMBO
 
 
 def validate(target: str, out: Path, *options: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "golden.cli", "--no-config", "validate", target, "--suite", "smoke"]
-    return subprocess.run([*command, "--out", str(out), *options], capture_output=True, text=True, check=False)
+    return golden("--no-config", "validate", target, "--suite", "smoke", "--out", out, *options)
 
 
 def test_an_object_gets_the_call_and_its_result_comes_back() -> None:

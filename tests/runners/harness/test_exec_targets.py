@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from golden.cli import cli
 from golden.errors import UsageError
+from golden.files.manifest import suite_folder
 from golden.files.results import read_results
 from golden.operator import entry_points
 from golden.results import Results
@@ -18,6 +19,7 @@ from runners.harness.session import ExecSession
 from runners.toolchain.build import build_harness, find_compiler, include_dir, write_harness_sources
 from tests.mutants import run as mutants
 from tests.mutants.mutants import MUTANTS
+from tests.mutants.test_mutants import FAST as PARTS
 
 #: Triple -> emulator, what hello says of half, and of the machine.
 TARGETS = {
@@ -29,6 +31,7 @@ TARGETS = {
 #: 32 bits, and the other byte order with half as integers; then what differs from this machine in instructions alone.
 UNLIKE, ALIKE = ("arm-linux-gnueabihf", "s390x-linux-gnu"), ("aarch64-linux-gnu", "riscv64-linux-gnu")
 #: Defects that a harness sees with canaries and copies, of every kind; then a sample of memory, tails and core masks.
+#: A file of smoke kills each of the former.
 FAST = ("sl1-fp-writes-beyond", "sl1-fp-tail-formula", "cores-last-skipped", "nll-fp-no-zero-fill", "sl1-hp-endless")
 SAMPLE = (
     *("sl1-hp-tail-skipped", "sl1-fp-tail-doubled", "sl1-hp-tail-shifted", "sl1-fp-tail-unsaturated"),
@@ -55,7 +58,10 @@ def compiler() -> Callable[..., str]:
 
 
 def validate(target: str, out: Path, *options: str) -> tuple[Results, Result]:
-    done = CliRunner().invoke(cli, ["validate", target, "--suite", "smoke", "--out", str(out), *options])
+    done = CliRunner().invoke(
+        cli,
+        ["validate", target, *(() if "--vectors" in options else ("--suite", "smoke")), "--out", str(out), *options],
+    )
     return read_results(out / "results.json"), done
 
 
@@ -182,9 +188,11 @@ def test_probe_and_hunt_take_a_harness(command: list[str], harness: Path, tmp_pa
 @native
 @pytest.mark.parametrize("name", [*FAST, *(pytest.param(n, marks=pytest.mark.slow) for n in SAMPLE)])
 def test_a_defective_build_is_rejected_through_a_harness(name: str, tmp_path: Path) -> None:
-    suite = "smoke" if name in FAST else "core"
-    outcome = mutants.check(next(m for m in MUTANTS if m.name == name), None, tmp_path, "exec", suite)
-    assert outcome.verdict == "fails" and mutants.killers(outcome)
+    suite, part = ("smoke", PARTS[name]) if name in FAST else ("core", "")
+    endless = name.endswith("-endless")
+    mutant = next(m for m in MUTANTS if m.name == name)
+    outcome = mutants.check(mutant, None, tmp_path, "exec", suite, part, 0.3 if endless else mutants.TIMEOUT)
+    assert outcome.verdict == "fails" and mutants.killers(outcome) and endless == ("timeout" in outcome.kinds)
 
 
 def test_a_platform_without_addresses(tmp_path: Path) -> None:
@@ -193,7 +201,9 @@ def test_a_platform_without_addresses(tmp_path: Path) -> None:
 
 
 @native
-def test_a_suite_at_documented_addresses(harness: Path, kernels: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["nlllossgrad-fp16.h5", pytest.param("", marks=pytest.mark.confirm)])
+def test_a_suite_at_documented_addresses(file: str, harness: Path, kernels: Path, tmp_path: Path) -> None:
+    options = ("--memory", "documented", "--platform", "MT7004", "--vectors", str(suite_folder("smoke") / file))
     for target in (f"exec:{harness}", str(kernels)):
-        results, done = validate(target, tmp_path / "out", "--memory", "documented", "--platform", "MT7004")
+        results, done = validate(target, tmp_path / "out", *options)
         assert done.exit_code == 0 and results.verdict == "conforms" and results.options["memory"] == "documented"

@@ -1,6 +1,5 @@
 """The hunt: finds what is wrong or worst, shrinks it, repeats itself, and writes vectors that the rest accepts."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from runners.library.session import LibrarySession
 from runners.models import ReferenceSession
 from runners.targets import open_target
 from runners.toolchain.build import build_library, include_dir
-from tests import ROOT
+from tests.helpers.command import golden
 
 ROUNDS = 6
 
@@ -36,7 +35,13 @@ def session(kernels: Path) -> Iterator[LibrarySession]:
 
 
 @pytest.mark.parametrize(
-    "symbol", ["hp_smoothl1lossgrad_p", "fp_smoothl1lossgrad_s", "hp_nlllossgrad_s", "fp_nlllossgrad_p"]
+    "symbol",
+    [
+        "hp_smoothl1lossgrad_p",
+        pytest.param("fp_smoothl1lossgrad_s", marks=pytest.mark.confirm),
+        "hp_nlllossgrad_s",
+        pytest.param("fp_nlllossgrad_p", marks=pytest.mark.confirm),
+    ],
 )
 def test_what_is_found_is_a_vector_that_validate_and_show_accept(
     session: LibrarySession, kernels: Path, tmp_path: Path, symbol: str
@@ -166,32 +171,24 @@ void fp_smoothl1lossgrad_p(float *dy, float *dx1, float *x1, float *x2, int leng
         assert "Validate the library first" in str(caught.value) and caught.value.__context__ is None
 
 
-def golden(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "golden.cli", "--no-config", *map(str, arguments)]
-
-
 def test_all_symbols_are_checked_before_any_is_searched(kernels: Path, tmp_path: Path) -> None:
     symbols = ["--symbol", "fp_smoothl1lossgrad_p", "--symbol", "fp_nothing_p"]
     started = time.monotonic()
-    done = subprocess.run(
-        golden("hunt", kernels, *symbols, "--out", tmp_path), capture_output=True, text=True, check=False
-    )
+    done = golden("hunt", kernels, *symbols, "--out", tmp_path)
     assert done.returncode == 2 and done.stdout == "" and "no entry point named 'fp_nothing_p'" in done.stderr
     assert list(tmp_path.iterdir()) == [] and time.monotonic() - started < 10
 
 
-@pytest.mark.parametrize("json", [False, True])
-def test_what_was_found_before_a_crash_is_kept(tmp_path: Path, json: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("json", [pytest.param(False, marks=pytest.mark.confirm), True])
+def test_what_was_found_before_a_crash_is_kept(tmp_path: Path, json: bool) -> None:
     (tmp_path / "half.py").write_text(
         "from tests.python_targets import formula\n"
         "def f(operator, dtype, scalars, operands):\n"
         "    if dtype == 'fp32':\n        raise RuntimeError('no fp32')\n"
         "    return formula(operator, dtype, scalars, operands)\n"
     )
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
     symbols = ["--symbol", "hp_smoothl1lossgrad_p", "--symbol", "fp_smoothl1lossgrad_p"]
-    command = golden("hunt", "python:half:f", *symbols, "--out", tmp_path / "out", *["--json"] * json)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = golden("hunt", "python:half:f", *symbols, "--out", tmp_path / "out", *["--json"] * json, cwd=tmp_path)
     assert done.returncode == 3 and "RuntimeError: no fp32" in done.stderr
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["hp_smoothl1lossgrad_p-hunted.h5"]
     if json:
@@ -200,10 +197,10 @@ def test_what_was_found_before_a_crash_is_kept(tmp_path: Path, json: bool, monke
         assert done.stdout.startswith("hp_smoothl1lossgrad_p: ")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.confirm)])
 def test_what_was_found_before_an_interrupt_is_kept(kernels: Path, tmp_path: Path, number: int) -> None:
     symbols = ["--symbol", "hp_smoothl1lossgrad_p", "--symbol", "fp_nlllossgrad_p", "--symbol", "hp_nlllossgrad_p"]
-    command = golden("hunt", kernels, *symbols, "--out", tmp_path)
+    command = [sys.executable, "-m", "golden.cli", "hunt", *map(str, (kernels, *symbols, "--out", tmp_path))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as hunting:
         assert hunting.stdout is not None and hunting.stderr is not None
         line = hunting.stdout.readline()

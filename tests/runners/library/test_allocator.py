@@ -1,8 +1,6 @@
 """``--memory symbol:ALLOC,FREE``: operands in the library's own memory, and what is still seen there."""
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +16,7 @@ from runners.calling.placement import Allocator, Regions, placing
 from runners.library.session import LibrarySession
 from runners.targets import open_target
 from runners.toolchain.build import build_library, kernel_sources
+from tests.helpers.command import golden
 
 pytestmark = pytest.mark.skipif(
     shutil.which("cc") is None and shutil.which("gcc") is None, reason="no C compiler on PATH"
@@ -174,9 +173,8 @@ def test_a_whole_run(tmp_path: Path) -> None:
         "#include <stdlib.h>\nvoid *get(size_t n) { return malloc(n); }\nvoid put(void *p) { free(p); }\n"
     )
     library = build_library(tmp_path / "k.so", sources=[*kernel_sources(), source], cflags=["-w"])
-    command = [sys.executable, "-m", "golden.cli", "--no-config", "validate", str(library), "--suite", "smoke"]
-    command += ["--memory", "symbol:get,put", "--out", str(tmp_path / "out"), "--quiet"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    options = ("--suite", "smoke", "--memory", "symbol:get,put", "--out", tmp_path / "out", "--quiet")
+    done = golden("--no-config", "validate", library, *options)
     assert done.returncode == 0, done.stdout + done.stderr
     results = read_results(tmp_path / "out/results.json")
     assert results.options["memory"] == "symbol:get,put"

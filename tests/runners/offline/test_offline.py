@@ -23,6 +23,7 @@ from tests.helpers.command import needs_compiler
 from tests.helpers.exporting import SMOKE, TIGHT, exported, golden, validated
 from tests.mutants import run as mutants
 from tests.mutants.mutants import MUTANTS
+from tests.mutants.test_mutants import FAST as PARTS
 from tests.runners.harness.test_exec_targets import FAST, SAMPLE
 
 pytestmark = needs_compiler
@@ -119,7 +120,7 @@ def test_exports_are_the_same_each_time_and_hold_what_is_asked_for(board: Path, 
 
 def test_entry_points_that_the_board_lacks_are_missing(tmp_path: Path) -> None:
     board = build_board(tmp_path / "board", cflags=["-DGOLDEN_FP32_ONLY"])
-    folder = exported(tmp_path / "export", *SMOKE)
+    folder = exported(tmp_path / "export", *SMOKE, "--operator", "smoothl1lossgrad")
     run_board(board, folder)
     results, done = validated(f"dump:{folder}", tmp_path / "out")
     assert done.exit_code == 1
@@ -255,6 +256,6 @@ def test_the_export_that_mutants_are_run_with_accepts_a_healthy_board(board: Pat
 
 @pytest.mark.parametrize("name", [*FAST, *(pytest.param(n, marks=pytest.mark.slow) for n in SAMPLE)])
 def test_a_defective_build_is_rejected_through_dumps(name: str, workshop: Path) -> None:
-    suite = "smoke" if name in FAST else "core"
-    outcome = mutants.check(next(m for m in MUTANTS if m.name == name), None, workshop, "dump", suite)
+    suite, part = ("smoke", PARTS[name]) if name in FAST else ("core", "")
+    outcome = mutants.check(next(m for m in MUTANTS if m.name == name), None, workshop, "dump", suite, part)
     assert outcome.verdict == "fails" and mutants.killers(outcome)

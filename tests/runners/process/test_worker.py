@@ -217,24 +217,24 @@ def test_a_symbol_that_keeps_crashing_is_not_called_for_ever(broken_kernels: Pat
         assert run_one(session, "healthy").status == "ok"
 
 
-def test_300_crashes_take_seconds(shared: LibrarySession) -> None:
+def test_100_crashes_take_seconds(shared: LibrarySession) -> None:
     start = time.monotonic()
-    for _ in range(300):
+    for _ in range(100):
         shared.submit(make("null"))
-    assert all(shared.collect()[0].status == "crash" for _ in range(300))
-    assert time.monotonic() - start < 30
+    assert all(shared.collect()[0].status == "crash" for _ in range(100))
+    assert time.monotonic() - start < 10
 
 
 def test_a_hang_costs_its_timeout_then_less_then_nothing(broken_kernels: Path) -> None:
-    with open_session(broken_kernels, timeout=1.5) as session:
+    with open_session(broken_kernels, timeout=1.1) as session:
         begun = time.monotonic()
         outcomes = session.run(make("hangs_late", END, END, first=1))
         assert [o.status for o in outcomes] == ["timeout", "not-run"]
-        assert outcomes[0].message == "hangs_late did not return within 1.5 s."
+        assert outcomes[0].message == "hangs_late did not return within 1.1 s."
         assert run_one(session, "hangs_late").status == "ok"
         assert run_one(session, "hangs_late", first=1).message == "hangs_late did not return within 1 s."
         assert run_one(session, "hangs_late", first=1, timeout=0.1).status == "timeout"
-        assert 2.6 <= time.monotonic() - begun < 10
+        assert 2.2 <= time.monotonic() - begun < 10
         begun = time.monotonic()
         assert run_one(session, "hangs_late").status == "not-run"
         assert time.monotonic() - begun < 0.5
@@ -242,11 +242,11 @@ def test_a_hang_costs_its_timeout_then_less_then_nothing(broken_kernels: Path) -
 
 
 def test_time_in_which_nobody_waits_does_not_count(broken_kernels: Path) -> None:
-    with open_session(broken_kernels, timeout=1.0) as session:
-        for _ in range(5):
+    with open_session(broken_kernels, timeout=0.8) as session:
+        for _ in range(3):
             session.submit(make("slow"))
-        time.sleep(2)
-        assert [session.collect()[0].status for _ in range(5)] == ["ok"] * 5
+        time.sleep(1.2)
+        assert [session.collect()[0].status for _ in range(3)] == ["ok"] * 3
 
 
 def test_calls_sent_ahead_of_a_crash_are_answered_in_order(shared: LibrarySession) -> None:

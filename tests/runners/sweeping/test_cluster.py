@@ -29,6 +29,7 @@ from runners.sweeping.cluster import Cluster, Shipment  # noqa: E402
 from runners.sweeping.engine import SweepResult, open_work, sweep  # noqa: E402
 from runners.sweeping.evaluate import Work, file_digest  # noqa: E402
 from runners.sweeping.processes import Processes  # noqa: E402
+from tests.helpers.command import golden as forked  # noqa: E402
 from tests.helpers.small_sweeps import Interrupt, build, steady, tiny  # noqa: E402
 
 BLOCKS = 16  # of tiny()
@@ -48,16 +49,26 @@ def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A library whose calls take 0.2 s each and leave a byte in a file."""
+    """A library whose calls leave a byte in a file, and take 0.2 s each inside :func:`slowly`."""
     folder = tmp_path_factory.mktemp("slow")
     body = f"""
-    extern int usleep(unsigned), open(const char *, int, ...), close(int);
+    extern int usleep(unsigned), access(const char *, int), open(const char *, int, ...), close(int);
     extern long write(int, const void *, unsigned long);
     int file = open("{folder}/calls", {os.O_WRONLY | os.O_CREAT | os.O_APPEND}, 0600);
-    if (write(file, "x", 1) == 1) usleep(200000);
+    if (write(file, "x", 1) == 1 && access("{folder}/slowly", {os.F_OK}) == 0) usleep(200000);
     close(file);
     """
     return build(folder, body), folder / "calls"
+
+
+@contextlib.contextmanager
+def slowly(slow: tuple[Path, Path]) -> Iterator[None]:
+    switch = slow[1].with_name("slowly")
+    switch.touch()
+    try:
+        yield
+    finally:
+        switch.unlink()
 
 
 def opened(target: Path) -> tuple[Work, Library]:
@@ -104,7 +115,8 @@ def test_a_killed_worker_costs_its_blocks_only(cluster: "distributed.LocalCluste
             os.kill(victim, signal.SIGKILL)
             killed.append(victim)
 
-    result = on(Cluster(cluster.scheduler_address), library, progress=kill)
+    with slowly(slow):
+        result = on(Cluster(cluster.scheduler_address), library, progress=kill)
     assert steady(result) == local and result.complete and result.jobs == 4 and result.judge in ("native", "numpy")
     assert killed and cluster.workers[0].pid != killed[0]
     assert calls.stat().st_size > BLOCKS  # what the dead worker was at was computed again, by another one
@@ -138,7 +150,8 @@ def test_an_interrupted_sweep_goes_on_anywhere(
     pools = [Cluster(cluster.scheduler_address), Processes(2), Cluster(cluster.scheduler_address)]
     done = 0
     for turn, pool in enumerate(pools):
-        partial = on(pool, library, state=state, resume=turn > 0, progress=Interrupt(3))
+        with slowly(slow):
+            partial = on(pool, library, state=state, resume=turn > 0, progress=Interrupt(3))
         assert not partial.complete and done < partial.points < 1 << 20
         done = partial.points
     assert steady(on(Processes(1), library, state=state, resume=True)) == whole
@@ -274,10 +287,10 @@ def test_a_worker_without_golden_is_named(slow: tuple[Path, Path], tmp_path: Pat
 def test_no_workers_and_a_lost_scheduler_are_named(
     slow: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(on_cluster, "_PATIENCE", 1.0)
+    monkeypatch.setattr(on_cluster, "_PATIENCE", 0.5)
     with (
         distributed.LocalCluster(n_workers=0, dashboard_address=":0") as empty,
-        pytest.raises(UsageError, match="has had no workers for 1 s: start some with 'dask worker tcp://"),
+        pytest.raises(UsageError, match=r"has had no workers for 0\.5 s: start some with 'dask worker tcp://"),
     ):
         on(Cluster(empty.scheduler_address), slow[0])
     state = tmp_path / "state"
@@ -289,7 +302,8 @@ def test_no_workers_and_a_lost_scheduler_are_named(
             if len(steps.steps) == 2:
                 own.close()
 
-        with pytest.raises(UsageError, match=r"connection to the scheduler at tcp://.* was lost: go on with --resume"):
+        lost = r"connection to the scheduler at tcp://.* was lost: go on with --resume"
+        with slowly(slow), pytest.raises(UsageError, match=lost):
             on(Cluster(own.scheduler_address), slow[0], state=state, progress=close)
     resumed = on(Processes(2), slow[0], state=state, resume=True)
     assert resumed.complete and resumed.points == 1 << 20
@@ -317,19 +331,25 @@ def test_the_command_line_on_a_cluster(
     assert (tmp_path / "sweep.json").is_file() and not (tmp_path / "sweep.state").exists()
 
 
+def test_a_scheduler_that_does_not_answer_is_one_sentence(slow: tuple[Path, Path], tmp_path: Path) -> None:
+    options = ("--half-abi", "float16", "--scheduler", "tcp://127.0.0.1:9", "--out", tmp_path)
+    done = golden("sweep", slow[0], *options, before="import runners.sweeping.cluster as c; c._CONNECTING = 0.5")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("golden: No Dask scheduler answers at tcp://127.0.0.1:9 within 0.5 s")
+
+
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("tcp://127.0.0.1:9", "No Dask scheduler answers at tcp://127.0.0.1:9 within 5 s"),
         ("nonsense", "'nonsense' is no scheduler's address"),
         ("tcp://127.0.0.1:port", "'tcp://127.0.0.1:port' is no scheduler's address"),
         ("carrier://pigeon:1", "'carrier://pigeon:1' is no scheduler's address"),
     ],
 )
-def test_an_unreachable_scheduler_is_one_sentence(
+def test_what_is_no_address_is_one_sentence(
     slow: tuple[Path, Path], tmp_path: Path, address: str, message: str
 ) -> None:
-    done = golden("sweep", slow[0], "--half-abi", "float16", "--scheduler", address, "--out", tmp_path)
+    done = forked("sweep", slow[0], "--half-abi", "float16", "--scheduler", address, "--out", tmp_path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith(f"golden: {message}")
 

@@ -67,9 +67,13 @@ def whole(slow: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, obj
     return found(out)
 
 
-#: Every signal, with one process or with several; the other half confirms.
-SIGNALS = [("SIGINT", "1"), ("SIGTERM", "2"), ("SIGHUP", "1"), ("SIGKILL", "2")]
-SIGNALS += [pytest.param(number, "2" if jobs == "1" else "1", marks=pytest.mark.confirm) for number, jobs in SIGNALS]
+#: An interrupt and an end that nobody is told of, with one process and with several; the other signals confirm.
+FAST = [("SIGINT", "1"), ("SIGKILL", "2")]
+SIGNALS = [
+    pytest.param(number, jobs, marks=() if (number, jobs) in FAST else pytest.mark.confirm)
+    for number in ("SIGINT", "SIGTERM", "SIGHUP", "SIGKILL")
+    for jobs in ("1", "2")
+]
 
 
 @pytest.mark.parametrize(("number", "jobs"), SIGNALS)

@@ -438,7 +438,7 @@ CHECK_KERNELS(half, hp, to_half_bits)
 int main(void)
 {
     static const int sparse[] = {(int)0x80000001, (int)0x40010100, -1, (int)0x80000000, 0x0ff00000};
-    for (int n = 0; n <= 20; n++) {
+    for (int n = 0; n <= 20; n += n < FROM ? 1 : STEP) {
         for (int mask = 0; mask <= 255; mask++) {
             check_spans(mask, n);
             fp_check(mask, n);
@@ -472,10 +472,21 @@ int main(void)
 """
 
 
-@pytest.mark.parametrize("flags", ["", "-DGOLDEN_HALF_UINT16", "-DGOLDEN_THREADS -pthread"])
-def test_every_core_mask_gives_the_bits_of_the_private_kernel(flags: str, build: Build) -> None:
+THREADS = "-DGOLDEN_THREADS -pthread"
+
+
+@pytest.mark.parametrize(
+    ("flags", "grid"),
+    [
+        ("", "-DFROM=20 -DSTEP=1"),
+        ("-DGOLDEN_HALF_UINT16", "-DFROM=20 -DSTEP=1"),
+        (THREADS, "-DFROM=2 -DSTEP=7"),  # starting threads takes a while
+        pytest.param(THREADS, "-DFROM=20 -DSTEP=1", marks=pytest.mark.confirm),
+    ],
+)
+def test_every_core_mask_gives_the_bits_of_the_private_kernel(flags: str, grid: str, build: Build) -> None:
     library = build(flags=flags)
-    assert run(str(compile_program(library, PARTITION, flags + " -pthread"))) == b"done\n"
+    assert run(str(compile_program(library, PARTITION, f"{flags} {grid} -pthread"))) == b"done\n"
 
 
 # How a library is built
