@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import json
+import math
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -20,8 +21,9 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from golden.errors import unknown_name
+from golden.errors import UsageError, unknown_name
 from golden.formats import FORMATS, Array, Exact, Format
+from golden.layout import Arrangement, Domain, NamedSpace
 from golden.oracle import correctly_rounded
 from golden.program import Program
 from golden.rational import Rationals
@@ -54,6 +56,7 @@ class Pointer:
     name: str
     role: Role
     element: Literal["real", "int32"] = "real"
+    domain: Domain = Domain()  # noqa: RUF009 - frozen
 
     def dtype(self, fmt: Format) -> np.dtype[Any]:
         """Return the NumPy dtype of the elements."""
@@ -62,10 +65,22 @@ class Pointer:
 
 @dataclass(frozen=True)
 class Scalar:
-    """A scalar parameter: a C ``int``, a number of the entry point's dtype, or a reduction's number."""
+    """A scalar parameter: a C ``int``, a number of the entry point's dtype, or a reduction's number.
+
+    ``option``: what the command line calls it, if not by its name. ``default``: what it is in sweeps unless given, and
+    ``hunted`` in hunts.
+    """
 
     name: str
     kind: Literal["int", "real", "reduction"]
+    option: str = ""
+    default: float | str = 1.0
+    hunted: float | str | None = None
+
+    @property
+    def word(self) -> str:
+        """What users call it."""
+        return self.option or self.name
 
 
 Parameter = Pointer | Scalar
@@ -178,6 +193,50 @@ class Operator(ABC):
         """
         return correctly_rounded(fmt, self.documented(scalars), values)
 
+    def arrangements(self, scalars: Scalars) -> tuple[Arrangement, ...]:
+        """Return how calls can compute points: the cheapest way first; the last one takes any points.
+
+        Element by element, unless overridden.
+        """
+        return (Arrangement((self.size_name,)),)
+
+    def spaces(self, scalars: Scalars) -> Mapping[str, NamedSpace]:
+        """Return the spaces that a sweep knows by a name of the page's own."""
+        return {}
+
+    def single(self, arrangement: Arrangement, scalars: Scalars) -> frozenset[str]:
+        """Return the operands that a call arranged so has one number of, however many points it computes."""
+        shapes = self.shapes({**scalars, **self.sizes(arrangement, 2)})
+        return frozenset(p.name for p in self.numbers if math.prod(shapes[p.name]) == 1)
+
+    def sizes(self, arrangement: Arrangement, n: int) -> dict[str, int]:
+        """Return the int scalars of a call that computes n points."""
+        return {s.name: n if s.name in arrangement.sizes else 1 for s in self.scalars if s.kind == "int"}
+
+    def given(self, fmt: Format, options: Mapping[str, float | str], *, hunt: bool = False) -> dict[str, float | str]:
+        """Return the scalars that are no sizes, from values by the words of the command line; defaults for the rest.
+
+        Raises :class:`UsageError` for a name or value that does not exist, or one outside the page's domain.
+        """
+        mine = {s.word: s for s in self.scalars if s.kind != "int"}
+        if unknown := [word for word in options if word not in mine]:
+            raise unknown_name(f"scalar of {self.name}", unknown[0], mine)
+        found: dict[str, float | str] = {}
+        for word, s in mine.items():
+            default = s.default if s.hunted is None or not hunt else s.hunted
+            value = options.get(word, default)
+            if s.kind == "real":
+                found[s.name] = fmt.typed(float(value))
+            else:
+                known = next(iter(REDUCTION_ENUMS.values()))
+                if value not in known:
+                    raise unknown_name(word, str(value), known)
+                found[s.name] = value
+        sizes = {s.name: 1 for s in self.scalars if s.kind == "int"}
+        if wrong := self.outside({**sizes, **found}, {}):
+            raise UsageError(f"{wrong}, outside the documented domain.")
+        return found
+
     def documented(self, scalars: Scalars) -> Program:
         """Return the order that the page documents."""
         return next(iter(self.programs(scalars).values()))
@@ -259,6 +318,16 @@ class Operator(ABC):
     def inputs(self) -> tuple[Pointer, ...]:
         """Input operands in C order: what a vector file stores."""
         return tuple(p for p in self.pointers if p.role is Role.INPUT)
+
+    @cached_property
+    def numbers(self) -> tuple[Pointer, ...]:
+        """Input operands of the entry point's dtype, in C order: what makes a point."""
+        return tuple(p for p in self.inputs if p.element == "real")
+
+    @cached_property
+    def size_name(self) -> str:
+        """The first int scalar: what grows with the number of elements."""
+        return next(s.name for s in self.scalars if s.kind == "int")
 
     @cached_property
     def scalars(self) -> tuple[Scalar, ...]:

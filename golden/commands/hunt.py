@@ -15,9 +15,12 @@ from golden.commands.options import (
     half_abi,
     quiet,
     reduction_option,
+    scalars_of,
+    set_option,
     timeout,
 )
 from golden.commands.terminal import check_folder, examples, exit_codes, print_json, say
+from golden.errors import UsageError
 from golden.files import names
 
 
@@ -37,6 +40,7 @@ from golden.files import names
 )
 @beta_option(0.1)
 @reduction_option("mean")
+@set_option
 @click.option("--seed", default=0, show_default=True, help="Another seed searches elsewhere.")
 @click.option(
     "--out",
@@ -54,6 +58,7 @@ def hunt(
     symbol: tuple[str, ...],
     beta: float,
     reduction: str,
+    fixed: dict[str, float | str],
     seed: int,
     out: Path,
     half_abi: str,
@@ -62,6 +67,7 @@ def hunt(
     as_json: bool,
 ) -> None:
     """Search for the worst input of a build and save it as a vector that validate and show accept."""
+    from golden.operator import entry_points
     from runners.hunting.hunt import Hunted, chosen
     from runners.hunting.hunt import hunt as run
     from runners.targets import open_target
@@ -73,7 +79,10 @@ def hunt(
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch.name  # else it leaves a folder where the user is
     try:
         for name in chosen(session, symbol):
-            found, _case = run(session, name, out, beta=beta, reduction=reduction, seed=seed, half_abi=half_abi)
+            mine, operands = scalars_of(entry_points()[name].operator, fixed, beta=beta, reduction=reduction)
+            if operands:
+                raise UsageError(f"--set {next(iter(operands))}: a hunt takes scalars alone; every operand varies.")
+            found, _case = run(session, name, out, seed=seed, half_abi=half_abi, **mine)  # type: ignore[arg-type]
             hunted.append(found)
             verdict = "outside every legal bound" if found.fails else f"at most {found.bound:.4g} legal"
             if not (quiet or as_json):

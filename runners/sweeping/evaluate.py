@@ -27,7 +27,7 @@ from runners.models import MODELS
 from runners.process.block_worker import SLOTS, Run
 from runners.sweeping.judge import NativeJudge, load
 from runners.sweeping.space import CallPlan, Space
-from runners.sweeping.tally import BlockTally, full, numpy_tally, parts
+from runners.sweeping.tally import BlockTally, full, numpy_tally
 from runners.toolchain.compiled import helper
 
 
@@ -151,13 +151,8 @@ class Evaluator:
             for block in blocks:
                 operands = self.space.operands(block)
                 n = min(self.space.step, self.space.points - block * self.space.step)
-                output = np.empty(n, self._fmt.dtype)
-                for points, part in parts(operands, n):
-                    size = points.stop - points.start
-                    with np.errstate(all="ignore"):
-                        output[points] = model.evaluate(
-                            self._view, self._fmt, self.space.call_scalars(size), full(part, size)
-                        )
+                with np.errstate(all="ignore"):
+                    output = model.evaluate(self._view, self._fmt, self.space.call_scalars(n), full(operands, n))
                 yield block, operands, output, 0.0
             return
         running: tuple[int, Operands, int, int] | None = None
@@ -186,9 +181,7 @@ class Evaluator:
         block, position = divmod(index, self.space.step)
         for _, operands, output, _ in self.outputs(range(block, block + 1)):
             one = np.array([position])
-            points, part = next(p for p in parts(operands, output.size) if position < p[0].stop)
-            within, size = one - points.start, points.stop - points.start
-            mine = {name: v if name == "total_weight" else v[within] for name, v in full(part, size).items()}
+            mine = {name: values[one] for name, values in full(operands, output.size).items()}
             scalars = self.space.call_scalars(1)
             golden = self._view.oracle(self._fmt, scalars, mine)
             name = f"{self._view.name}/{self._fmt.name}/{self._view.group(scalars)}/sweep/{self.space.name}"

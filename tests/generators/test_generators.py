@@ -262,10 +262,7 @@ def test_order_distinguishing(name: str, dtype: str) -> None:
     fmt, tested = FORMATS[dtype], 0
     for case in core(name, fmt, "order-distinguishing"):
         assert not is_power_of_two(divisor_of(case))  # dividing is exact there
-        results = [
-            case.operator.evaluate(o, WorkingPrecision(fmt), fmt, case.scalars, case.operands)
-            for o in ORDERS
-        ]
+        results = [case.operator.evaluate(o, WorkingPrecision(fmt), fmt, case.scalars, case.operands) for o in ORDERS]
         bits = np.stack([fmt.bits(found)[on_label(case)] for found in results])
         assert (bits != bits[0]).any(axis=0).all(), case.id
         if bits.shape[1] > 30:
