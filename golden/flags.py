@@ -23,3 +23,6 @@ FLAGS: dict[str, str] = {
     "zero-fill": "off-label outputs not written, or only written once",
     "realistic": "gradients as a training step produces them: what an integrator will feed the kernel",
 }
+
+#: The flags of cases that are there for nothing but to tell the legal orders apart.
+ORDER_ALONE = ("evaluation-order",)

@@ -263,9 +263,7 @@ class CaseItem(_Item):
         from runners.judging.verdict import EntryPointVerdict
 
         target, case = self.config.stash[_TARGET], self._file.cases[self._position]
-        closed = case.klass == "selection" and case.id in unreadable_cases(
-            target.session.draw, self._entry, self._file.heads
-        )
+        closed = case.id in unreadable_cases(target.session.draw, self._entry, self._file.heads)
         plan = invocations(case, self._entry, target.profile, closed, target.session.plain)
         abi, numbers = target.half_abi, target.reduction_enum
         call = call_for(self._entry, case.scalars, case.operands, plan, half_abi=abi, reduction_enum=numbers)

@@ -8,6 +8,7 @@ import numpy as np
 from golden.case import Case, Head
 from golden.document import Document
 from golden.files.vectors import VectorFile
+from golden.flags import ORDER_ALONE
 from golden.formats import Array
 from golden.operator import EntryPoint, entry_points
 from runners.calling.call import Call, Invocation
@@ -15,7 +16,8 @@ from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
 from runners.judging.orders import OrderShares
 from runners.judging.positions import Positions
-from runners.judging.probe import MASK, probe_half_abi, probe_reductions, probe_subnormals
+from runners.judging.probe import probe_half_abi, probe_reductions, probe_subnormals
+from runners.judging.trial import MASK
 
 _FIRST = Invocation(core_mask=MASK, poison=1)
 
@@ -46,7 +48,7 @@ def inspect(session: Session, files: Sequence[VectorFile]) -> Traits:
     abi: HalfAbi = "uint16" if half == "uint16" else "float16"
     numbers = probe_reductions(session)
     enum = numbers if numbers not in ("unknown", "other") else "sum-mean-none"
-    subnormals = probe_subnormals(session, abi)
+    subnormals = probe_subnormals(session, abi, enum)
     by_kind = {(f.operator.name, f.dtype): f for f in files}
     found = [
         _Prober(session, entry, by_kind[entry.operator.name, entry.fmt.name], abi, enum).traits()
@@ -67,7 +69,7 @@ class _Prober:
 
     def traits(self) -> EntryPointTraits:
         orders = OrderShares()
-        for case, output in self._outputs(lambda c: c.klass == "order-distinguishing"):
+        for case, output in self._outputs(lambda head: head.flags == ORDER_ALONE):
             orders.add(case, output)
         order = orders.best() or "unknown"
         precision = "-"
@@ -88,7 +90,7 @@ class _Prober:
     def _alignment(self) -> str:
         """Move all operands together, from large alignments down to single elements, until something breaks."""
         several = [head for head in self._file.heads if head.size > 16]
-        plain = next((head for head in several if head.klass in ("length", "shape")), next(iter(several), None))
+        plain = next((head for head in several if "partition" in head.flags), next(iter(several), None))
         if plain is None:
             return "unknown: no case is long enough"
         case = next(self._cases(lambda head: head is plain))

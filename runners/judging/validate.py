@@ -26,7 +26,7 @@ from runners.calling.call import Mode
 from runners.calling.from_case import HalfAbi
 from runners.calling.session import Session
 from runners.judging.cases import Cases
-from runners.judging.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions, probe_subnormals
+from runners.judging.probe import choose_half_abi, choose_reductions, probe_subnormals, takes_half
 from runners.judging.verdict import EntryPointVerdict
 from runners.judging.xfail import read_xfail
 
@@ -105,16 +105,11 @@ class _Validation:
     def probe(self) -> None:
         """Find out what has to be known before judging, and remark on how the target was loaded."""
         session, settings = self._session, self._settings
-        # The only entry points with a half by value whose results tell how it arrived.
-        uses_half = any(
-            e.fmt.name == "fp16" and e.operator.name == PROBED_OPERATOR
-            for e in self._wanted
-            if e.symbol in session.symbols
-        )
+        uses_half = any(takes_half(e) for e in self._wanted if e.symbol in session.symbols)
         half_abi, on_half = choose_half_abi(session, settings.half_abi, uses_half)
         numbers, self._reduction_enum, on_numbers = choose_reductions(session, settings.reduction_enum)
         self._half_abi: HalfAbi = "uint16" if half_abi == "uint16" else "float16"
-        self._probed = Probe(half_abi, numbers, probe_subnormals(session, self._half_abi))
+        self._probed = Probe(half_abi, numbers, probe_subnormals(session, self._half_abi, self._reduction_enum))
         remarks = [("half-abi", on_half), ("reduction-enum", on_numbers)]
         remarks += [(f"load-{f.kind}", f"Loading the library: {f.message}") for f in session.load_findings]
         self._findings += [Finding(kind, "", "warning", message) for kind, message in remarks if message]

@@ -25,7 +25,7 @@ from golden.operator import REDUCTION_ENUMS
 from golden.results import Library, Number
 from golden.terms import Terms
 from runners.calling.call import Mode
-from runners.judging.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions
+from runners.judging.probe import choose_half_abi, choose_reductions, takes_half
 from runners.library.session import LibrarySession
 from runners.models import MODELS
 from runners.sweeping.evaluate import Evaluated, Evaluator, Pool, Work, identity
@@ -95,8 +95,7 @@ def open_work(
             raise TargetError(
                 f"{target} has no {entry.symbol}; it has {', '.join(sorted(session.symbols)) or 'nothing'}."
             )
-        used = entry.fmt.width == 16 and space.operator == PROBED_OPERATOR
-        abi, on_half = choose_half_abi(session, half_abi, used)
+        abi, on_half = choose_half_abi(session, half_abi, takes_half(entry))
         enum, on_numbers = reduction_enum, ""
         if any(s.kind == "reduction" for s in entry.operator.scalars):
             numbers, enum, on_numbers = choose_reductions(session, reduction_enum)
