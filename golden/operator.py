@@ -148,13 +148,14 @@ class Operator(ABC):
     #: What :meth:`coordinate` returns, as text for people; empty where the operator has none.
     coordinate_name: str = ""
 
-    @abstractmethod
     def shapes(self, scalars: Scalars) -> dict[str, tuple[int, ...]]:
-        """Return the shape of every pointer parameter by name."""
+        """Return the shape of every pointer parameter by name: all have as many elements, unless overridden."""
+        return {p.name: (int(scalars[self.size_name]),) for p in self.pointers}
 
-    @abstractmethod
     def group(self, scalars: Scalars) -> str:
-        """Return the row of the report a case belongs to, such as ``beta=0.5`` or ``reduction=mean``."""
+        """Return the row of the report a case belongs to, such as ``beta=0.5``: by the scalars that are no sizes."""
+        values = ((s.word, scalars[s.name]) for s in self.scalars if s.kind != "int")
+        return ", ".join(f"{word}={v if isinstance(v, str) else f'{float(v):.4g}'}" for word, v in values) or "all"
 
     #: Names of the legal evaluation orders, the documented one first; scalars may leave fewer.
     orders: tuple[str, ...] = ("formula",)

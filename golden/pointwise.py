@@ -24,10 +24,6 @@ class Pointwise(Operator):
         """Elements are reported as the page's are."""
         return self.page.group(scalars)
 
-    def shapes(self, scalars: Scalars) -> dict[str, tuple[int, ...]]:
-        """Every operand has one entry an element."""
-        return {p.name: (int(scalars[self.size_name]),) for p in self.pointers}
-
     def variables(self, scalars: Scalars) -> tuple[str, ...]:
         """Return those of the page."""
         return self.page.variables(scalars)

@@ -70,10 +70,6 @@ class NLLLossGrad(Operator):
             "logits_grad": (batch, classes),
         }
 
-    def group(self, scalars: Scalars) -> str:
-        """Cases are reported by reduction."""
-        return f"reduction={scalars['reduction_type']}"
-
     def outside(self, scalars: Scalars, operands: Operands) -> str:
         """Labels are classes."""
         labels, classes = operands.get("labels", np.zeros(0, np.int32)), int(scalars["class_num"])

@@ -65,14 +65,6 @@ class SmoothL1LossGrad(Operator):
         Scalar("beta", "real", hunted=0.1),
     )
 
-    def shapes(self, scalars: Scalars) -> dict[str, tuple[int, ...]]:
-        """All four operands are ``[length]``."""
-        return {p.name: (int(scalars["length"]),) for p in self.pointers}
-
-    def group(self, scalars: Scalars) -> str:
-        """Cases are reported by beta."""
-        return f"beta={float(scalars['beta']):.4g}"
-
     def programs(self, scalars: Scalars) -> Mapping[str, Program]:
         """Return the page's branches, and the scaled product in each order without any."""
         return _PROGRAMS
