@@ -1,8 +1,10 @@
 """``golden probe``."""
 
+from pathlib import Path
+
 import click
 
-from golden.commands.options import as_json, complete_target, suite_option, timeout
+from golden.commands.options import as_json, complete_target, suite_option, timeout, vectors_option
 from golden.commands.terminal import examples, exit_codes, print_json, say
 
 
@@ -12,10 +14,11 @@ from golden.commands.terminal import examples, exit_codes, print_json, say
 )
 @click.argument("target", shell_complete=complete_target)
 @suite_option("Suite whose inputs are used.")
+@vectors_option()
 @timeout
 @as_json
-def probe(target: str, suite: str, timeout: float, as_json: bool) -> None:
-    """Find out what a build is like: half ABI, reduction numbers, subnormals, evaluation order, alignment.
+def probe(target: str, suite: str, vectors: Path | None, timeout: float, as_json: bool) -> None:
+    """Find out what a build is like: half ABI, numbers of choices, subnormals, evaluation order, alignment.
 
     Judges nothing; 'golden validate' does.
     """
@@ -23,7 +26,7 @@ def probe(target: str, suite: str, timeout: float, as_json: bool) -> None:
     from runners.judging.traits import inspect
     from runners.targets import open_target
 
-    files = open_vectors(suite)
+    files = open_vectors(suite, vectors)
     session, _ = open_target(target, timeout)
     try:
         traits = inspect(session, files)

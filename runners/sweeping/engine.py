@@ -21,13 +21,13 @@ from golden.errors import TargetError, UsageError, unknown_name
 from golden.files import reading
 from golden.files.atomic import write_atomically
 from golden.files.sweeps import SweepResult
-from golden.operator import REDUCTION_ENUMS
+from golden.operator import REDUCTION_ENUMS, operator
 from golden.results import Library, Number
 from golden.terms import Terms
 from runners.calling.call import Mode
 from runners.judging.probe import choose_half_abi, choose_reductions, takes_half
 from runners.library.session import LibrarySession
-from runners.models import MODELS
+from runners.models import models
 from runners.sweeping.evaluate import Evaluated, Evaluator, Pool, Work, identity
 from runners.sweeping.space import Space
 from runners.sweeping.tally import BINS, BlockTally
@@ -84,8 +84,9 @@ def open_work(
     work = Work(space=space, terms=terms, timeout=timeout, judge=judge, sandbox=sandbox)  # type: ignore[arg-type]
     kind, separator, name = target.partition(":")
     if separator and kind == "reference":
-        if name not in MODELS:
-            raise unknown_name("reference model", name, MODELS)
+        known = models(operator(space.operator))
+        if name not in known:
+            raise unknown_name("reference model", name, known)
         return msgspec.structs.replace(work, model=name), Library()
     if separator and kind in ("exec", "python") and not Path(target).exists():
         raise UsageError(f"A sweep needs a library or reference:MODEL: {kind}: is too slow for whole input spaces.")

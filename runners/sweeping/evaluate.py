@@ -23,7 +23,7 @@ from runners.calling.from_case import HalfAbi, scalar_argument
 from runners.judging.verdict import FAILING
 from runners.library.image import Image
 from runners.library.shared_memory import BlockError, BlockLibrary
-from runners.models import MODELS
+from runners.models import models
 from runners.process.block_worker import SLOTS, Run
 from runners.sweeping.judge import NativeJudge, load
 from runners.sweeping.space import CallPlan, Space
@@ -147,7 +147,7 @@ class Evaluator:
     def outputs(self, blocks: range) -> Iterator[tuple[int, Operands, Array, float]]:
         """Yield (block, operands, output, seconds in the kernel) one by one; the output is valid until the next."""
         if self._library is None:
-            model = MODELS[self.work.model]
+            model = models(self._view)[self.work.model]
             for block in blocks:
                 operands = self.space.operands(block)
                 n = min(self.space.step, self.space.points - block * self.space.step)
