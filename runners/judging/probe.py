@@ -4,18 +4,21 @@ Any operator whose results can tell serves: for the half ABI one with a scalar o
 that has it, and for subnormals one that gives an exact one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
 from golden.errors import UsageError
-from golden.formats import FORMATS, Array
-from golden.operator import REDUCTION_ENUMS, EntryPoint, Operator, Scalar, Storage, operators
+from golden.formats import FORMATS, Array, Format
+from golden.operator import REDUCTION_ENUMS, EntryPoint, Operator, Scalar, Storage, entry_points, operators
 from runners.calling.call import Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
 from runners.judging.trial import MASK, Trial
 
+T = TypeVar("T")
 #: Tried in this order: private entry points have no core mask that a wrong guess could garble.
 _STORAGES: tuple[Storage, ...] = ("private", "shared")
 _HALF_ABIS: tuple[HalfAbi, ...] = ("float16", "uint16")
@@ -40,16 +43,17 @@ def probe_half_abi(session: Session) -> str:
     """
     if session.stated_half_abi:
         return session.stated_half_abi
-    for entry in _entries(session):
-        if takes_half(entry):
-            working = [abi for abi in _HALF_ABIS if _scalars_arrive(session, entry, abi)]
+    for page, fmt in _kinds(session):
+        if fmt.width == 16 and any(s.kind == "real" for s in page.scalars):
+            answers = {abi: _asked(session, page, fmt, partial(_scalars_arrive, session, abi)) for abi in _HALF_ABIS}
+            working = [abi for abi, arrives in answers.items() if arrives]
             if len(working) == 1:
                 return working[0]
     return "unknown"
 
 
-def _scalars_arrive(session: Session, entry: EntryPoint, abi: HalfAbi) -> bool:
-    """Tell whether results are near those of the scalars that a call is made with."""
+def _scalars_arrive(session: Session, abi: HalfAbi, entry: EntryPoint) -> bool | None:
+    """Tell whether results are near those of a call's scalars; None where it does not return."""
     reals = [s.name for s in entry.operator.scalars if s.kind == "real"]
     try:
         trials = [Trial(entry, _TELLING, **dict.fromkeys(reals, value)) for value in _VALUES]
@@ -60,7 +64,9 @@ def _scalars_arrive(session: Session, entry: EntryPoint, abi: HalfAbi) -> bool:
     telling = apart & np.isfinite(first) & np.isfinite(second) & (first != 0) & (second != 0)
     for trial in trials:
         found = trial.run(session, telling, abi, next(iter(REDUCTION_ENUMS)))
-        if found is None or not np.allclose(found[1], trial.value[found[0]].astype(np.float64), rtol=0.05):
+        if found is None:
+            return None
+        if not np.allclose(found[1], trial.value[found[0]].astype(np.float64), rtol=0.05):
             return False
     return True
 
@@ -121,31 +127,39 @@ def _meaning(session: Session, page: Operator, scalar: Scalar, number: int) -> s
     """Return the name that a choice's number stands for, or "" where the result is that of none."""
     numbers = next(iter(REDUCTION_ENUMS.values()))
     mine = next(name for name, own in numbers.items() if own == number)
-    for entry in sorted(_entries(session), key=lambda e: -e.fmt.width):
-        if entry.operator is not page:
-            continue
-        scalars = {
-            **page.given(entry.fmt, {}),
-            **page.sizes(arrangement := page.arrangements({scalar.name: mine})[-1], 2),
-        }
-        shapes = [page.shapes({**scalars, scalar.name: name}) for name in numbers]
-        operands, primes = dict[str, Array](), iter(_PRIMES)
-        for p in page.inputs:  # as long as any name needs it, whatever the number means
-            if p.name in arrangement.index:
-                operands[p.name] = arrangement.index[p.name](2)
-            else:
-                size = max(int(np.prod(shape[p.name])) for shape in shapes)
-                operands[p.name] = np.array([next(primes) for _ in range(size)], entry.fmt.dtype)
-        call = call_for(entry, {**scalars, scalar.name: mine}, operands, [Invocation(core_mask=MASK)])
-        outcome = session.run(call)[0]
-        if outcome.status != "ok":
-            continue
-        got = np.frombuffer(outcome.output, entry.fmt.dtype).astype(np.float64)
-        for name, shape in zip(numbers, shapes, strict=True):
-            own = {k: v[: int(np.prod(shape[k]))] for k, v in operands.items()}
-            want = page.oracle(entry.fmt, {**scalars, scalar.name: name}, own).value
-            if want.shape == got.shape and np.allclose(got, want.astype(np.float64), rtol=0.01, atol=0):
-                return name
+    for fmt in sorted((f for p, f in _kinds(session) if p is page), key=lambda f: -f.width):
+        if found := _asked(session, page, fmt, partial(_named, session, scalar, mine)):
+            return found
+    return ""
+
+
+def _named(session: Session, scalar: Scalar, mine: str, entry: EntryPoint) -> str | None:
+    """Return the name whose result a call gives, "" if it is that of none; None where the call does not return.
+
+    ``mine``: what the call's number stands for on the page.
+    """
+    page, names = entry.operator, list(next(iter(REDUCTION_ENUMS.values())))
+    given = page.given(entry.fmt, {})
+    arrangement = page.arrangements(given)[-1]
+    scalars = {**given, **page.sizes(arrangement, 2)}
+    shapes = [page.shapes({**scalars, scalar.name: name}) for name in names]
+    operands, primes = dict[str, Array](), iter(_PRIMES)
+    for p in page.inputs:  # as long as any name needs it, whatever the number means
+        if p.name in arrangement.index:
+            operands[p.name] = arrangement.index[p.name](2)
+        else:
+            size = max(int(np.prod(shape[p.name])) for shape in shapes)
+            operands[p.name] = np.array([next(primes) for _ in range(size)], entry.fmt.dtype)
+    call = call_for(entry, {**scalars, scalar.name: mine}, operands, [Invocation(core_mask=MASK)])
+    outcome = session.run(call)[0]
+    if outcome.status != "ok":
+        return None
+    got = np.frombuffer(outcome.output, entry.fmt.dtype).astype(np.float64)
+    for name, shape in zip(names, shapes, strict=True):
+        own = {k: v[: int(np.prod(shape[k]))] for k, v in operands.items()}
+        want = page.oracle(entry.fmt, {**scalars, scalar.name: name}, own).value
+        if want.shape == got.shape and np.allclose(got, want.astype(np.float64), rtol=0.01, atol=0):
+            return name
     return ""
 
 
@@ -155,24 +169,36 @@ def probe_subnormals(session: Session, half_abi: HalfAbi = "float16", numbering:
     The results are exact, and those of normal operands. An operator that gives neither them nor zeros says nothing, as
     long as another does.
     """
-    found = set()
-    for entry in _entries(session):
-        tiny = entry.fmt.smallest_normal
-        trial = Trial(entry, (1.5 * tiny, 1.25 * tiny, -1.75 * tiny, tiny, 0.5, -0.5, 1.0, 0.0))
-        size = np.abs(trial.value.astype(np.float64))
-        got = trial.run(session, (size > 0) & (size < tiny) & (trial.residual == 0), half_abi, numbering)
-        if got is not None:
-            kept = got[1] == trial.value[got[0]].astype(np.float64)
-            found.add("preserve" if kept.all() else "flush" if (got[1] == 0).all() else "mixed")
+    found = set[str]()
+    for page, fmt in _kinds(session):
+        answer = _asked(session, page, fmt, partial(_subnormals, session, half_abi, numbering))
+        found |= {answer} if answer else set()
     clear = found - {"mixed"} or found
     return clear.pop() if len(clear) == 1 else "mixed" if clear else "unknown"
 
 
-def _entries(session: Session) -> Iterator[EntryPoint]:
-    """Yield an entry point of each operator and dtype that a target has, the first storage of them."""
-    for page in operators().values():
-        for dtype in page.dtypes:
-            known = (EntryPoint(page, FORMATS[dtype], storage) for storage in _STORAGES)
-            there = next((entry for entry in known if entry.symbol in session.symbols), None)
-            if there is not None:
-                yield there
+def _subnormals(session: Session, half_abi: HalfAbi, numbering: str, entry: EntryPoint) -> str | None:
+    """Return what an entry point does with subnormal results; None where it has none, or the call does not return."""
+    tiny = entry.fmt.smallest_normal
+    trial = Trial(entry, (1.5 * tiny, 1.25 * tiny, -1.75 * tiny, tiny, 0.5, -0.5, 1.0, 0.0))
+    size = np.abs(trial.value.astype(np.float64))
+    got = trial.run(session, (size > 0) & (size < tiny) & (trial.residual == 0), half_abi, numbering)
+    if got is None:
+        return None
+    kept = got[1] == trial.value[got[0]].astype(np.float64)
+    return "preserve" if kept.all() else "flush" if (got[1] == 0).all() else "mixed"
+
+
+def _kinds(session: Session) -> list[tuple[Operator, Format]]:
+    """Return the operators and dtypes that a target has an entry point of."""
+    known = {(e.operator.name, e.fmt.name) for e in entry_points().values() if e.symbol in session.symbols}
+    return [(operators()[name], FORMATS[dtype]) for name, dtype in sorted(known)]
+
+
+def _asked(session: Session, page: Operator, fmt: Format, ask: Callable[[EntryPoint], T | None]) -> T | None:
+    """Return the answer of the first entry point that has one."""
+    for storage in _STORAGES:
+        entry = EntryPoint(page, fmt, storage)
+        if entry.symbol in session.symbols and (answer := ask(entry)) is not None:
+            return answer
+    return None
