@@ -17,11 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from golden.errors import UsageError, unknown_name
+from golden.flags import FLAGS
 from golden.formats import FORMATS, Array, Exact, Format
 from golden.layout import Arrangement, Domain, NamedSpace
 from golden.oracle import correctly_rounded
@@ -32,7 +33,7 @@ from golden.working import WorkingPrecision
 
 #: Output elements that are computed at a time.
 _PART = 1 << 20
-#: Values of a case's scalars by name: an int, a float that is exactly the typed number, or a reduction's name.
+#: Values of a case's scalars by name: an int, a float that is exactly the typed number, or a choice's name.
 Scalars = Mapping[str, int | float | str]
 #: Operand arrays by parameter name, each of the shape that the operator states.
 Operands = Mapping[str, Array]
@@ -65,31 +66,31 @@ class Pointer:
 
 @dataclass(frozen=True)
 class Scalar:
-    """A scalar parameter: a C ``int``, a number of the entry point's dtype, or a reduction's number.
+    """A scalar parameter: a C ``int``, a number of the entry point's dtype, or a choice: an ``int`` for a name.
 
     ``option``: what the command line calls it, if not by its name. ``default``: what it is in sweeps unless given, and
-    ``hunted`` in hunts.
+    ``hunted`` in hunts. ``numberings``: of a choice, the names that the numbers 0, 1, ... may stand for in a build; the
+    page's come first. A numbering's own name is its names with dashes between.
     """
 
     name: str
-    kind: Literal["int", "real", "reduction"]
+    kind: Literal["int", "real", "choice"]
     option: str = ""
     default: float | str = 1.0
     hunted: float | str | None = None
+    numberings: tuple[tuple[str, ...], ...] = ()
 
     @property
     def word(self) -> str:
         """What users call it."""
         return self.option or self.name
 
+    def names(self, numbering: str = "") -> tuple[str, ...]:
+        """Return a choice's names by their numbers: of a numbering, or the page's if it has none so named."""
+        return next((names for names in self.numberings if "-".join(names) == numbering), self.numberings[0])
+
 
 Parameter = Pointer | Scalar
-
-#: The two readings of the reduction numbers; the first is the one the gradient's page states.
-REDUCTION_ENUMS: dict[str, dict[str, int]] = {
-    "sum-mean-none": {"sum": 0, "mean": 1, "none": 2},
-    "none-sum-mean": {"none": 0, "sum": 1, "mean": 2},
-}
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,8 @@ class Operator(ABC):
     formula: str
     parameters: tuple[Parameter, ...]
     dtypes: tuple[str, ...] = ("fp16", "fp32")
+    #: Flags of cases that only this operator has, explained.
+    flags: ClassVar[Mapping[str, str]] = {}
     #: What :meth:`coordinate` returns, as text for people; empty where the operator has none.
     coordinate_name: str = ""
 
@@ -229,8 +232,7 @@ class Operator(ABC):
             if s.kind == "real":
                 found[s.name] = fmt.typed(float(value))
             else:
-                known = next(iter(REDUCTION_ENUMS.values()))
-                if value not in known:
+                if value not in (known := s.names()):
                     raise unknown_name(word, str(value), known)
                 found[s.name] = value
         sizes = {s.name: 1 for s in self.scalars if s.kind == "int"}
@@ -335,6 +337,11 @@ class Operator(ABC):
         """Scalar parameters in C order, ``core_mask`` not included."""
         return tuple(p for p in self.parameters if isinstance(p, Scalar))
 
+    @cached_property
+    def choices(self) -> tuple[Scalar, ...]:
+        """Scalar parameters that name something by a number."""
+        return tuple(s for s in self.scalars if s.kind == "choice")
+
     def entry_points(self) -> list[EntryPoint]:
         """Return all entry points of the page."""
         return [EntryPoint(self, FORMATS[d], s) for d in self.dtypes for s in STORAGES]
@@ -355,6 +362,28 @@ class Operator(ABC):
             "roles": {p.name: p.role.value for p in self.pointers},
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def numberings() -> list[str]:
+    """Return the names of the numberings that choices of any operator may have; the pages' first."""
+    choices = [s for op in operators().values() for s in op.choices]
+    known = sorted(((at, "-".join(names)) for s in choices for at, names in enumerate(s.numberings)))
+    return list(dict.fromkeys(name for _, name in known))
+
+
+def known_flags() -> dict[str, str]:
+    """Return the flags that cases may have, explained; see :mod:`golden.flags`."""
+    return {**FLAGS, **{flag: text for op in operators().values() for flag, text in op.flags.items()}}
+
+
+def choice_words() -> str:
+    """Return what users call the choices of operators, such as "reductions"."""
+    return ", ".join(dict.fromkeys(f"{s.word}s" for op in operators().values() for s in op.choices)) or "choices"
+
+
+def page_numbering() -> str:
+    """Return the numbering of choices that the pages state; "" where no operator has a choice."""
+    return next(iter(numberings()), "")
 
 
 @cache

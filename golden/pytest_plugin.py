@@ -68,8 +68,8 @@ class _Target(NamedTuple):
     session: "LibrarySession"
     profile: "Profile"
     half_abi: "HalfAbi"
-    reduction_enum: str
-    misnumbered: str  #: why entry points with a reduction are not run, or ""
+    numbering: str
+    misnumbered: str  #: why entry points with a choice are not run, or ""
     strict: bool
     xfail: "Xfail"
 
@@ -137,7 +137,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 def _open(config: pytest.Config) -> _Target:
     from golden.profile import load_profile
     from golden.selfcheck import check_arithmetic, require_machine
-    from runners.judging.probe import probe_half_abi, probe_reductions
+    from runners.judging.probe import probe_half_abi, probe_numbering
     from runners.judging.xfail import read_xfail
     from runners.library.session import LibrarySession
 
@@ -153,7 +153,7 @@ def _open(config: pytest.Config) -> _Target:
     half_abi, numbers = config.getoption("--golden-half-abi"), config.getoption("--golden-reduction-enum")
     if half_abi == "auto":
         half_abi = "uint16" if probe_half_abi(library) == "uint16" else "float16"
-    found, misnumbered = probe_reductions(library), ""
+    found, misnumbered = probe_numbering(library), ""
     known = found not in ("unknown", "other")
     if numbers == "auto":
         numbers = found if known else "sum-mean-none"
@@ -207,7 +207,7 @@ class Symbol(pytest.Collector):
         if self.entry.symbol not in target.session.symbols:
             reason = f"{self.entry.symbol} is not in {target.session.library.path}; {target.profile.name} requires it."
             yield Refused.from_parent(self, name="missing", reason=reason)
-        elif target.misnumbered and any(s.kind == "reduction" for s in self.entry.operator.scalars):
+        elif target.misnumbered and any(s.kind == "choice" for s in self.entry.operator.scalars):
             yield Refused.from_parent(self, name="reduction-enum", reason=target.misnumbered)
         else:
             for position, head in enumerate(self.file.heads):
@@ -265,8 +265,8 @@ class CaseItem(_Item):
         target, case = self.config.stash[_TARGET], self._file.cases[self._position]
         closed = case.id in unreadable_cases(target.session.draw, self._entry, self._file.heads)
         plan = invocations(case, self._entry, target.profile, closed, target.session.plain)
-        abi, numbers = target.half_abi, target.reduction_enum
-        call = call_for(self._entry, case.scalars, case.operands, plan, half_abi=abi, reduction_enum=numbers)
+        abi, numbers = target.half_abi, target.numbering
+        call = call_for(self._entry, case.scalars, case.operands, plan, half_abi=abi, numbering=numbers)
         verdict = EntryPointVerdict(self._entry, target.profile, strict=True, xfail=target.xfail)
         verdict.add(case, plan, target.session.run(call))
         result = verdict.result(expected=1)

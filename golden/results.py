@@ -155,7 +155,7 @@ class EntryPointResult(msgspec.Struct, Document):
     cases: int
     failures: int  #: failing cases
     detail: str = ""  #: one sentence on why the status is not ``pass``
-    groups: dict[str, Tally] = {}  #: by reduction or beta
+    groups: dict[str, Tally] = {}  #: by the scalars that are no sizes
     stress: dict[str, Tally] = {}
     classes: dict[str, dict[str, int]] = {}  #: class -> {"cases": n, "failures": n}
     bits: dict[str, str] = {}  #: class -> digest of the judged outputs of all its cases, NaN payloads apart
@@ -228,11 +228,16 @@ class Vectors(msgspec.Struct, Document, frozen=True):
     digests: dict[str, str]  #: file name -> content digest
 
 
+#: The option that says which numbering choices have, and its place among a run's options: both are fixed, whatever an
+#: operator calls its choice.
+NUMBERING_OPTION = "reduction-enum"
+
+
 class Probe(msgspec.Struct, Document, frozen=True):
     """What was found out about the target before and while judging it."""
 
     half_abi: str = "unknown"
-    reduction_enum: str = "unknown"
+    numbering: str = msgspec.field(default="unknown", name="reduction_enum")
     subnormals: str = "unknown"
     evaluation_order: dict[str, str] = {}  #: symbol -> order with the share of matching bits
 

@@ -131,10 +131,11 @@ def platform_option(text: str = "FT78NE, MT7004, host, or a profile's path.") ->
     return click.option("--platform", default="host", show_default=True, help=text, shell_complete=complete_platform)
 
 
-def reduction_enum_option(*more: str) -> Decorator:
+def numbering_option(*more: str) -> Decorator:
     """Return the option ``--reduction-enum``; ``more``: what it may be beside the numberings themselves."""
     return click.option(
         "--reduction-enum",
+        "numbering",
         type=OneOf(["sum-mean-none", "none-sum-mean", *more]),
         default="sum-mean-none",
         show_default=True,

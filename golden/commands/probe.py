@@ -35,8 +35,12 @@ def probe(target: str, suite: str, vectors: Path | None, timeout: float, as_json
     if as_json:
         print_json(traits)
         return
-    for name in ("half_abi", "reduction_enum", "subnormals"):
-        say(f"{name.replace('_', ' ')}: {getattr(traits, name)}")
+    for name, found in (
+        ("half abi", traits.half_abi),
+        ("reduction enum", traits.numbering),
+        ("subnormals", traits.subnormals),
+    ):
+        say(f"{name}: {found}")
     for entry in traits.entry_points:
         say(entry.symbol)
         for field in entry.__struct_fields__[1:]:

@@ -14,9 +14,9 @@ from golden.commands.options import (
     complete_operator,
     complete_target,
     half_abi,
+    numbering_option,
     platform_option,
     quiet,
-    reduction_enum_option,
     reduction_option,
     sandbox,
     scalars_of,
@@ -97,7 +97,7 @@ def _points(context: click.Context, parameter: click.Parameter, text: str) -> in
 @click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, show_default=True, help="For 'random'.")
 @platform_option()
 @half_abi
-@reduction_enum_option("auto")
+@numbering_option("auto")
 @timeout
 @sandbox
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Processes that judge [default: one a core].")
@@ -125,7 +125,7 @@ def sweep(
     seed: int,
     platform: str,
     half_abi: str,
-    reduction_enum: str,
+    numbering: str,
     timeout: float,
     sandbox: str,
     jobs: int,
@@ -169,7 +169,7 @@ def sweep(
         work, library = open_work(
             *(target, made),
             half_abi=half_abi,
-            reduction_enum=reduction_enum,
+            numbering=numbering,
             terms=profile.terms,
             timeout=timeout,
             sandbox=sandbox,  # type: ignore[arg-type]

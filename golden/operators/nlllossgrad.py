@@ -10,7 +10,7 @@ The output has at most one non-zero element a sample: values are computed per sa
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
@@ -45,6 +45,12 @@ class NLLLossGrad(Operator):
     summary = "gradient of the negative log likelihood loss with respect to the logits"
     formula = "j == labels[i]: none -g[i]*w, sum -g[0]*w, mean -g[0]*(w/total_weight); else 0"
     orders = tuple(_MEANS)
+    flags: ClassVar[Mapping[str, str]] = {
+        "reduction-mixup": "reductions exchanged, loss_grad indexed where it is one number, total_weight without mean",
+        "weight-mixup": "weights ignored, or indexed by sample instead of label",
+        "selection": "one-hot multiplication instead of selection: a NaN weight of an unused class leaks",
+        "zero-fill": "off-label outputs not written, or only written once",
+    }
     coordinate_name = "weight / total_weight (weight, unless mean)"
     parameters = (
         Pointer("logits", Role.UNREAD),
@@ -55,7 +61,14 @@ class NLLLossGrad(Operator):
         Pointer("logits_grad", Role.OUTPUT),
         Scalar("batch", "int"),
         Scalar("class_num", "int"),
-        Scalar("reduction_type", "reduction", "reduction", "none", "mean"),
+        Scalar(
+            "reduction_type",
+            "choice",
+            option="reduction",
+            default="none",
+            hunted="mean",
+            numberings=(("sum", "mean", "none"), ("none", "sum", "mean")),
+        ),
     )
 
     def shapes(self, scalars: Scalars) -> dict[str, tuple[int, ...]]:

@@ -65,7 +65,7 @@ def hunt(
     rounds: int = ROUNDS,
     terms: Terms = Terms(),  # noqa: B008 - frozen
     half_abi: str = "auto",
-    reduction_enum: str = "sum-mean-none",
+    numbering: str = "",
     progress: Callable[[int, float], None] = lambda turn, worst: None,
     **options: float | str,
 ) -> tuple[Hunted, Case]:
@@ -81,13 +81,13 @@ def hunt(
     abi: HalfAbi = "uint16" if half_abi == "uint16" else "float16"
     if half_abi == "auto" and probe_half_abi(session) == "uint16":
         abi = "uint16"
-    target = Points(session, entry, scalars, terms, abi, reduction_enum)
+    target = Points(session, entry, scalars, terms, abi, numbering)
     row, bad = search(target, seed, rounds, progress)
     row = shrink(target, row, bad)
     case = target.case(row[None, :])
     outcome = session.run(
         call_for(entry, case.scalars, case.operands, [Invocation(core_mask=ONE_CORE)], half_abi=abi,
-                 reduction_enum=reduction_enum)
+                 numbering=numbering)
     )[0]  # fmt: skip
     output = np.frombuffer(outcome.output, entry.fmt.dtype)
     shrunk, bound, fails = target.errors(target.operands(row[None, :]), output)

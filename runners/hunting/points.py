@@ -26,7 +26,7 @@ class Points:
 
     def __init__(
         self, session: Session, entry: EntryPoint, scalars: dict[str, float | str], terms: Terms, half_abi: HalfAbi,
-        reduction_enum: str,
+        numbering: str,
     ) -> None:  # fmt: skip
         self.entry, self.fmt, self.terms = entry, entry.fmt, terms
         self.view, page = dense(entry.operator.name), entry.operator
@@ -41,7 +41,7 @@ class Points:
         self.shared = [i for i, name in enumerate(self.names) if name in self._single]
         self.evaluated = 0
         self._session, self._scalars = session, scalars
-        self._abi, self._enum = half_abi, reduction_enum
+        self._abi, self._enum = half_abi, numbering
 
     def near(self, column: int) -> float:
         """Return the scalar near which a column's fp32 numbers matter, or 0 where any do."""
@@ -95,7 +95,7 @@ class Points:
         self.evaluated += n
         call = call_for(
             self.entry, self.scalars(n), operands, [Invocation(core_mask=ONE_CORE)],
-            half_abi=self._abi, reduction_enum=self._enum,
+            half_abi=self._abi, numbering=self._enum,
         )  # fmt: skip
         outcome = self._session.run(call)[0]
         if outcome.status != "ok":

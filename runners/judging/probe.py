@@ -12,7 +12,17 @@ import numpy as np
 
 from golden.errors import UsageError
 from golden.formats import FORMATS, Array, Format
-from golden.operator import REDUCTION_ENUMS, EntryPoint, Operator, Scalar, Storage, entry_points, operators
+from golden.operator import (
+    EntryPoint,
+    Operator,
+    Scalar,
+    Storage,
+    choice_words,
+    entry_points,
+    numberings,
+    operators,
+    page_numbering,
+)
 from runners.calling.call import Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
@@ -63,7 +73,7 @@ def _scalars_arrive(session: Session, abi: HalfAbi, entry: EntryPoint) -> bool |
     apart = np.abs(first - second) > 0.25 * np.maximum(np.abs(first), np.abs(second))
     telling = apart & np.isfinite(first) & np.isfinite(second) & (first != 0) & (second != 0)
     for trial in trials:
-        found = trial.run(session, telling, abi, next(iter(REDUCTION_ENUMS)))
+        found = trial.run(session, telling, abi, page_numbering())
         if found is None:
             return None
         if not np.allclose(found[1], trial.value[found[0]].astype(np.float64), rtol=0.05):
@@ -71,28 +81,25 @@ def _scalars_arrive(session: Session, abi: HalfAbi, entry: EntryPoint) -> bool |
     return True
 
 
-def probe_reductions(session: Session) -> str:
-    """Return which numbering of a choice a target implements: a name of REDUCTION_ENUMS, ``other`` or ``unknown``.
+def probe_numbering(session: Session) -> str:
+    """Return which numbering of a choice a target implements: its name, ``other`` or ``unknown``.
 
     Each number is called with operands all different, so that what it stands for shows. ``other``: it answers, but not
     as any known numbering.
     """
     for page in operators().values():
-        for scalar in page.scalars:
-            if scalar.kind == "reduction" and (found := _numbering(session, page, scalar)):
+        for scalar in page.choices:
+            if found := _numbering(session, page, scalar):
                 return found
     return "unknown"
 
 
 def _numbering(session: Session, page: Operator, scalar: Scalar) -> str:
     """Return the numbering of one choice of an operator; "" where no call is answered as any name of it would be."""
-    meaning = [_meaning(session, page, scalar, number) for number in range(len(next(iter(REDUCTION_ENUMS.values()))))]
+    meaning = tuple(_meaning(session, page, scalar, name) for name in scalar.names())
     if not any(meaning):
         return ""
-    for name, numbers in REDUCTION_ENUMS.items():
-        if all(meaning[number] == choice for choice, number in numbers.items()):
-            return name
-    return "other"
+    return "-".join(meaning) if meaning in scalar.numberings else "other"
 
 
 def choose_half_abi(session: Session, asked: str, used: bool) -> tuple[str, str]:
@@ -113,20 +120,18 @@ def choose_half_abi(session: Session, asked: str, used: bool) -> tuple[str, str]
     return found, remark if found == "unknown" else ""
 
 
-def choose_reductions(session: Session, asked: str) -> tuple[str, str, str]:
-    """Return the numbering of reductions that a target has, the one to use, and a remark on that, or ""."""
-    found = probe_reductions(session)
+def choose_numbering(session: Session, asked: str) -> tuple[str, str, str]:
+    """Return the numbering of choices that a target has, the one to use, and a remark on that, or ""."""
+    found = probe_numbering(session)
     if asked != "auto":
         return found, asked, ""
-    used = found if found in REDUCTION_ENUMS else "sum-mean-none"
-    remark = f"This build numbers reductions {used}; the gradient's page says sum-mean-none."
-    return found, used, remark if used != "sum-mean-none" else ""
+    used = found if found in numberings() else page_numbering()
+    remark = f"This build numbers {choice_words()} {used}; the page says {page_numbering()}."
+    return found, used, remark if used != page_numbering() else ""
 
 
-def _meaning(session: Session, page: Operator, scalar: Scalar, number: int) -> str:
-    """Return the name that a choice's number stands for, or "" where the result is that of none."""
-    numbers = next(iter(REDUCTION_ENUMS.values()))
-    mine = next(name for name, own in numbers.items() if own == number)
+def _meaning(session: Session, page: Operator, scalar: Scalar, mine: str) -> str:
+    """Return the name that a number stands for, "" if that is none; ``mine``: what it stands for on the page."""
     for fmt in sorted((f for p, f in _kinds(session) if p is page), key=lambda f: -f.width):
         if found := _asked(session, page, fmt, partial(_named, session, scalar, mine)):
             return found
@@ -138,7 +143,7 @@ def _named(session: Session, scalar: Scalar, mine: str, entry: EntryPoint) -> st
 
     ``mine``: what the call's number stands for on the page.
     """
-    page, names = entry.operator, list(next(iter(REDUCTION_ENUMS.values())))
+    page, names = entry.operator, scalar.names()
     given = page.given(entry.fmt, {})
     arrangement = page.arrangements(given)[-1]
     scalars = {**given, **page.sizes(arrangement, 2)}
@@ -163,7 +168,7 @@ def _named(session: Session, scalar: Scalar, mine: str, entry: EntryPoint) -> st
     return ""
 
 
-def probe_subnormals(session: Session, half_abi: HalfAbi = "float16", numbering: str = "sum-mean-none") -> str:
+def probe_subnormals(session: Session, half_abi: HalfAbi = "float16", numbering: str = "") -> str:
     """Return ``preserve``, ``flush``, ``mixed`` or ``unknown``, from subnormal results of every dtype there is.
 
     The results are exact, and those of normal operands. An operator that gives neither them nor zeros says nothing, as

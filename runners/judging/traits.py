@@ -10,13 +10,13 @@ from golden.document import Document
 from golden.files.vectors import VectorFile
 from golden.flags import ORDER_ALONE
 from golden.formats import Array
-from golden.operator import EntryPoint, entry_points
+from golden.operator import EntryPoint, entry_points, page_numbering
 from runners.calling.call import Call, Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
 from runners.judging.orders import OrderShares
 from runners.judging.positions import Positions
-from runners.judging.probe import probe_half_abi, probe_reductions, probe_subnormals
+from runners.judging.probe import probe_half_abi, probe_numbering, probe_subnormals
 from runners.judging.trial import MASK
 
 _FIRST = Invocation(core_mask=MASK, poison=1)
@@ -37,7 +37,7 @@ class Traits(msgspec.Struct, Document):
     """What was found about a target."""
 
     half_abi: str
-    reduction_enum: str
+    numbering: str = msgspec.field(name="reduction_enum")
     subnormals: str
     entry_points: list[EntryPointTraits]
 
@@ -46,12 +46,12 @@ def inspect(session: Session, files: Sequence[VectorFile]) -> Traits:
     """Probe every entry point that the target has and the vectors cover."""
     half = probe_half_abi(session)
     abi: HalfAbi = "uint16" if half == "uint16" else "float16"
-    numbers = probe_reductions(session)
-    enum = numbers if numbers not in ("unknown", "other") else "sum-mean-none"
-    subnormals = probe_subnormals(session, abi, enum)
+    numbers = probe_numbering(session)
+    numbering = numbers if numbers not in ("unknown", "other") else page_numbering()
+    subnormals = probe_subnormals(session, abi, numbering)
     by_kind = {(f.operator.name, f.dtype): f for f in files}
     found = [
-        _Prober(session, entry, by_kind[entry.operator.name, entry.fmt.name], abi, enum).traits()
+        _Prober(session, entry, by_kind[entry.operator.name, entry.fmt.name], abi, numbering).traits()
         for entry in entry_points().values()
         if entry.symbol in session.symbols and (entry.operator.name, entry.fmt.name) in by_kind
     ]
@@ -62,10 +62,10 @@ class _Prober:
     """Probes one entry point."""
 
     def __init__(
-        self, session: Session, entry: EntryPoint, file: VectorFile, half_abi: HalfAbi, reduction_enum: str
+        self, session: Session, entry: EntryPoint, file: VectorFile, half_abi: HalfAbi, numbering: str
     ) -> None:
         self._session, self._entry, self._file = session, entry, file
-        self._half_abi, self._reduction_enum = half_abi, reduction_enum
+        self._half_abi, self._numbering = half_abi, numbering
 
     def traits(self) -> EntryPointTraits:
         orders = OrderShares()
@@ -134,5 +134,5 @@ class _Prober:
             case.operands,
             plan,
             half_abi=self._half_abi,
-            reduction_enum=self._reduction_enum,
+            numbering=self._numbering,
         )

@@ -56,7 +56,7 @@ class Trial:
         operands |= {name: make(n) for name, make in self._arrangement.index.items()}
         scalars = {**page.sizes(self._arrangement, n), **self.scalars}
         plan = [Invocation(core_mask=MASK)]
-        call = call_for(self.entry, scalars, operands, plan, half_abi=half_abi, reduction_enum=numbering)
+        call = call_for(self.entry, scalars, operands, plan, half_abi=half_abi, numbering=numbering)
         outcome = session.run(call)[0]
         if outcome.status != "ok":
             return None

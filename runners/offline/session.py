@@ -13,7 +13,7 @@ import msgspec
 
 from golden.errors import TargetError, UsageError, VectorError
 from golden.files.vectors import VectorFile
-from golden.results import Library
+from golden.results import NUMBERING_OPTION, Library
 from runners.calling.call import Call, Finding, Outcome
 from runners.calling.session import AnsweringSession
 from runners.harness.frames import DEFAULT_ENVIRONMENT, HarnessError, environment_changes
@@ -39,7 +39,7 @@ def as_exported(target: str, manifest: Manifest, given: Collection[str], options
     """
     merged = dict(options)
     for name, value in manifest.options.items():
-        key = name.replace("-", "_")
+        key = "numbering" if name == NUMBERING_OPTION else name.replace("-", "_")
         if name in ("suite", "vectors"):
             if not {"suite", "vectors"} & {*given}:
                 merged[key] = Path(value) if name == "vectors" else value

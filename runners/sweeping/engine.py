@@ -21,11 +21,11 @@ from golden.errors import TargetError, UsageError, unknown_name
 from golden.files import reading
 from golden.files.atomic import write_atomically
 from golden.files.sweeps import SweepResult
-from golden.operator import REDUCTION_ENUMS, operator
-from golden.results import Library, Number
+from golden.operator import choice_words, numberings, operator, page_numbering
+from golden.results import NUMBERING_OPTION, Library, Number
 from golden.terms import Terms
 from runners.calling.call import Mode
-from runners.judging.probe import choose_half_abi, choose_reductions, takes_half
+from runners.judging.probe import choose_half_abi, choose_numbering, takes_half
 from runners.library.session import LibrarySession
 from runners.models import models
 from runners.sweeping.evaluate import Evaluated, Evaluator, Pool, Work, identity
@@ -69,7 +69,7 @@ def open_work(
     space: Space,
     *,
     half_abi: str = "auto",
-    reduction_enum: str = "sum-mean-none",
+    numbering: str = "",
     terms: Terms = Terms(),  # noqa: B008 - frozen
     timeout: float = 10.0,
     judge: str = "auto",
@@ -77,8 +77,8 @@ def open_work(
 ) -> tuple[Work, Library]:
     """Turn what a user names as TARGET into work: a shared library's path, or ``reference:MODEL``.
 
-    ``half_abi`` and ``reduction_enum`` as in :class:`runners.judging.validate.Settings`. Raises :class:`UsageError` for
-    a name that means nothing or a build with other reduction numbers, and :class:`TargetError` for a library that
+    ``half_abi`` and ``numbering`` as in :class:`runners.judging.validate.Settings`. Raises :class:`UsageError` for
+    a name that means nothing or a build with other numbers of choices, and :class:`TargetError` for a library that
     cannot be loaded or lacks the entry point.
     """
     work = Work(space=space, terms=terms, timeout=timeout, judge=judge, sandbox=sandbox)  # type: ignore[arg-type]
@@ -97,19 +97,18 @@ def open_work(
                 f"{target} has no {entry.symbol}; it has {', '.join(sorted(session.symbols)) or 'nothing'}."
             )
         abi, on_half = choose_half_abi(session, half_abi, takes_half(entry))
-        enum, on_numbers = reduction_enum, ""
-        if any(s.kind == "reduction" for s in entry.operator.scalars):
-            numbers, enum, on_numbers = choose_reductions(session, reduction_enum)
-            if numbers in REDUCTION_ENUMS and numbers != enum:
-                raise UsageError(
-                    f"{target} numbers reductions {numbers}, not {enum}: sweep with --reduction-enum {numbers}."
-                )
+        used, on_numbers = numbering or page_numbering(), ""
+        if entry.operator.choices:
+            numbers, used, on_numbers = choose_numbering(session, used)
+            if numbers in numberings() and numbers != used:
+                option = f"--{NUMBERING_OPTION} {numbers}"
+                raise UsageError(f"{target} numbers {choice_words()} {numbers}, not {used}: sweep with {option}.")
         work = msgspec.structs.replace(
             work,
             path=str(path.resolve()),
             sha256=session.library.sha256,
             half_abi="uint16" if abi == "uint16" else "float16",
-            reduction_enum="sum-mean-none" if enum == "auto" else enum,
+            numbering=page_numbering() if used == "auto" else used,
             notes=tuple(filter(None, (on_half, on_numbers))),
         )
         return work, session.library
@@ -150,7 +149,7 @@ class _Sweep:
         self._sum = 0, Evaluated(BlockTally(), findings=list(work.notes))
         self._seconds = 0.0
         # What decides the bits, not where they are made: machine, path and judge may differ when a sweep is resumed.
-        judged = (work.model, work.terms, work.half_abi, work.reduction_enum)
+        judged = (work.model, work.terms, work.half_abi, work.numbering)
         what = (space.digest(), library.sha256, *judged, self._per_task)
         self._digest = hashlib.sha256(repr((*what, identity())).encode()).hexdigest()
 

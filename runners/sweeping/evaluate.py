@@ -43,7 +43,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str = ""
     model: str = ""
     half_abi: HalfAbi = "float16"
-    reduction_enum: str = "sum-mean-none"
+    numbering: str = ""
     terms: Terms = Terms()
     timeout: float = 10.0
     judge: Literal["auto", "numpy"] = "auto"
@@ -262,7 +262,7 @@ class Evaluator:
                 steps.append(step * p.dtype(entry.fmt).itemsize)
             else:
                 value = plan.scalars[p.name]
-                scalars.append(scalar_argument(p, value, entry, self.work.half_abi, self.work.reduction_enum))
+                scalars.append(scalar_argument(p, value, entry, self.work.half_abi, self.work.numbering))
                 steps.append(0)
         return Run(slot, plan.calls, scalars, steps, plan.width, plan.gather, plan.written)
 

@@ -16,6 +16,7 @@ from golden.errors import TargetError, UsageError
 from golden.files.manifest import read_suite
 from golden.files.vectors import VectorFile
 from golden.judge import KINDS
+from golden.operator import page_numbering
 from golden.profile import load_profile
 from golden.results import Results
 from runners.judging.validate import Settings, validate
@@ -108,7 +109,7 @@ def _validate(library: Path, expected: Legal, files: list[VectorFile], suite: st
     settings = Settings(
         load_profile(expected.platform),
         suite,
-        reduction_enum=expected.reduction_enum,
+        numbering=expected.numbering,
         timeout=timeout,
         draw="mutants",  # of boards, whose calls are exported once for all; that of libraries is their session's
     )
@@ -129,9 +130,7 @@ def _target(built: Path, settings: Settings) -> str:
     exported = built.with_name(f"export-{settings.suite}")
     if not exported.is_dir():
         options = {"suite": settings.suite, "platform": settings.profile.name, "memory": "any", "draw": settings.draw}
-        export(
-            exported, _suite(settings.suite), settings.profile, options | {"reduction-enum": settings.reduction_enum}
-        )
+        export(exported, _suite(settings.suite), settings.profile, options | {"reduction-enum": settings.numbering or page_numbering()})
     run_board(built, exported)
     return f"dump:{exported}"
 

@@ -61,10 +61,8 @@ class Installed(NamedTuple):
     def run(self, *lines: Sequence[object]) -> list[tuple[int, str]]:
         """Return the exit code and the output of each command line."""
         words = json.dumps([[str(word) for word in line] for line in lines])
-        command = [sys.executable, "-c", _RUN]
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.env, input=words, capture_output=True, text=True, check=False, timeout=300
-        )  # fmt: skip
+        command, how = [sys.executable, "-c", _RUN], {"cwd": self.folder, "env": self.env, "timeout": 300}
+        done = subprocess.run(command, input=words, capture_output=True, text=True, check=False, **how)  # type: ignore[call-overload]
         assert done.returncode == 0, done.stderr
         return [(code, text) for code, text in json.loads(done.stdout)]
 
