@@ -103,7 +103,7 @@ class EntryPoint:
 
     @property
     def symbol(self) -> str:
-        """Return the C name, such as ``hp_smoothl1lossgrad_s``."""
+        """Return the C name, such as ``hp_subext_s``."""
         return f"{self.fmt.prefix}_{self.operator.name}_{self.storage[0]}"
 
     @property
@@ -377,7 +377,7 @@ def known_flags() -> dict[str, str]:
 
 
 def choice_words() -> str:
-    """Return what users call the choices of operators, such as "reductions"."""
+    """Return what users call the choices of operators, in the plural."""
     return ", ".join(dict.fromkeys(f"{s.word}s" for op in operators().values() for s in op.choices)) or "choices"
 
 

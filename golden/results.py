@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from golden.document import Document
+from golden.files.names import NUMBERING_OPTION
 from golden.terms import Accept, PlatformArithmetic, Terms
 
 SCHEMA = "golden-results/1"
@@ -228,16 +229,11 @@ class Vectors(msgspec.Struct, Document, frozen=True):
     digests: dict[str, str]  #: file name -> content digest
 
 
-#: The option that says which numbering choices have, and its place among a run's options: both are fixed, whatever an
-#: operator calls its choice.
-NUMBERING_OPTION = "reduction-enum"
-
-
 class Probe(msgspec.Struct, Document, frozen=True):
     """What was found out about the target before and while judging it."""
 
     half_abi: str = "unknown"
-    numbering: str = msgspec.field(default="unknown", name="reduction_enum")
+    numbering: str = msgspec.field(default="unknown", name=NUMBERING_OPTION.replace("-", "_"))
     subnormals: str = "unknown"
     evaluation_order: dict[str, str] = {}  #: symbol -> order with the share of matching bits
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from golden.errors import GoldenError
-from golden.files.names import platforms
+from golden.files.names import NUMBERING_OPTION, platforms
 from golden.profile import load_profile
-from golden.results import GRADES, NUMBERING_OPTION, EntryPointResult, Platform, Results
+from golden.results import GRADES, EntryPointResult, Platform, Results
 
 
 def overall(

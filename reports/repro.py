@@ -21,11 +21,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from golden.case import Case
 from golden.errors import UsageError, unknown_name
+from golden.files.names import NUMBERING_OPTION
 from golden.formats import Format
 from golden.judge import number
 from golden.legal import legal_parts
 from golden.operator import EntryPoint, Pointer, Role, Scalar, numberings, page_numbering
-from golden.results import NUMBERING_OPTION, EntryPointResult, Failure, Results
+from golden.results import EntryPointResult, Failure, Results
 from golden.terms import Terms
 from reports import text
 

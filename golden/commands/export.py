@@ -111,7 +111,7 @@ def export(
             raise unknown_name("operator", name, known())
     profile = load_profile(platform)
     files = choose(open_vectors(suite, vectors), operators, dtypes)
-    from golden.results import NUMBERING_OPTION
+    from golden.files.names import NUMBERING_OPTION
 
     options = {"suite": suite, "platform": platform, NUMBERING_OPTION: numbering, "memory": memory}
     options |= {"draw": draw} if draw else {}

@@ -132,9 +132,9 @@ def platform_option(text: str = "FT78NE, MT7004, host, or a profile's path.") ->
 
 
 def numbering_option(*more: str) -> Decorator:
-    """Return the option ``--reduction-enum``; ``more``: what it may be beside the numberings themselves."""
+    """Return the option of a choice's numbering; ``more``: what it may be beside the numberings themselves."""
     return click.option(
-        "--reduction-enum",
+        f"--{names.NUMBERING_OPTION}",
         "numbering",
         type=OneOf(["sum-mean-none", "none-sum-mean", *more]),
         default="sum-mean-none",

@@ -23,6 +23,7 @@ def probe(target: str, suite: str, vectors: Path | None, timeout: float, as_json
     Judges nothing; 'golden validate' does.
     """
     from golden.files.manifest import open_vectors
+    from golden.files.names import NUMBERING_OPTION
     from runners.judging.traits import inspect
     from runners.targets import open_target
 
@@ -37,7 +38,7 @@ def probe(target: str, suite: str, vectors: Path | None, timeout: float, as_json
         return
     for name, found in (
         ("half abi", traits.half_abi),
-        ("reduction enum", traits.numbering),
+        (NUMBERING_OPTION.replace("-", " "), traits.numbering),
         ("subnormals", traits.subnormals),
     ):
         say(f"{name}: {found}")

@@ -97,9 +97,7 @@ def _offered(owner: str, offers: object) -> dict[str, EntryPoint]:
     if offers is None:
         return known
     if not isinstance(offers, Mapping):
-        raise TargetError(
-            f"{owner}.operators is no mapping of operators to dtypes, such as {{'nlllossgrad': ['fp32']}}"
-        )
+        raise TargetError(f"{owner}.operators is no mapping of operators to dtypes, such as {{'subext': ['fp32']}}")
     return {s: e for s, e in known.items() if e.fmt.name in offers.get(e.operator.name, ())}
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from golden.case import Case, Head
 from golden.document import Document
+from golden.files.names import NUMBERING_OPTION
 from golden.files.vectors import VectorFile
 from golden.flags import ORDER_ALONE
 from golden.formats import Array
@@ -37,7 +38,7 @@ class Traits(msgspec.Struct, Document):
     """What was found about a target."""
 
     half_abi: str
-    numbering: str = msgspec.field(name="reduction_enum")
+    numbering: str = msgspec.field(name=NUMBERING_OPTION.replace("-", "_"))
     subnormals: str
     entry_points: list[EntryPointTraits]
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from golden import __version__
 from golden.errors import TargetError
+from golden.files.names import NUMBERING_OPTION
 from golden.files.vectors import VectorFile
 from golden.operator import EntryPoint, choice_words, page_numbering
 from golden.profile import Profile
-from golden.results import NUMBERING_OPTION, SCHEMA, Finding, Host, Library, Platform, Probe, Results, Vectors
+from golden.results import SCHEMA, Finding, Host, Library, Platform, Probe, Results, Vectors
 from golden.selfcheck import check_arithmetic
 from golden.sources import judge
 from golden.tally import Judgements

@@ -141,7 +141,7 @@ class LibrarySession(Session):
     def call_for(
         self, entry_point: EntryPoint, scalars: Scalars, operands: Operands, invocations: Sequence[Invocation]
     ) -> Call:
-        """Build a call with this session's half ABI and reduction numbers; see :func:`call_for`."""
+        """Build a call with this session's half ABI and numbering of choices; see :func:`call_for`."""
         abi, numbers = self.half_abi, self.numbering
         return call_for(entry_point, scalars, operands, invocations, half_abi=abi, numbering=numbers)
 

@@ -14,9 +14,9 @@ import msgspec
 
 from golden.errors import TargetError, UsageError
 from golden.files import reading
+from golden.files.names import NUMBERING_OPTION
 from golden.files.reading import plain_name
 from golden.operator import entry_points, numberings
-from golden.results import NUMBERING_OPTION
 from runners.calling.call import Call
 from runners.calling.placement import remainders
 from runners.harness.frames import (

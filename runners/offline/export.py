@@ -17,10 +17,11 @@ import msgspec
 
 from golden import __version__
 from golden.errors import UsageError
+from golden.files.names import NUMBERING_OPTION
 from golden.files.vectors import VectorFile
 from golden.operator import entry_points
 from golden.profile import Profile
-from golden.results import NUMBERING_OPTION, Library
+from golden.results import Library
 from runners.calling.call import Call, Outcome, PointerArgument
 from runners.calling.placement import Regions, addresses, documented, remainders, room
 from runners.calling.session import AnsweringSession

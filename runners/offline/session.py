@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from golden.errors import TargetError, UsageError, VectorError
+from golden.files.names import NUMBERING_OPTION
 from golden.files.vectors import VectorFile
-from golden.results import NUMBERING_OPTION, Library
+from golden.results import Library
 from runners.calling.call import Call, Finding, Outcome
 from runners.calling.session import AnsweringSession
 from runners.harness.frames import DEFAULT_ENVIRONMENT, HarnessError, environment_changes

@@ -20,9 +20,10 @@ import numpy as np
 from golden.errors import TargetError, UsageError, unknown_name
 from golden.files import reading
 from golden.files.atomic import write_atomically
+from golden.files.names import NUMBERING_OPTION
 from golden.files.sweeps import SweepResult
 from golden.operator import choice_words, numberings, operator, page_numbering
-from golden.results import NUMBERING_OPTION, Library, Number
+from golden.results import Library, Number
 from golden.terms import Terms
 from runners.calling.call import Mode
 from runners.judging.probe import choose_half_abi, choose_numbering, takes_half

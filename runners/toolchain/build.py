@@ -72,7 +72,7 @@ def build_library(
 
     ``cc``: see :func:`find_compiler`. ``cflags``: arguments of the compiler, appended to
     :data:`DEFAULT_FLAGS`; the kernels know ``-DGOLDEN_HALF_UINT16``, ``-DGOLDEN_FP32_ONLY``,
-    ``-DGOLDEN_REDUCTION_NONE_SUM_MEAN`` and ``-DGOLDEN_THREADS`` (with ``-pthread``). ``sources``: C files to
+    those that the kernels' sources name, and ``-DGOLDEN_THREADS`` (with ``-pthread``). ``sources``: C files to
     compile in place of :func:`kernel_sources`; the bundled headers are found from them too.
 
     Parent folders are created. The library appears under its name only when it is complete: a failed build

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from golden.errors import TargetError, UsageError
 from golden.files.manifest import read_suite
+from golden.files.names import NUMBERING_OPTION
 from golden.files.vectors import VectorFile
 from golden.judge import KINDS
 from golden.operator import page_numbering
@@ -130,7 +131,8 @@ def _target(built: Path, settings: Settings) -> str:
     exported = built.with_name(f"export-{settings.suite}")
     if not exported.is_dir():
         options = {"suite": settings.suite, "platform": settings.profile.name, "memory": "any", "draw": settings.draw}
-        export(exported, _suite(settings.suite), settings.profile, options | {"reduction-enum": settings.numbering or page_numbering()})
+        options[NUMBERING_OPTION] = settings.numbering or page_numbering()
+        export(exported, _suite(settings.suite), settings.profile, options)
     run_board(built, exported)
     return f"dump:{exported}"
 
