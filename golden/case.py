@@ -14,7 +14,7 @@ Tier = Literal["required", "stress"]
 class Head:
     """What a case is, without its arrays.
 
-    ``id`` is a readable path made of the content (``smoothl1lossgrad/fp16/beta=0.5/kink/n=33``); ``klass`` names
+    ``id`` is a readable path made of the content (``subext/fp16/alpha=0.3/cancellation/n=36``); ``klass`` names
     what the case is there to expose and ``flags`` the defect families that it can reveal
     (:mod:`golden.flags`); ``tier`` says whether it decides the verdict.
     """

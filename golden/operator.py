@@ -10,18 +10,21 @@ import hashlib
 import importlib
 import importlib.metadata
 import json
+import math
 import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from golden.errors import unknown_name
+from golden.errors import UsageError, unknown_name
+from golden.flags import FLAGS
 from golden.formats import FORMATS, Array, Exact, Format
+from golden.layout import Arrangement, Domain, NamedSpace
 from golden.oracle import correctly_rounded
 from golden.program import Program
 from golden.rational import Rationals
@@ -30,7 +33,7 @@ from golden.working import WorkingPrecision
 
 #: Output elements that are computed at a time.
 _PART = 1 << 20
-#: Values of a case's scalars by name: an int, a float that is exactly the typed number, or a reduction's name.
+#: Values of a case's scalars by name: an int, a float that is exactly the typed number, or a choice's name.
 Scalars = Mapping[str, int | float | str]
 #: Operand arrays by parameter name, each of the shape that the operator states.
 Operands = Mapping[str, Array]
@@ -54,6 +57,7 @@ class Pointer:
     name: str
     role: Role
     element: Literal["real", "int32"] = "real"
+    domain: Domain = Domain()  # noqa: RUF009 - frozen
 
     def dtype(self, fmt: Format) -> np.dtype[Any]:
         """Return the NumPy dtype of the elements."""
@@ -62,19 +66,31 @@ class Pointer:
 
 @dataclass(frozen=True)
 class Scalar:
-    """A scalar parameter: a C ``int``, a number of the entry point's dtype, or a reduction's number."""
+    """A scalar parameter: a C ``int``, a number of the entry point's dtype, or a choice: an ``int`` for a name.
+
+    ``option``: what the command line calls it, if not by its name. ``default``: what it is in sweeps unless given, and
+    ``hunted`` in hunts. ``numberings``: of a choice, the names that the numbers 0, 1, ... may stand for in a build; the
+    page's come first. A numbering's own name is its names with dashes between.
+    """
 
     name: str
-    kind: Literal["int", "real", "reduction"]
+    kind: Literal["int", "real", "choice"]
+    option: str = ""
+    default: float | str = 1.0
+    hunted: float | str | None = None
+    numberings: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def word(self) -> str:
+        """What users call it."""
+        return self.option or self.name
+
+    def names(self, numbering: str = "") -> tuple[str, ...]:
+        """Return a choice's names by their numbers: of a numbering, or the page's if it has none so named."""
+        return next((names for names in self.numberings if "-".join(names) == numbering), self.numberings[0])
 
 
 Parameter = Pointer | Scalar
-
-#: The two readings of the reduction numbers; the first is the one the gradient's page states.
-REDUCTION_ENUMS: dict[str, dict[str, int]] = {
-    "sum-mean-none": {"sum": 0, "mean": 1, "none": 2},
-    "none-sum-mean": {"none": 0, "sum": 1, "mean": 2},
-}
 
 
 @dataclass(frozen=True)
@@ -87,7 +103,7 @@ class EntryPoint:
 
     @property
     def symbol(self) -> str:
-        """Return the C name, such as ``hp_smoothl1lossgrad_s``."""
+        """Return the C name, such as ``hp_subext_s``."""
         return f"{self.fmt.prefix}_{self.operator.name}_{self.storage[0]}"
 
     @property
@@ -130,16 +146,19 @@ class Operator(ABC):
     formula: str
     parameters: tuple[Parameter, ...]
     dtypes: tuple[str, ...] = ("fp16", "fp32")
+    #: Flags of cases that only this operator has, explained.
+    flags: ClassVar[Mapping[str, str]] = {}
     #: What :meth:`coordinate` returns, as text for people; empty where the operator has none.
     coordinate_name: str = ""
 
-    @abstractmethod
     def shapes(self, scalars: Scalars) -> dict[str, tuple[int, ...]]:
-        """Return the shape of every pointer parameter by name."""
+        """Return the shape of every pointer parameter by name: all have as many elements, unless overridden."""
+        return {p.name: (int(scalars[self.size_name]),) for p in self.pointers}
 
-    @abstractmethod
     def group(self, scalars: Scalars) -> str:
-        """Return the row of the report a case belongs to, such as ``beta=0.5`` or ``reduction=mean``."""
+        """Return the row of the report a case belongs to, such as ``beta=0.5``: by the scalars that are no sizes."""
+        values = ((s.word, scalars[s.name]) for s in self.scalars if s.kind != "int")
+        return ", ".join(f"{word}={v if isinstance(v, str) else f'{float(v):.4g}'}" for word, v in values) or "all"
 
     #: Names of the legal evaluation orders, the documented one first; scalars may leave fewer.
     orders: tuple[str, ...] = ("formula",)
@@ -177,6 +196,49 @@ class Operator(ABC):
         Any program's, unless overridden by something faster (:mod:`golden.oracle`).
         """
         return correctly_rounded(fmt, self.documented(scalars), values)
+
+    def arrangements(self, scalars: Scalars) -> tuple[Arrangement, ...]:
+        """Return how calls can compute points: the cheapest way first; the last one takes any points.
+
+        Element by element, unless overridden.
+        """
+        return (Arrangement((self.size_name,)),)
+
+    def spaces(self, scalars: Scalars) -> Mapping[str, NamedSpace]:
+        """Return the spaces that a sweep knows by a name of the page's own."""
+        return {}
+
+    def single(self, arrangement: Arrangement, scalars: Scalars) -> frozenset[str]:
+        """Return the operands that a call arranged so has one number of, however many points it computes."""
+        shapes = self.shapes({**scalars, **self.sizes(arrangement, 2)})
+        return frozenset(p.name for p in self.numbers if math.prod(shapes[p.name]) == 1)
+
+    def sizes(self, arrangement: Arrangement, n: int) -> dict[str, int]:
+        """Return the int scalars of a call that computes n points."""
+        return {s.name: n if s.name in arrangement.sizes else 1 for s in self.scalars if s.kind == "int"}
+
+    def given(self, fmt: Format, options: Mapping[str, float | str], *, hunt: bool = False) -> dict[str, float | str]:
+        """Return the scalars that are no sizes, from values by the words of the command line; defaults for the rest.
+
+        Raises :class:`UsageError` for a name or value that does not exist, or one outside the page's domain.
+        """
+        mine = {s.word: s for s in self.scalars if s.kind != "int"}
+        if unknown := [word for word in options if word not in mine]:
+            raise unknown_name(f"scalar of {self.name}", unknown[0], mine)
+        found: dict[str, float | str] = {}
+        for word, s in mine.items():
+            default = s.default if s.hunted is None or not hunt else s.hunted
+            value = options.get(word, default)
+            if s.kind == "real":
+                found[s.name] = fmt.typed(float(value))
+            else:
+                if value not in (known := s.names()):
+                    raise unknown_name(word, str(value), known)
+                found[s.name] = value
+        sizes = {s.name: 1 for s in self.scalars if s.kind == "int"}
+        if wrong := self.outside({**sizes, **found}, {}):
+            raise UsageError(f"{wrong}, outside the documented domain.")
+        return found
 
     def documented(self, scalars: Scalars) -> Program:
         """Return the order that the page documents."""
@@ -261,9 +323,24 @@ class Operator(ABC):
         return tuple(p for p in self.pointers if p.role is Role.INPUT)
 
     @cached_property
+    def numbers(self) -> tuple[Pointer, ...]:
+        """Input operands of the entry point's dtype, in C order: what makes a point."""
+        return tuple(p for p in self.inputs if p.element == "real")
+
+    @cached_property
+    def size_name(self) -> str:
+        """The first int scalar: what grows with the number of elements."""
+        return next(s.name for s in self.scalars if s.kind == "int")
+
+    @cached_property
     def scalars(self) -> tuple[Scalar, ...]:
         """Scalar parameters in C order, ``core_mask`` not included."""
         return tuple(p for p in self.parameters if isinstance(p, Scalar))
+
+    @cached_property
+    def choices(self) -> tuple[Scalar, ...]:
+        """Scalar parameters that name something by a number."""
+        return tuple(s for s in self.scalars if s.kind == "choice")
 
     def entry_points(self) -> list[EntryPoint]:
         """Return all entry points of the page."""
@@ -285,6 +362,28 @@ class Operator(ABC):
             "roles": {p.name: p.role.value for p in self.pointers},
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def numberings() -> list[str]:
+    """Return the names of the numberings that choices of any operator may have; the pages' first."""
+    choices = [s for op in operators().values() for s in op.choices]
+    known = sorted(((at, "-".join(names)) for s in choices for at, names in enumerate(s.numberings)))
+    return list(dict.fromkeys(name for _, name in known))
+
+
+def known_flags() -> dict[str, str]:
+    """Return the flags that cases may have, explained; see :mod:`golden.flags`."""
+    return {**FLAGS, **{flag: text for op in operators().values() for flag, text in op.flags.items()}}
+
+
+def choice_words() -> str:
+    """Return what users call the choices of operators, in the plural."""
+    return ", ".join(dict.fromkeys(f"{s.word}s" for op in operators().values() for s in op.choices)) or "choices"
+
+
+def page_numbering() -> str:
+    """Return the numbering of choices that the pages state; "" where no operator has a choice."""
+    return next(iter(numberings()), "")
 
 
 @cache

@@ -19,15 +19,10 @@ class Pointwise(Operator):
         self.name, self.title, self.summary, self.formula = page.name, page.title, page.summary, page.formula
         self.parameters, self.dtypes, self.coordinate_name = page.parameters, page.dtypes, ""
         self.orders = page.orders
-        self.size_name = next(s.name for s in page.scalars if s.kind == "int")
 
     def group(self, scalars: Scalars) -> str:
         """Elements are reported as the page's are."""
         return self.page.group(scalars)
-
-    def shapes(self, scalars: Scalars) -> dict[str, tuple[int, ...]]:
-        """Every operand has one entry an element."""
-        return {p.name: (int(scalars[self.size_name]),) for p in self.pointers}
 
     def variables(self, scalars: Scalars) -> tuple[str, ...]:
         """Return those of the page."""
@@ -36,6 +31,15 @@ class Pointwise(Operator):
     def programs(self, scalars: Scalars) -> Mapping[str, Program]:
         """Return those of the page."""
         return self.page.programs(scalars)
+
+    def untouched(self, scalars: Scalars) -> tuple[str, ...]:
+        """Return those of the page."""
+        return self.page.untouched(scalars)
+
+    def call_scalars(self, scalars: Scalars, n: int) -> dict[str, int | float | str]:
+        """Return the scalars for n points, given those that are no sizes."""
+        sizes = {s.name: n if s.name == self.size_name else 1 for s in self.scalars if s.kind == "int"}
+        return {**sizes, **scalars}
 
     def correctly_rounded(self, fmt: Format, scalars: Scalars, values: Sequence[Array]) -> Golden:
         """Return what the page's does."""

@@ -1,6 +1,6 @@
 """The shape that both gradients share: y = a * b / s, with ``s`` a positive scalar divisor, and its evaluation orders.
 
-SmoothL1LossGrad has a = clamp(x1 - x2), b = dy, s = beta; NLLLossGrad with mean has a = w, b = g, s = total_weight. The
+``a`` may be a clamped difference or an operand, ``b`` is the upstream gradient. The
 orders are programs (:mod:`golden.program`): what each may give follows from them (:mod:`golden.running_error`).
 
 How far that is while nothing under- or overflows, with u = 2**-p: an order with k roundings before its last one holds,

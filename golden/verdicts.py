@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from golden.errors import GoldenError
-from golden.files.names import platforms
+from golden.files.names import NUMBERING_OPTION, platforms
 from golden.profile import load_profile
 from golden.results import GRADES, EntryPointResult, Platform, Results
 
@@ -24,7 +24,7 @@ def overall(
     told = platform.terms.told()
     held = f", held to {told}" if told else ""
     sentences = {e.detail for e in bad}
-    if len(sentences) == 1 and "--reduction-enum" in (sentence := sentences.pop()):
+    if len(sentences) == 1 and f"--{NUMBERING_OPTION}" in (sentence := sentences.pop()):
         return "fails", sentence
     if bad:
         named = ", ".join(f"{e.symbol} ({e.status})" for e in bad)

@@ -20,10 +20,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from golden.case import Case
 from golden.errors import UsageError, unknown_name
+from golden.files.names import NUMBERING_OPTION
 from golden.formats import Format
 from golden.judge import number
 from golden.legal import legal_ranges
-from golden.operator import REDUCTION_ENUMS, EntryPoint, Pointer, Role, Scalar
+from golden.operator import EntryPoint, Pointer, Role, Scalar, numberings, page_numbering
 from golden.results import EntryPointResult, Failure, Results
 from golden.terms import Terms
 from reports import text
@@ -203,8 +204,8 @@ def _call(results: Results, case: Case, entry: EntryPoint) -> list[str]:
         if isinstance(p, Pointer):
             words.append(f"places[{pointer}].argument")
             pointer += 1
-        elif p.kind == "reduction":
-            words.append(str(REDUCTION_ENUMS[_reduction_enum(results)][str(case.scalars[p.name])]))
+        elif p.kind == "choice":
+            words.append(str(p.names(_numbering(results)).index(str(case.scalars[p.name]))))
         else:
             words.append(p.name if p.kind == "real" else _int(int(case.scalars[p.name])))
     words += ["running->core_mask"] * entry.has_core_mask
@@ -212,10 +213,10 @@ def _call(results: Results, case: Case, entry: EntryPoint) -> list[str]:
     return textwrap.wrap(f"{opening}{', '.join(words)});", _WIDTH, subsequent_indent=" " * len(opening))
 
 
-def _reduction_enum(results: Results) -> str:
-    """Return the reduction numbers that the run used."""
-    asked = results.options.get("reduction-enum", "")
-    return next((name for name in (asked, results.probe.reduction_enum) if name in REDUCTION_ENUMS), "sum-mean-none")
+def _numbering(results: Results) -> str:
+    """Return the numbering of choices that the run used."""
+    asked = results.options.get(NUMBERING_OPTION, "")
+    return next((name for name in (asked, results.probe.numbering) if name in numberings()), page_numbering())
 
 
 def _timeout(results: Results) -> int:
@@ -269,9 +270,9 @@ def _story(results: Results, case: Case, entry: EntryPoint, judged: EntryPointRe
             f"The library takes half by value as {results.probe.half_abi}; "
             "the header must be compiled to declare the same."
         )
-    if any(s.kind == "reduction" for s in case.operator.scalars):
-        numbers = ", ".join(f"{n} {name}" for name, n in REDUCTION_ENUMS[_reduction_enum(results)].items())
-        paragraphs.append(f"Reduction numbers: {numbers}.")
+    for choice in case.operator.choices:
+        numbers = ", ".join(f"{n} {name}" for n, name in enumerate(choice.names(_numbering(results))))
+        paragraphs.append(f"{choice.word.capitalize()} numbers: {numbers}.")
     elements = sum(len(v) for v in case.operands.values())
     paragraphs.append(f"{elements} numbers go in, {case.golden.value.size} come out.")
     lines: list[str] = []

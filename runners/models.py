@@ -6,7 +6,7 @@ import numpy as np
 
 from golden.errors import UsageError, nearest
 from golden.formats import FP32, Array, Format
-from golden.operator import REDUCTION_ENUMS, Operands, Operator, Pointer, Scalars, entry_points, operators
+from golden.operator import Operands, Operator, Pointer, Scalars, entry_points, operators
 from golden.results import CONTRACTS
 from golden.terms import Flush
 from golden.working import WorkingPrecision
@@ -77,7 +77,6 @@ class ReferenceSession(AnsweringSession):
         operator, fmt = entry.operator, entry.fmt
         scalars: dict[str, int | float | str] = {}
         operands: dict[str, Array] = {}
-        reductions = {number: name for name, number in REDUCTION_ENUMS["sum-mean-none"].items()}
         for parameter, argument in zip(operator.parameters, call.arguments, strict=True):
             if isinstance(argument, PointerArgument):
                 if isinstance(parameter, Pointer) and argument.role == "input":
@@ -88,6 +87,6 @@ class ReferenceSession(AnsweringSession):
                     scalars[parameter.name] = float(fmt.from_bits(bits)[0])
                 else:
                     number = argument.bits
-                    scalars[parameter.name] = reductions[number] if parameter.kind == "reduction" else number
+                    scalars[parameter.name] = parameter.names()[number] if parameter.kind == "choice" else number
         output = self.model.evaluate(operator, fmt, scalars, operands).tobytes()
         return [Outcome("ok", output) for _ in call.invocations]

@@ -13,11 +13,10 @@ from golden.case import Case
 from golden.errors import unknown_name
 from golden.files.names import suites
 from golden.files.vectors import VectorFile
-from golden.flags import FLAGS
 from golden.formats import Array
 from golden.judge import number, readable_inputs
 from golden.legal import legal_ranges
-from golden.operator import operators
+from golden.operator import known_flags, operators
 from golden.profile import Profile, load_profile, shipped
 from golden.results import Number
 from golden.terms import Terms
@@ -34,7 +33,7 @@ def inventory(what: str, files: Sequence[VectorFile] = (), pattern: str = "") ->
         "platforms": _platforms,
         "suites": lambda: list(suites()),
         "models": lambda: {name: model.summary for name, model in MODELS.items()},
-        "flags": lambda: dict(FLAGS),
+        "flags": known_flags,
         "classes": lambda: _classes(files, pattern),
         "cases": lambda: [
             {"id": c.id, "tier": c.tier, "class": c.klass, "flags": c.flags, "elements": c.golden.value.size}
@@ -189,7 +188,7 @@ def details(case: Case, element: int | None, limit: int, terms: Terms) -> dict[s
         "tier": case.tier,
         "class": case.klass,
         "scalars": dict(case.scalars),
-        "flags": {flag: FLAGS[flag] for flag in case.flags},
+        "flags": {flag: known_flags()[flag] for flag in case.flags},
         "size": size,
         "elements": [_element(case, index, outputs, terms) for index in chosen],
     }

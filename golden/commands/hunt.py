@@ -16,9 +16,12 @@ from golden.commands.options import (
     platform_option,
     quiet,
     reduction_option,
+    scalars_of,
+    set_option,
     timeout,
 )
 from golden.commands.terminal import check_folder, examples, exit_codes, print_json, say
+from golden.errors import UsageError
 from golden.files import names
 
 
@@ -38,6 +41,7 @@ from golden.files import names
 )
 @beta_option(0.1)
 @reduction_option("mean")
+@set_option
 @click.option("--seed", default=0, show_default=True, help="Another seed searches elsewhere.")
 @click.option(
     "--out",
@@ -56,6 +60,7 @@ def hunt(
     symbol: tuple[str, ...],
     beta: float,
     reduction: str,
+    fixed: dict[str, float | str],
     seed: int,
     out: Path,
     platform: str,
@@ -65,6 +70,7 @@ def hunt(
     as_json: bool,
 ) -> None:
     """Search for the worst input of a build and save it as a vector that validate and show accept."""
+    from golden.operator import entry_points
     from golden.profile import load_profile
     from runners.hunting.hunt import Hunted, chosen
     from runners.hunting.hunt import hunt as run
@@ -78,9 +84,10 @@ def hunt(
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch.name  # else it leaves a folder where the user is
     try:
         for name in chosen(session, symbol):
-            found, _case = run(
-                session, name, out, beta=beta, reduction=reduction, seed=seed, terms=terms, half_abi=half_abi
-            )
+            mine, operands = scalars_of(entry_points()[name].operator, fixed, beta=beta, reduction=reduction)
+            if operands:
+                raise UsageError(f"--set {next(iter(operands))}: a hunt takes scalars alone; every operand varies.")
+            found, _case = run(session, name, out, seed=seed, terms=terms, half_abi=half_abi, **mine)  # type: ignore[arg-type]
             hunted.append(found)
             verdict = "outside every legal bound" if found.fails else _legal(found.bound)
             if not (quiet or as_json):

@@ -16,9 +16,9 @@ from golden.commands.options import (
     draw,
     half_abi,
     lang_option,
+    numbering_option,
     platform_option,
     quiet,
-    reduction_enum_option,
     sandbox,
     sources,
     suite_option,
@@ -78,7 +78,7 @@ REPORTS = ("results.json", "report.md", "report.html", "junit.xml")
     help="Folder for results.json, report.md, report.html and junit.xml.",
 )
 @half_abi
-@reduction_enum_option("auto")
+@numbering_option("auto")
 @timeout
 @sandbox
 @draw

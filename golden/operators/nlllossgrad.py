@@ -10,12 +10,13 @@ The output has at most one non-zero element a sample: values are computed per sa
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
 from golden import scaled_product
 from golden.formats import Array, Format
+from golden.layout import Arrangement, Domain, NamedSpace
 from golden.operator import Operands, Operator, Pointer, Points, Role, Scalar, Scalars
 from golden.program import Arithmetic, Program
 from golden.rounding import Golden, golden_values
@@ -44,17 +45,30 @@ class NLLLossGrad(Operator):
     summary = "gradient of the negative log likelihood loss with respect to the logits"
     formula = "j == labels[i]: none -g[i]*w, sum -g[0]*w, mean -g[0]*(w/total_weight); else 0"
     orders = tuple(_MEANS)
+    flags: ClassVar[Mapping[str, str]] = {
+        "reduction-mixup": "reductions exchanged, loss_grad indexed where it is one number, total_weight without mean",
+        "weight-mixup": "weights ignored, or indexed by sample instead of label",
+        "selection": "one-hot multiplication instead of selection: a NaN weight of an unused class leaks",
+        "zero-fill": "off-label outputs not written, or only written once",
+    }
     coordinate_name = "weight / total_weight (weight, unless mean)"
     parameters = (
         Pointer("logits", Role.UNREAD),
         Pointer("loss_grad", Role.INPUT),
         Pointer("labels", Role.INPUT, "int32"),
         Pointer("weight", Role.INPUT),
-        Pointer("total_weight", Role.INPUT),
+        Pointer("total_weight", Role.INPUT, domain=Domain(zero=False, positive=True, above="weight")),
         Pointer("logits_grad", Role.OUTPUT),
         Scalar("batch", "int"),
         Scalar("class_num", "int"),
-        Scalar("reduction_type", "reduction"),
+        Scalar(
+            "reduction_type",
+            "choice",
+            option="reduction",
+            default="none",
+            hunted="mean",
+            numberings=(("sum", "mean", "none"), ("none", "sum", "mean")),
+        ),
     )
 
     def shapes(self, scalars: Scalars) -> dict[str, tuple[int, ...]]:
@@ -68,10 +82,6 @@ class NLLLossGrad(Operator):
             "total_weight": (1,),
             "logits_grad": (batch, classes),
         }
-
-    def group(self, scalars: Scalars) -> str:
-        """Cases are reported by reduction."""
-        return f"reduction={scalars['reduction_type']}"
 
     def outside(self, scalars: Scalars, operands: Operands) -> str:
         """Labels are classes."""
@@ -101,6 +111,34 @@ class NLLLossGrad(Operator):
         if scalars["reduction_type"] == "mean":
             values.append(np.broadcast_to(operands["total_weight"][:1], at.shape))
         return Points(at, tuple(values))
+
+    def arrangements(self, scalars: Scalars) -> tuple[Arrangement, ...]:
+        """With one class every sample is a point, and the weight is the same for all.
+
+        With as many classes as samples, and labels 0, 1, 2, ..., the points are the diagonal of the output, with a
+        weight each.
+        """
+        return (
+            Arrangement(("batch",), {"labels": lambda n: np.zeros(n, np.int32)}),
+            Arrangement(
+                ("batch", "class_num"), {"labels": lambda n: np.arange(n, dtype=np.int32)}, stride=lambda n: n + 1
+            ),
+        )
+
+    def spaces(self, scalars: Scalars) -> Mapping[str, NamedSpace]:
+        """Return every gradient with every weight, and every weight with every total."""
+        none, mean = (scalars["reduction_type"] == name for name in ("none", "mean"))
+        return {
+            "g-w": NamedSpace(
+                ("weight", "loss_grad") if none else ("loss_grad", "weight"),
+                "all 2**32 (gradient, weight); mean with one total_weight",
+            ),
+            "w-total": NamedSpace(
+                ("total_weight", "weight"),
+                "mean: all 2**32 (weight, total_weight), for one gradient",
+                refused="" if mean else "total_weight is used with the reduction mean only.",
+            ),
+        }
 
     def correctly_rounded(self, fmt: Format, scalars: Scalars, values: Sequence[Array]) -> Golden:
         """Return the elements correctly rounded.

@@ -19,6 +19,7 @@ import numpy as np
 
 from golden import scaled_product
 from golden.formats import FP16, Array, Format
+from golden.layout import Domain, NamedSpace
 from golden.operator import Operands, Operator, Pointer, Role, Scalar, Scalars
 from golden.program import Arithmetic, Program
 from golden.rounding import Golden, golden_values, round_quotient_of_three
@@ -58,19 +59,11 @@ class SmoothL1LossGrad(Operator):
     parameters = (
         Pointer("dy", Role.INPUT),
         Pointer("dx1", Role.OUTPUT),
-        Pointer("x1", Role.INPUT),
-        Pointer("x2", Role.INPUT),
+        Pointer("x1", Role.INPUT, domain=Domain(near="beta")),
+        Pointer("x2", Role.INPUT, domain=Domain(near="beta", minus="x1")),
         Scalar("length", "int"),
-        Scalar("beta", "real"),
+        Scalar("beta", "real", hunted=0.1),
     )
-
-    def shapes(self, scalars: Scalars) -> dict[str, tuple[int, ...]]:
-        """All four operands are ``[length]``."""
-        return {p.name: (int(scalars["length"]),) for p in self.pointers}
-
-    def group(self, scalars: Scalars) -> str:
-        """Cases are reported by beta."""
-        return f"beta={float(scalars['beta']):.4g}"
 
     def programs(self, scalars: Scalars) -> Mapping[str, Program]:
         """Return the page's branches, and the scaled product in each order without any."""
@@ -98,6 +91,13 @@ class SmoothL1LossGrad(Operator):
         """The page has beta > 0."""
         beta = float(scalars["beta"])
         return "" if 0 < beta < float("inf") else f"beta is {beta}"
+
+    def spaces(self, scalars: Scalars) -> Mapping[str, NamedSpace]:
+        """Return every pair of x1 and x2, and every difference with every gradient."""
+        return {
+            "diff-dy": NamedSpace(("x1", "dy"), "all 2**32 (x1 - x2, dy), x2 = 0, for one beta", {"x2": 0.0}),
+            "pairs": NamedSpace(("x1", "x2"), "all 2**32 (x1, x2), for one beta and dy"),
+        }
 
     def coordinate(self, scalars: Scalars, operands: Operands, index: Array) -> Array:
         """Return (x1 - x2) / beta: the branches meet at -1 and 1, differences cancel towards 0."""

@@ -43,10 +43,10 @@ class _Waiting(NamedTuple):
 class Cases:
     """Runs the cases of a session's entry points. ``draw``: what the order is drawn from."""
 
-    def __init__(self, session: Session, profile: Profile, draw: str, half_abi: HalfAbi, reduction_enum: str) -> None:
+    def __init__(self, session: Session, profile: Profile, draw: str, half_abi: HalfAbi, numbering: str) -> None:
         self._session, self._profile, self._draw = session, profile, draw
         self._half_abi: HalfAbi = half_abi
-        self._reduction_enum = reduction_enum
+        self._numbering = numbering
         #: Digests of the shared entry points' outputs, for comparison with the private ones.
         self._outputs: dict[str, bytes] = {}
 
@@ -103,8 +103,8 @@ class Cases:
         return _Waiting(place, case, plan, order, made.size)
 
     def _call(self, entry: EntryPoint, case: Case, ways: list[Invocation]) -> Call:
-        abi, numbers = self._half_abi, self._reduction_enum
-        made = call_for(entry, case.scalars, case.operands, ways, half_abi=abi, reduction_enum=numbers)
+        abi, numbers = self._half_abi, self._numbering
+        made = call_for(entry, case.scalars, case.operands, ways, half_abi=abi, numbering=numbers)
         return msgspec.structs.replace(made, name=case.id)
 
     def _compare_storages(self, verdict: EntryPointVerdict, case: Case, output: bytes) -> None:

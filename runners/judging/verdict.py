@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from golden.case import Case, Head
+from golden.flags import ORDER_ALONE
 from golden.formats import Array, comparable_bits
 from golden.judge import KEPT_FAILURES, judge
 from golden.operator import EntryPoint
@@ -147,7 +148,7 @@ class EntryPointVerdict:
         rows.setdefault(case.group, Accumulator()).add(case, output, judged, measured, place)
         if case.tier == "required":
             self._overall.add(case, output, judged, measured, place)
-        if case.klass == "order-distinguishing":
+        if case.flags == ORDER_ALONE:
             self.orders.add(case, output)
         if "position" in case.flags:
             self._positions.add(case, output, place)

@@ -23,11 +23,11 @@ from runners.calling.from_case import HalfAbi, scalar_argument
 from runners.judging.outcomes import FAILING
 from runners.library.image import Image
 from runners.library.shared_memory import BlockError, BlockLibrary
-from runners.models import MODELS
+from runners.models import models
 from runners.process.block_worker import SLOTS, Run
 from runners.sweeping.judge import NativeJudge, load
 from runners.sweeping.space import CallPlan, Space
-from runners.sweeping.tally import BlockTally, full, numpy_tally, parts
+from runners.sweeping.tally import BlockTally, full, numpy_tally
 from runners.toolchain.compiled import helper
 
 
@@ -43,7 +43,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str = ""
     model: str = ""
     half_abi: HalfAbi = "float16"
-    reduction_enum: str = "sum-mean-none"
+    numbering: str = ""
     terms: Terms = Terms()
     timeout: float = 10.0
     judge: Literal["auto", "numpy"] = "auto"
@@ -147,17 +147,12 @@ class Evaluator:
     def outputs(self, blocks: range) -> Iterator[tuple[int, Operands, Array, float]]:
         """Yield (block, operands, output, seconds in the kernel) one by one; the output is valid until the next."""
         if self._library is None:
-            model = MODELS[self.work.model]
+            model = models(self._view)[self.work.model]
             for block in blocks:
                 operands = self.space.operands(block)
                 n = min(self.space.step, self.space.points - block * self.space.step)
-                output = np.empty(n, self._fmt.dtype)
-                for points, part in parts(operands, n):
-                    size = points.stop - points.start
-                    with np.errstate(all="ignore"):
-                        output[points] = model.evaluate(
-                            self._view, self._fmt, self.space.call_scalars(size), full(part, size)
-                        )
+                with np.errstate(all="ignore"):
+                    output = model.evaluate(self._view, self._fmt, self.space.call_scalars(n), full(operands, n))
                 yield block, operands, output, 0.0
             return
         running: tuple[int, Operands, int, int] | None = None
@@ -186,9 +181,7 @@ class Evaluator:
         block, position = divmod(index, self.space.step)
         for _, operands, output, _ in self.outputs(range(block, block + 1)):
             one = np.array([position])
-            points, part = next(p for p in parts(operands, output.size) if position < p[0].stop)
-            within, size = one - points.start, points.stop - points.start
-            mine = {name: v if name == "total_weight" else v[within] for name, v in full(part, size).items()}
+            mine = {name: values[one] for name, values in full(operands, output.size).items()}
             scalars = self.space.call_scalars(1)
             golden = self._view.oracle(self._fmt, scalars, mine)
             name = f"{self._view.name}/{self._fmt.name}/{self._view.group(scalars)}/sweep/{self.space.name}"
@@ -269,7 +262,7 @@ class Evaluator:
                 steps.append(step * p.dtype(entry.fmt).itemsize)
             else:
                 value = plan.scalars[p.name]
-                scalars.append(scalar_argument(p, value, entry, self.work.half_abi, self.work.reduction_enum))
+                scalars.append(scalar_argument(p, value, entry, self.work.half_abi, self.work.numbering))
                 steps.append(0)
         return Run(slot, plan.calls, scalars, steps, plan.width, plan.gather, plan.written)
 

@@ -136,7 +136,7 @@ def _by_numpy(
         mine = index[(points.start <= index) & (index < points.stop)]
         if mine.size:
             row = full(part, points.stop - points.start)
-            chosen = {name: v if name == "total_weight" else v[mine - points.start] for name, v in row.items()}
+            chosen = {name: v[mine - points.start] for name, v in row.items()}
             found = numpy_tally(operator, fmt, resized(scalars, mine.size), chosen, output[mine], terms)
             found.worst = int(mine[found.worst]) if found.worst >= 0 else -1
             found.first_failure = int(mine[found.first_failure]) if found.first_failure >= 0 else -1

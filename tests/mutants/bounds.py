@@ -228,8 +228,9 @@ def proved(found: Sequence[gappa.Proof], scaled: Mapping[str, tuple[int, int]]) 
     rows = [f"| {name} | {', '.join(orders)} | {' | '.join(texts)} |\n" for (name, *texts), orders in alike.items()]
     lemmas = ", ".join(f"{dtype} {done} of {of}" for dtype, (done, of) in scaled.items())
     return (
-        f"{PROVED}{PROVED_TABLE}{''.join(rows)}\n{len(list(gappa.scripts()))} scripts. That a number times a power of two is "
-        f"a number, while it is normal, is proved for every\npower (in scripts of eight powers: {lemmas}).\n{NOT_PROVED}"
+        f"{PROVED}{PROVED_TABLE}{''.join(rows)}\n{len(list(gappa.scripts()))} scripts. That a number times a power of "
+        "two is a number, while it is normal, is proved for every\n"
+        f"power (in scripts of eight powers: {lemmas}).\n{NOT_PROVED}"
     )
 
 

@@ -362,7 +362,7 @@ def test_reduction_numbers_and_timeout_are_the_runs(suite: list[VectorFile]) -> 
         ({"reduction-enum": "auto"}, "unknown", 2),
     ):
         results = results_factory.results(options={**options, "timeout": "2.5 s"})
-        results.probe = msgspec.structs.replace(results.probe, reduction_enum=found)
+        results.probe = msgspec.structs.replace(results.probe, numbering=found)
         program = render(results, case, "fp_nlllossgrad_p")
         assert f"{arguments}, {number});" in " ".join(program.split())
         assert "#define TIMEOUT 3 " in program

@@ -17,6 +17,7 @@ from golden.files.vectors import read_vectors
 from golden.formats import FORMATS
 from golden.judge import judge
 from golden.profile import load_profile
+from golden.terms import Terms
 from runners.hunting.hunt import hunt
 from runners.judging.validate import Settings, validate
 from runners.library.session import LibrarySession
@@ -143,7 +144,7 @@ def test_what_is_reported_is_what_the_judge_says(session: LibrarySession) -> Non
         output = order.evaluate(
             "formula", WorkingPrecision(FORMATS["fp16"]), FORMATS["fp16"], case.scalars, case.operands
         )
-    judged = judge(case, output, False)
+    judged = judge(case, output, Terms())
     assert abs(float(judged.signed[0])) == pytest.approx(found.ulp)
     assert float(judged.bound[0]) == found.bound
 
