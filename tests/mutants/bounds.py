@@ -185,9 +185,9 @@ PROVED = """
 ## Proved
 
 [Gappa](https://gappa.gitlabpages.inria.fr) proves it; `tests/mutants/gappa.py` writes its scripts from the programs
-that the judge evaluates: for each order, format and region (beyond beta, within, rounded to it). With k roundings before
-the last one, the number before that is within ((1 + u)^k - 1) |y| of y, the result within ((1 + u)^(k + 1) - 1) |y|,
-and within the figure in ulp. A unit with another figure F: 2 F u instead of u.
+that the judge evaluates: for each order, format and region (beyond beta, within, rounded to it). With k roundings
+before the last one, the number before that is within ((1 + u)^k - 1) |y| of y, the result within ((1 + u)^(k + 1)
+- 1) |y|, and within the figure in ulp. A unit with another figure F: 2 F u instead of u.
 
 """
 PROVED_TABLE = """Figures in ulp, by x1 - x2 and divisor s. All are proved, unless a cell says *refused*, and so are the
@@ -217,8 +217,8 @@ def proved(found: Sequence[gappa.Proof], scaled: Mapping[str, tuple[int, int]]) 
         alike.setdefault((name, *texts), []).append(order)
     rows = [f"| {name} | {', '.join(orders)} | {' | '.join(texts)} |\n" for (name, *texts), orders in alike.items()]
     lemmas = ", ".join(f"{dtype} {done} of {of}" for dtype, (done, of) in scaled.items())
-    scaling = f"{len(list(gappa.scripts()))} scripts, "
-        f"and {lemmas} for the lemma that a number times a power of two is a number.\n"
+    count = f"{len(list(gappa.scripts()))} scripts, and {lemmas}"
+    scaling = f"{count} for the lemma that a number times a power of two is a number.\n"
     return "".join([PROVED, PROVED_TABLE, *rows, "\n", scaling, NOT_PROVED])
 
 
