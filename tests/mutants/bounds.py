@@ -186,8 +186,8 @@ PROVED = """
 
 [Gappa](https://gappa.gitlabpages.inria.fr) proves it; `tests/mutants/gappa.py` writes its scripts from the programs
 that the judge evaluates: for each order, format and region (beyond beta, within, rounded to it). With k roundings
-before the last one, the number before that is within ((1 + u)^k - 1) |y| of y, the result within ((1 + u)^(k + 1)
-- 1) |y|, and within the figure in ulp. A unit with another figure F: 2 F u instead of u.
+before the last one, the number before that is within ((1 + u)^k - 1) |y| of y, the result within
+((1 + u)^(k + 1) - 1) |y|, and within the figure in ulp. A unit with another figure F: 2 F u instead of u.
 
 """
 PROVED_TABLE = """Figures in ulp, by x1 - x2 and divisor s. All are proved, unless a cell says *refused*, and so are the
