@@ -419,19 +419,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants.gappa", description=__doc__)
     parser.add_argument("--scripts", type=Path, metavar="FOLDER")
     chosen = parser.parse_args(arguments)
-    made = {s.name + f" ({', '.join(what for what, _ in s.goals)})": s.render() for s in scripts()}
+    made = [(s.name, s.render()) for s in scripts()]
     for fmt in (FP16, FP32):
-        made.update({f"scaling {fmt.name} {i}": text for i, text in enumerate(scaling(fmt))})
+        made += [(f"scaling {fmt.name} {i}", text) for i, text in enumerate(scaling(fmt))]
+    texts = [text for _, text in made]
     if chosen.scripts:
         chosen.scripts.mkdir(parents=True, exist_ok=True)
-        for number, text in enumerate(made.values()):
+        for number, text in enumerate(texts):
             (chosen.scripts / f"{number:04}.g").write_text(text)
     if not installed():
         print(LACKING, file=sys.stderr)
         return 2
-    refused = {name: said for name, said in zip(made, prove(list(made.values())), strict=True) if said}
-    for name, said in refused.items():
-        print(f"{name}: {said}")
+    refused = [f"{name}: {said}" for (name, _), said in zip(made, prove(texts), strict=True) if said]
+    print(*refused, sep="\n", end="\n" * bool(refused))
     print(f"{len(made) - len(refused)} of {len(made)} scripts proved")
     return int(bool(refused))
 
