@@ -26,6 +26,7 @@ from golden.oracle import correctly_rounded
 from golden.program import Program
 from golden.rational import Rationals
 from golden.rounding import Golden
+from golden.scaled_product import ScaledProduct
 from golden.working import WorkingPrecision
 
 #: Output elements that are computed at a time.
@@ -177,6 +178,10 @@ class Operator(ABC):
         Any program's, unless overridden by something faster (:mod:`golden.oracle`).
         """
         return correctly_rounded(fmt, self.documented(scalars), values)
+
+    def scaled(self, scalars: Scalars) -> ScaledProduct | None:
+        """Return how the exact value is a scaled product, if it is one."""
+        return None
 
     def documented(self, scalars: Scalars) -> Program:
         """Return the order that the page documents."""

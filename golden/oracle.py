@@ -62,9 +62,13 @@ class DoubleDouble(Arithmetic[Double]):
     two_sum = staticmethod(two_sum)
     two_product = staticmethod(two_product)
 
+    def numbers(self, values: Any) -> Array:
+        """Return numbers as float64."""
+        return np.asarray(values, np.float64)
+
     def load(self, values: Any) -> Double:
         """Take in numbers, exactly."""
-        hi = np.asarray(values, np.float64)
+        hi = self.numbers(values)
         return Double(hi, np.zeros(hi.shape), np.zeros(hi.shape))
 
     def add(self, a: Double, b: Double) -> Double:

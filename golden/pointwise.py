@@ -6,6 +6,7 @@ from golden.formats import Array, Format
 from golden.operator import Operator, Scalars, operator
 from golden.program import Program
 from golden.rounding import Golden
+from golden.scaled_product import ScaledProduct
 
 
 class Pointwise(Operator):
@@ -36,6 +37,10 @@ class Pointwise(Operator):
     def programs(self, scalars: Scalars) -> Mapping[str, Program]:
         """Return those of the page."""
         return self.page.programs(scalars)
+
+    def scaled(self, scalars: Scalars) -> ScaledProduct | None:
+        """Return what the page's is."""
+        return self.page.scaled(scalars)
 
     def correctly_rounded(self, fmt: Format, scalars: Scalars, values: Sequence[Array]) -> Golden:
         """Return what the page's does."""

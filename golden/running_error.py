@@ -110,9 +110,13 @@ class RunningError(Arithmetic[Value]):
         #: Elements with a subnormal operand or result, or one that may be: those that flushing concerns.
         self.subnormal: Array | bool = False
 
+    def numbers(self, values: Any) -> Array:
+        """Return numbers as float64."""
+        return np.asarray(values, np.float64)
+
     def load(self, values: Any) -> Value:
         """Take in numbers of the format, or of a narrower one."""
-        y = np.asarray(values, np.float64)
+        y = self.numbers(values)
         small = (np.abs(y) < self.fmt.smallest_normal) & (y != 0)
         self.subnormal = self.subnormal | small
         zero, no = np.zeros(y.shape), np.zeros(y.shape, bool)
@@ -120,7 +124,7 @@ class RunningError(Arithmetic[Value]):
 
     def narrow(self, values: Any, fmt: Format) -> Value:
         """Take in numbers of a narrower format; where operands are flushed, converting them does so."""
-        y = np.asarray(values, np.float64)
+        y = self.numbers(values)
         small = (np.abs(y) < fmt.smallest_normal) & (y != 0)
         self.subnormal = self.subnormal | small
         return self.load(np.where(small, np.copysign(0.0, y), y) if self.flush.operands else y)
