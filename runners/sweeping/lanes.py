@@ -8,14 +8,15 @@ NumPy's; what follows from them alone (a sum with an error that is zero, a choic
 **Assumptions.** Control flow that depends on data ("where any element is infinite, ...") cannot be written down. It
 asks ``mask.any()`` or :func:`numpy.isfinite`, and each question becomes an assumption: that there is no such element, that
 all are finite. :attr:`Trace.aside` collects where assumptions are wrong: nothing is said of these elements, and they
-are not judged by this code. A sum, difference or product is finite only if its operands are, which saves most questions.
+are not judged by this code. (What is done for any element has to be right for all: with :attr:`Trace.follows`, it is.) A sum, difference or product is finite only if its operands are, which saves most questions.
 
 **What float64 loses** in a sum or a product is known to be nothing where the operands have few bits: each value has
 a largest exponent, a smallest unit and a number of significant bits.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -116,7 +117,7 @@ class Lanes(NDArrayOperatorsMixin):
 
     def any(self) -> bool:
         """Assume that no element is true; of numbers, that some may be other than zero."""
-        if self.kind != "mask":
+        if self.kind != "mask" or self.trace.follows:
             return True
         self.trace.aside.append(self)
         return False
@@ -138,13 +139,24 @@ class Lanes(NDArrayOperatorsMixin):
 
 @dataclass
 class Trace:
-    """The statements so far. ``aside``: where assumptions are wrong, since it was last emptied."""
+    """The statements so far. ``aside``: where assumptions are wrong, since :meth:`doubtful` was last asked.
+
+    ``assuming``: that numbers are finite; ``follows``: what is done where any element is true.
+    """
 
     assuming: bool = True
+    follows: bool = False
     aside: list[Any] = field(default_factory=list)
     _known: dict[str, Lanes] = field(default_factory=dict)
     _written: list[Lanes] = field(default_factory=list)
     _finite: list[Lanes] = field(default_factory=list)
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Follow what is done where any element is true."""
+        self.follows = True
+        yield
+        self.follows = False
 
     def variable(self, name: str, fmt: Format) -> Lanes:
         """Return a variable of the C function that is made, a number of a format."""
@@ -416,6 +428,7 @@ _UFUNCS: dict[str, Callable[..., Any]] = {
     "bitwise_and": _and,
     "bitwise_or": _or,
     "invert": _invert,
+    "copysign": lambda t, a, b: t.write("doubles", "with_sign({0}, {1})", a, b, extent=extent(a)),
     "isfinite": Trace.finite,
     "isinf": Trace.infinite,
     "isnan": lambda t, a: t.write("mask", "is_not(is_equal({0}, {0}))", a),

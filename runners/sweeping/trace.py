@@ -14,13 +14,14 @@ or three functions of whole vectors:
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from golden.formats import FP32, Format
 from golden.operator import Operator, Scalars
 from golden.oracle import Double, DoubleDouble
 from golden.program import Program
-from golden.running_error import RunningError, interval
+from golden.running_error import RunningError, Value, interval, modes
 from golden.terms import Flush, Terms
 from runners.sweeping.lanes import Lanes, Trace
 
@@ -30,15 +31,29 @@ _PRECISE = 2.0**-80
 
 
 class _Bounds(RunningError):
-    """Running error analysis, traced."""
+    """Running error analysis, traced: flushing is followed, branches are assumed not to be there."""
 
-    def __init__(self, trace: Trace, fmt: Format, terms: Terms) -> None:
-        super().__init__(fmt, Flush.NONE, terms.arithmetic)
+    def __init__(self, trace: Trace, fmt: Format, flush: Flush, terms: Terms) -> None:
+        super().__init__(fmt, flush, terms.arithmetic)
+        self._trace = trace
         self.two_sum, self.two_product = trace.two_sum, trace.two_product  # type: ignore[method-assign]
 
     def numbers(self, values: Any) -> Any:
         """Return numbers, or what stands for some."""
         return values if isinstance(values, Lanes) else super().numbers(values)
+
+    def _operand(self, a: Value) -> Value:
+        with self._trace.following():
+            return super()._operand(a)
+
+    def _settle_subnormal(self, fmt: Format, a: Value, finite: Any) -> None:
+        with self._trace.following():
+            super()._settle_subnormal(fmt, a, finite)
+
+    def _branch(self, kind: int, unsure: Any) -> Any:
+        if isinstance(unsure, Lanes):
+            self._trace.aside.append(unsure)
+        return np.False_
 
 
 class _Exact(DoubleDouble):
@@ -53,29 +68,34 @@ class _Exact(DoubleDouble):
         return values if isinstance(values, Lanes) else super().numbers(values)
 
 
-def members(name: str, programs: Sequence[Program], fmt: Format, count: int, terms: Terms) -> str:
+def members(
+    name: str, programs: Sequence[Program], fmt: Format, inners: Sequence[Format], count: int, terms: Terms
+) -> str:
     """Return a C function: is ``got`` in what the programs may give, the first of which is the page's?
 
+    Intermediates are of one of the formats ``inners``.
+
     Its results are masks. ``page``, ``any``: a member of a part of the page's order, of any. ``page_open``, ``any_open``:
-    there may be more parts, which this code does not follow (branches, and flushing).
+    there may be more parts, which this code does not follow.
     """
     trace, names = Trace(), variables(count)
     got = trace.variable("got", fmt)
+    given = [trace.variable(v, fmt) for v in names]
     found: dict[str, Any] = dict.fromkeys(("page", "page_open", "any", "any_open"), np.False_)
     for number, program in enumerate(programs):
-        for inner in (fmt, FP32) if fmt is not FP32 else (fmt,):
-            m = _Bounds(trace, inner, terms)
-            given = [trace.variable(v, fmt) for v in names]
-            loaded = [m.load(v) if inner is fmt else m.narrow(v, fmt) for v in given]
-            result = m.store(program(m, *loaded), fmt)
-            low, high = interval(fmt, result, terms.arithmetic)
-            doubtful = trace.doubtful()
-            inside = (low <= got) & (got <= high) & ~doubtful
-            if terms.flush:
-                doubtful = doubtful | m.subnormal
-            for kind in ("page", "any") if number == 0 else ("any",):
-                found[kind] = found[kind] | inside
-                found[f"{kind}_open"] = found[f"{kind}_open"] | doubtful
+        for inner in inners:
+            concerned: Any = np.True_
+            for flush in modes(terms.flush):
+                m = _Bounds(trace, inner, flush, terms)
+                loaded = [m.load(v) if inner is fmt else m.narrow(v, fmt) for v in given]
+                low, high = interval(fmt, m.store(program(m, *loaded), fmt), terms.arithmetic)
+                doubtful = trace.doubtful()
+                inside = (low <= got) & (got <= high) & ~doubtful & concerned
+                for kind in ("page", "any") if number == 0 else ("any",):
+                    found[kind] = found[kind] | inside
+                    found[f"{kind}_open"] = found[f"{kind}_open"] | doubtful & concerned
+                if flush is Flush.NONE:
+                    concerned = m.subnormal
     return trace.function(name, [*names, "got"], found)
 
 
@@ -100,10 +120,12 @@ def variables(count: int) -> list[str]:
 def functions(operator: Operator, fmt: Format, scalars: Scalars, terms: Terms) -> str:
     """Return the C functions that judge an operator's elements; raises :class:`Untraceable`."""
     programs, count = list(operator.programs(scalars).values()), len(operator.variables(scalars))
-    page = programs[0]
+    page, inners = programs[0], (fmt,) if fmt is FP32 else (fmt, FP32)
+    # The first is for what is most common: intermediates of the stored format, nothing flushed.
+    usual = msgspec.structs.replace(terms, flush=False)
     text = [
-        members("page_members", programs[:1], fmt, count, terms),
-        members("all_members", programs, fmt, count, terms),
+        members("page_members", programs[:1], fmt, inners[:1], count, usual),
+        members("all_members", programs, fmt, inners, count, terms),
     ]
     if operator.scaled(scalars) is None:
         text += [exact_value("precise", page, fmt, count, special=False)]

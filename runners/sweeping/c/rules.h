@@ -9,6 +9,11 @@ inline_always mask is_finite(doubles x)
     return is_less(magnitude_of(x), splat(INFINITY));
 }
 
+inline_always doubles with_sign(doubles magnitude, doubles sign)
+{
+    return (doubles)(((words)magnitude & ~SIGN) | ((words)sign & SIGN));
+}
+
 /* Rounded to the nearest number of a format; proof 1. */
 inline_always doubles nearest_fp32(doubles x)
 {
