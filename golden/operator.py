@@ -29,6 +29,7 @@ from golden.oracle import correctly_rounded
 from golden.program import Program
 from golden.rational import Rationals
 from golden.rounding import Golden
+from golden.scaled_product import ScaledProduct
 from golden.working import WorkingPrecision
 
 #: Output elements that are computed at a time.
@@ -239,6 +240,10 @@ class Operator(ABC):
         if wrong := self.outside({**sizes, **found}, {}):
             raise UsageError(f"{wrong}, outside the documented domain.")
         return found
+
+    def scaled(self, scalars: Scalars) -> ScaledProduct | None:
+        """Return how the exact value is a scaled product, if it is one."""
+        return None
 
     def documented(self, scalars: Scalars) -> Program:
         """Return the order that the page documents."""

@@ -25,6 +25,24 @@ _UNDERFLOW = 2.0**-1000
 _SPLIT = 2.0**27 + 1
 
 
+def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """Return a + b and what rounding it lost (Knuth, TAOCP 2, 4.2.2)."""
+    s = a + b
+    t = s - a
+    return s, (a - (s - t)) + (b - t)
+
+
+def two_product(a: Array, b: Array) -> tuple[Array, Array]:
+    """Return a * b and what rounding it lost (Dekker); exact for numbers within 2**±480."""
+    p = a * b
+    c = a * _SPLIT
+    high_a = c - (c - a)
+    c = b * _SPLIT
+    high_b = c - (c - b)
+    low_a, low_b = a - high_a, b - high_b
+    return p, ((high_a * high_b - p) + high_a * low_b + low_a * high_b) + low_a * low_b
+
+
 @dataclass(slots=True)
 class Double:
     """hi + lo, within ``err`` of the exact value; float64 arrays. NaN and infinities are in ``hi``."""
@@ -40,14 +58,22 @@ class DoubleDouble(Arithmetic[Double]):
     def __init__(self) -> None:
         self.unsure: Array | bool = False
 
+    #: How float64 tells what it loses; replaced where that is known before (:mod:`runners.sweeping.trace`).
+    two_sum = staticmethod(two_sum)
+    two_product = staticmethod(two_product)
+
+    def numbers(self, values: Any) -> Array:
+        """Return numbers as float64."""
+        return np.asarray(values, np.float64)
+
     def load(self, values: Any) -> Double:
         """Take in numbers, exactly."""
-        hi = np.asarray(values, np.float64)
+        hi = self.numbers(values)
         return Double(hi, np.zeros(hi.shape), np.zeros(hi.shape))
 
     def add(self, a: Double, b: Double) -> Double:
         """Return a + b."""
-        s, lost = _two_sum(a.hi, b.hi)
+        s, lost = self.two_sum(a.hi, b.hi)
         error = np.where((a.lo == 0) & (b.lo == 0), 0.0, _ERROR * (np.abs(a.hi) + np.abs(b.hi)))
         return _pair(s, lost + (a.lo + b.lo), a.err + b.err + error)
 
@@ -57,7 +83,7 @@ class DoubleDouble(Arithmetic[Double]):
 
     def multiply(self, a: Double, b: Double) -> Double:
         """Return a * b."""
-        p, lost = two_product(a.hi, b.hi)
+        p, lost = self.two_product(a.hi, b.hi)
         error = np.where((a.lo == 0) & (b.lo == 0), 0.0, _ERROR * np.abs(p) + _UNDERFLOW)
         size_a, size_b = np.abs(a.hi) * (1 + _ERROR), np.abs(b.hi) * (1 + _ERROR)
         spread = 2 * (size_a * b.err + size_b * a.err) + a.err * b.err
@@ -71,9 +97,8 @@ class DoubleDouble(Arithmetic[Double]):
         exact = (rest.hi == 0) & (rest.lo == 0) & (b.lo == 0) & (a.lo == 0)
         error = np.where(exact, 0.0, 8 * _ERROR * np.abs(q) + _UNDERFLOW)
         spread = 2 * (a.err + np.abs(q) * b.err) / np.maximum(np.abs(b.hi) * (1 - _ERROR) - b.err, 0)
-        return _pair(
-            q, np.where(np.isfinite(q), second, 0.0), np.where((a.err == 0) & (b.err == 0), 0.0, spread) + error
-        )
+        second = np.where(np.isfinite(q) & np.isfinite(b.hi), second, 0.0)  # nothing is left of x / infinity
+        return _pair(q, second, np.where((a.err == 0) & (b.err == 0), 0.0, spread) + error)
 
     def reciprocal(self, a: Double) -> Double:
         """Return 1 / a."""
@@ -138,24 +163,6 @@ def _fields(a: Double) -> tuple[Array, Array, Array]:
 def _pair(hi: Array, lo: Array, err: Array) -> Double:
     """Make the parts not overlap; infinities and NaN stand alone."""
     finite = np.isfinite(hi)
-    s = hi + lo
+    s = np.where(lo == 0, hi, hi + lo)  # the sign of a zero stays
     rest = lo - (s - hi)
     return Double(np.where(finite, s, hi), np.where(finite, rest, 0.0), np.where(finite, err, 0.0))
-
-
-def _two_sum(a: Array, b: Array) -> tuple[Array, Array]:
-    """Return a + b and what rounding it lost (Knuth, TAOCP 2, 4.2.2)."""
-    s = a + b
-    t = s - a
-    return s, (a - (s - t)) + (b - t)
-
-
-def two_product(a: Array, b: Array) -> tuple[Array, Array]:
-    """Return a * b and what rounding it lost (Dekker); exact for numbers within 2**±480."""
-    p = a * b
-    c = a * _SPLIT
-    high_a = c - (c - a)
-    c = b * _SPLIT
-    high_b = c - (c - b)
-    low_a, low_b = a - high_a, b - high_b
-    return p, ((high_a * high_b - p) + high_a * low_b + low_a * high_b) + low_a * low_b

@@ -6,6 +6,7 @@ from golden.formats import Array, Format
 from golden.operator import Operator, Scalars, operator
 from golden.program import Program
 from golden.rounding import Golden
+from golden.scaled_product import ScaledProduct
 
 
 class Pointwise(Operator):
@@ -40,6 +41,10 @@ class Pointwise(Operator):
         """Return the scalars for n points, given those that are no sizes."""
         sizes = {s.name: n if s.name == self.size_name else 1 for s in self.scalars if s.kind == "int"}
         return {**sizes, **scalars}
+
+    def scaled(self, scalars: Scalars) -> ScaledProduct | None:
+        """Return what the page's is."""
+        return self.page.scaled(scalars)
 
     def correctly_rounded(self, fmt: Format, scalars: Scalars, values: Sequence[Array]) -> Golden:
         """Return what the page's does."""

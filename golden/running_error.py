@@ -55,7 +55,7 @@ from typing import Any
 import numpy as np
 
 from golden.formats import Array, Format, powers_of_two
-from golden.oracle import two_product
+from golden.oracle import two_product, two_sum
 from golden.program import Arithmetic, Program
 from golden.terms import Flush, Operation, PlatformArithmetic, Unit
 
@@ -91,6 +91,10 @@ class RunningError(Arithmetic[Value]):
     the first way. The number of a branch is that of its operation in the program, and its kind.
     """
 
+    #: How float64 tells what it loses; replaced where that is known before (:mod:`runners.sweeping.trace`).
+    two_sum = staticmethod(two_sum)
+    two_product = staticmethod(two_product)
+
     def __init__(
         self,
         fmt: Format,
@@ -106,9 +110,13 @@ class RunningError(Arithmetic[Value]):
         #: Elements with a subnormal operand or result, or one that may be: those that flushing concerns.
         self.subnormal: Array | bool = False
 
+    def numbers(self, values: Any) -> Array:
+        """Return numbers as float64."""
+        return np.asarray(values, np.float64)
+
     def load(self, values: Any) -> Value:
         """Take in numbers of the format, or of a narrower one."""
-        y = np.asarray(values, np.float64)
+        y = self.numbers(values)
         small = (np.abs(y) < self.fmt.smallest_normal) & (y != 0)
         self.subnormal = self.subnormal | small
         zero, no = np.zeros(y.shape), np.zeros(y.shape, bool)
@@ -116,7 +124,7 @@ class RunningError(Arithmetic[Value]):
 
     def narrow(self, values: Any, fmt: Format) -> Value:
         """Take in numbers of a narrower format; where operands are flushed, converting them does so."""
-        y = np.asarray(values, np.float64)
+        y = self.numbers(values)
         small = (np.abs(y) < fmt.smallest_normal) & (y != 0)
         self.subnormal = self.subnormal | small
         return self.load(np.where(small, np.copysign(0.0, y), y) if self.flush.operands else y)
@@ -131,9 +139,7 @@ class RunningError(Arithmetic[Value]):
     def add(self, a: Value, b: Value) -> Value:
         """Return a + b."""
         a, b = self._operand(a), self._operand(b)
-        y = a.y + b.y
-        t = y - a.y
-        lost = (a.y - (y - t)) + (b.y - t)
+        y, lost = self.two_sum(a.y, b.y)
         return self._rounded(self.fmt, "add", y, a.err + b.err + _unless(lost == 0, y), a.post + b.post, (a, b))
 
     def subtract(self, a: Value, b: Value) -> Value:
@@ -143,7 +149,7 @@ class RunningError(Arithmetic[Value]):
     def multiply(self, a: Value, b: Value) -> Value:
         """Return a * b."""
         a, b = self._met(self._operand(a), self._operand(b))
-        y, lost = two_product(a.y, b.y)
+        y, lost = self.two_product(a.y, b.y)
         size_a, size_b = np.abs(a.y) + a.err, np.abs(b.y) + b.err
         err = size_a * b.err + size_b * a.err + _unless(lost == 0, y)
         pre = size_a * b.post + size_b * a.post + a.post * b.post
@@ -191,7 +197,7 @@ class RunningError(Arithmetic[Value]):
         b = self._divisor(b)
         a = self._vanished(_FIRST, a, (b.y == 0) & (b.post == 0))
         y = a.y / b.y
-        p, lost = two_product(y, b.y)
+        p, lost = self.two_product(y, b.y)
         least = np.maximum(np.abs(b.y) - b.err - b.post, 0)
         least = np.where(b.post > 0, np.maximum(least, self.fmt.step), least)
         err = (a.err + np.abs(y) * b.err) / np.maximum(np.abs(b.y) - b.err, 0) + _unless((p == a.y) & (lost == 0), y)
@@ -252,7 +258,6 @@ class RunningError(Arithmetic[Value]):
         """Round the result of an operation; where ``scaling``, it is ``moved`` times ``factor``, a power of two."""
         self._operations += 1
         unit = self._platform.unit(fmt, name)
-        y = np.asarray(y)
         shape = y.shape
         finite = np.isfinite(y)
         err, pre = np.where(finite, err, 0.0), np.where(finite, pre, 0.0)
@@ -334,7 +339,8 @@ def _unless(exact: Array, y: Array) -> Array:
 
 
 def _is_power(a: Value) -> Array:
-    return np.asarray((a.post == 0) & (a.err == 0) & powers_of_two(a.y))
+    found: Array = (a.post == 0) & (a.err == 0) & powers_of_two(a.y)
+    return found
 
 
 def _choose(where: Array, a: Value, b: Value) -> Value:
@@ -386,13 +392,12 @@ def interval(fmt: Format, value: Value, platform: PlatformArithmetic) -> tuple[A
     with np.errstate(all="ignore"):
         reach = np.where(np.isfinite(value.y), value.pre * (1 + 2.0**-40) + value.err, 0.0)
         low, high = value.y - reach, value.y + reach
-        found = np.empty((2, value.y.size))
+        lowest = highest = low
         for figure in np.unique(value.unit).tolist():
-            of = value.unit == figure
-            unit = Unit(figure, platform.rounding)
-            found[0, of] = _lowest(fmt, unit, low[of], high[of])
-            found[1, of] = -_lowest(fmt, unit, -high[of], -low[of])
-    return found[0], found[1]
+            of, unit = value.unit == figure, Unit(figure, platform.rounding)
+            lowest = np.where(of, _lowest(fmt, unit, low, high), lowest)
+            highest = np.where(of, -_lowest(fmt, unit, -high, -low), highest)
+    return lowest, highest
 
 
 def _lowest(fmt: Format, unit: Unit, low: Array, high: Array) -> Array:

@@ -14,11 +14,29 @@ an ulp of its own binade at most.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 from golden.program import Arithmetic
 
 V = TypeVar("V")
+
+
+@dataclass(frozen=True)
+class ScaledProduct:
+    """Says which variables of an operator make the scaled product that its exact value is; sweeps are faster for it.
+
+    y = a * b / s, negated where ``negative``. With ``minus``, a is a - minus held between -s and s. ``s`` is one number for
+    all elements, and 1 where it is "". The operator's ``correctly_rounded`` takes its residuals from that in float64.
+    """
+
+    a: str
+    b: str
+    s: str = ""
+    minus: str = ""
+    negative: bool = False
+
+
 #: Evaluates a * b / s.
 Order = Callable[[Arithmetic[V], V, V, V], V]
 

@@ -20,6 +20,7 @@ from golden.layout import Arrangement, Domain, NamedSpace
 from golden.operator import Operands, Operator, Pointer, Points, Role, Scalar, Scalars
 from golden.program import Arithmetic, Program
 from golden.rounding import Golden, golden_values
+from golden.scaled_product import ScaledProduct
 
 V = TypeVar("V")
 
@@ -100,6 +101,11 @@ class NLLLossGrad(Operator):
     def programs(self, scalars: Scalars) -> Mapping[str, Program]:
         """Return the scaled product in each order for mean, and the one product there is otherwise."""
         return _MEANS if scalars["reduction_type"] == "mean" else {"formula": _product}
+
+    def scaled(self, scalars: Scalars) -> ScaledProduct:
+        """Return the product with the weight, divided by the total for mean."""
+        total = "total_weight" if scalars["reduction_type"] == "mean" else ""
+        return ScaledProduct(a="weight", b="loss_grad", s=total, negative=True)
 
     def points(self, scalars: Scalars, operands: Operands, index: Array) -> Points:
         """Return what elements on a label are computed from; the others are zero."""

@@ -23,6 +23,7 @@ from golden.layout import Domain, NamedSpace
 from golden.operator import Operands, Operator, Pointer, Role, Scalar, Scalars
 from golden.program import Arithmetic, Program
 from golden.rounding import Golden, golden_values, round_quotient_of_three
+from golden.scaled_product import ScaledProduct
 from golden.slices import slices
 
 V = TypeVar("V")
@@ -68,6 +69,10 @@ class SmoothL1LossGrad(Operator):
     def programs(self, scalars: Scalars) -> Mapping[str, Program]:
         """Return the page's branches, and the scaled product in each order without any."""
         return _PROGRAMS
+
+    def scaled(self, scalars: Scalars) -> ScaledProduct:
+        """See the top of this module."""
+        return ScaledProduct(a="x1", minus="x2", b="dy", s="beta")
 
     def correctly_rounded(self, fmt: Format, scalars: Scalars, values: Sequence[Array]) -> Golden:
         """Return dx1 correctly rounded.

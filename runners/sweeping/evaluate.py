@@ -25,7 +25,7 @@ from runners.library.image import Image
 from runners.library.shared_memory import BlockError, BlockLibrary
 from runners.models import models
 from runners.process.block_worker import SLOTS, Run
-from runners.sweeping.judge import NativeJudge, load
+from runners.sweeping.judge import code_for, load
 from runners.sweeping.space import CallPlan, Space
 from runners.sweeping.tally import BlockTally, full, numpy_tally
 from runners.toolchain.compiled import helper
@@ -110,9 +110,11 @@ class Evaluator:
         self.work, self.space = work, work.space
         self._view, self._fmt = work.space.view, work.space.fmt
         native = load() if work.judge == "auto" else None
+        if native is not None and code_for(self._view, self._fmt, self.space.call_scalars(1), work.terms) is None:
+            native = None
         self._judge = "numpy" if native is None else "native"
         # A judge of its own: evaluators may run in several threads, and a judge has scratch memory.
-        self._tally = numpy_tally if native is None else NativeJudge(native.library).tally
+        self._tally = numpy_tally if native is None else native.tally
         self._library: BlockLibrary | None = None
         self._filled: dict[tuple[str, int], int] = {}
         self._runs: dict[tuple[int, int], Run] = {}

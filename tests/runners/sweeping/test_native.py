@@ -123,7 +123,7 @@ def test_results_at_the_edge_of_the_legal_interval_give_the_same_tally(fmt: Form
     for name, call in calls:
         op = dense(name)
         golden = op.oracle(fmt, *call)
-        slack = op.slack(fmt, *call, np.arange(POINTS), False)
+        slack = op.slack(fmt, *call, np.arange(POINTS), Terms())
         exact = exact_ulp(fmt, golden)[0]
         for part in (slack.formula, slack.legal):
             for side in (-1, 1):
@@ -178,11 +178,11 @@ def test_every_grade_is_the_one_of_the_judge(fmt: Format) -> None:
         golden = dense(name).oracle(fmt, *call)
         output = fmt.from_bits(fmt.bits(golden.value) + rng.integers(-2, 3, n).astype(fmt.bits_dtype))
         case = Case("", dense(name), fmt.name, "required", "sweep", (), dict(call[0]), call[1], golden)
-        grades = dict(zip(*(v.tolist() for v in judge_case(case, output, False)[:3:2]), strict=True))
+        grades = dict(zip(*(v.tolist() for v in judge_case(case, output, Terms())[:3:2]), strict=True))
         for i in range(n):
             one = {k: v if k == "total_weight" else v[i : i + 1] for k, v in call[1].items()}
             scalars = {k: 1 if k in ("length", "batch") else v for k, v in call[0].items()}
-            found = judge().tally(dense(name), fmt, scalars, one, output[i : i + 1].copy(), False)
+            found = judge().tally(dense(name), fmt, scalars, one, output[i : i + 1].copy(), Terms())
             wanted = {grade: int(grades.get(i, 0) == code) for code, grade in enumerate(names, 1)}
             assert {grade: getattr(found, grade) for grade in names} == wanted, i
 
@@ -222,7 +222,7 @@ def test_numbers_where_the_exact_value_overflows(fmt: Format, monkeypatch: pytes
             output[::97] *= -1
             found.add(assert_same("nlllossgrad", fmt, call, output))
             monkeypatch.setattr(native, "numpy_tally", noting)
-            judge().tally(dense("nlllossgrad"), fmt, *call, output, False)
+            judge().tally(dense("nlllossgrad"), fmt, *call, output, Terms())
             monkeypatch.undo()
     assert found.infinity > 10_000 and found.formula > 500 and found.legal > 500 and found.failures > 10_000
     assert sum(handed) < 10, "what is far from every bound is settled in C"
@@ -276,8 +276,8 @@ def test_portable_builds_give_the_same_tally(
             with np.errstate(all="ignore"):
                 output = dense(name).evaluate("reciprocal", WorkingPrecision(fmt), fmt, *call).copy()
             fmt.bits(output)[::50] ^= fmt.bits_dtype.type(1 << 5)
-            expected = judge().tally(dense(name), fmt, *call, output, False)
-            assert portable.tally(dense(name), fmt, *call, output, False) == expected
+            expected = judge().tally(dense(name), fmt, *call, output, Terms())
+            assert portable.tally(dense(name), fmt, *call, output, Terms()) == expected
 
 
 def test_loading_leaves_the_floating_point_environment_alone() -> None:
@@ -296,8 +296,8 @@ def differing(space: Space, order: str, blocks: range) -> list[int]:
         scalars = space.call_scalars(space.step)
         with np.errstate(all="ignore"):
             output = view.evaluate(order, WorkingPrecision(fmt), fmt, scalars, operands)
-        of_numpy = numpy_tally(view, fmt, scalars, operands, output, False)
-        if judge().tally(view, fmt, scalars, operands, output, False) != of_numpy:
+        of_numpy = numpy_tally(view, fmt, scalars, operands, output, Terms())
+        if judge().tally(view, fmt, scalars, operands, output, Terms()) != of_numpy:
             found.append(block)
     return found
 

@@ -20,7 +20,7 @@ def test_constant_operands_and_every_length_give_the_same_tally() -> None:
         call = smooth(FP16, 0.5, near(FP16, rng, 1, n), one, one)
         output = dense("smoothl1lossgrad").evaluate("formula", WorkingPrecision(FP16), FP16, call[0], full(call[1], n))
         output = np.broadcast_to(output, n).copy()
-        assert judge().tally(dense("smoothl1lossgrad"), FP16, *call, output, False) == numpy_tally(
+        assert judge().tally(dense("smoothl1lossgrad"), FP16, *call, output, Terms()) == numpy_tally(
             dense("smoothl1lossgrad"), FP16, *call, output, False
         )
 
@@ -37,7 +37,7 @@ def test_adding_is_independent_of_order_and_division() -> None:
             cut = slice(start, start + size)
             part = {k: v[cut] for k, v in call[1].items()}
             scalars = {**call[0], "length": len(part["dy"])}
-            parts.append(judge().tally(dense("smoothl1lossgrad"), FP16, scalars, part, output[cut].copy(), False))
+            parts.append(judge().tally(dense("smoothl1lossgrad"), FP16, scalars, part, output[cut].copy(), Terms()))
             parts[-1].shift(start)
         for order in (parts, parts[::-1]):
             total = BlockTally()
@@ -75,7 +75,7 @@ def test_rows_of_a_total_each_are_judged_one_by_one(fmt: Format, limit: int, mon
             elif k in (3, 6):
                 output[55:60] = np.nan
             outputs.append(output)
-            found = numpy_tally(dense("nlllossgrad"), fmt, {**scalars, "batch": n}, one, output, False)
+            found = numpy_tally(dense("nlllossgrad"), fmt, {**scalars, "batch": n}, one, output, Terms())
             found.shift(k * n)
             expected.add(found)
         call = {**scalars, "batch": weight.size}, operands
@@ -127,13 +127,13 @@ def test_points_handed_back_keep_their_places(monkeypatch: pytest.MonkeyPatch) -
     output[[7, 200, 251]] = np.nan
     output[260] = 1
     monkeypatch.setattr(native, "numpy_tally", noting)
-    found = judge().tally(dense("nlllossgrad"), FP16, scalars, operands, output, False)
+    found = judge().tally(dense("nlllossgrad"), FP16, scalars, operands, output, Terms())
     assert handed == [(5, 1), (2, 2)]
-    assert found == numpy_tally(dense("nlllossgrad"), FP16, scalars, operands, output, False)
+    assert found == numpy_tally(dense("nlllossgrad"), FP16, scalars, operands, output, Terms())
     assert found.first_failure == 7 and found.failures == 4 and found.nan == 3
     for right, first in (([7], 200), ([7, 200, 251], 260)):
         output[right] = -np.inf
-        assert judge().tally(dense("nlllossgrad"), FP16, scalars, operands, output, False).first_failure == first
+        assert judge().tally(dense("nlllossgrad"), FP16, scalars, operands, output, Terms()).first_failure == first
 
 
 def test_equal_errors_are_won_by_the_smallest_index() -> None:
