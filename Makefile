@@ -48,6 +48,7 @@ vectors: $(VENV)/.installed
 
 mutants: $(VENV)/.installed
 	$(BIN)/python -m tests.mutants.run --jobs 2
+	$(BIN)/python -m tests.mutants.arithmetic --jobs 2
 
 # Judges damaged and dishonest builds, and honest ones that do similar things: minutes.
 trust: $(VENV)/.installed
