@@ -231,7 +231,10 @@ def test_each_is_compared_reported_and_reproduced(installed: Installed, example:
     failing = installed.results(f"{example}-bad").entry_points[1].failing[0].case
     reports = [("report", good, bad, "--format", f, "--out", f"{example}.{f}") for f in ("md", "html", "csv", "latex")]
     done = installed.run(
-        ("diff", good, bad), ("repro", bad, failing, "-o", f"{example}.c"), *reports, ("show", failing, bad)
+        ("diff", good, bad),
+        ("repro", bad, failing, "-o", f"{example}.c"),
+        *reports,
+        ("show", failing, "--vectors", installed.vectors(example)),
     )
     assert [code for code, _ in done] == [1, 0, 0, 0, 0, 0, 0], done
     program = installed.folder / f"{example}-repro"
