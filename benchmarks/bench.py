@@ -89,7 +89,7 @@ def both(work: Callable[[int], object]) -> Work:
 def judging() -> list[tuple[str, ...]]:
     """Rates of the C judge for data in memory."""
     native = load()
-    judges = [NativeJudge(native.library) for _ in range(2)] if native else []
+    judges = [NativeJudge() for _ in range(2)] if native else []
     rows: list[tuple[str, ...]] = []
     for fmt in FORMATS.values():
         for label, name, what, kind in DATA:

@@ -26,8 +26,8 @@ V = TypeVar("V")
 class ScaledProduct:
     """Says which variables of an operator make the scaled product that its exact value is; sweeps are faster for it.
 
-    y = a * b / s, negated where ``negative``. With ``minus``, a is a - minus held between -s and s. ``s`` is one number for
-    all elements, and 1 where it is "". The operator's ``correctly_rounded`` takes its residuals from that in float64.
+    y = a * b / s, negated where ``negative``. With ``minus``, a is a - minus held between -s and s. ``s`` is one number
+    for all elements, and 1 where it is "". The operator's ``correctly_rounded`` has residuals of that in float64.
     """
 
     a: str

@@ -17,7 +17,7 @@ import numpy as np
 from golden.formats import FORMATS, FP32, Array, Format
 from golden.operator import Operands, Operator, Scalars
 from golden.terms import Terms
-from runners.sweeping.lanes import Untraceable
+from runners.sweeping.lanes import UntraceableError
 from runners.sweeping.samples import load as load_samples
 from runners.sweeping.tally import BINS, SUMS, BlockTally, full, numpy_tally, parts, resized, spread
 from runners.sweeping.trace import functions
@@ -50,7 +50,10 @@ _TALLY = struct.Struct(f"={len(SUMS) - 1}q 3q f4x {BINS}q")
 
 @dataclass(frozen=True)
 class Code:
-    """Compiled code for an operator's elements: ``varying`` names operands, ``uniform`` what rows have one number of."""
+    """Compiled code for an operator's elements.
+
+    ``varying`` names operands, ``uniform`` what a row has one number of. ``divides``: by that, which may not be zero.
+    """
 
     judge: Callable[..., None]
     varying: tuple[str, ...]
@@ -151,7 +154,7 @@ def _code(key: _Page, dtype: str, scalars: tuple[tuple[str, int | float | str], 
     operator, fmt = key.view, FORMATS[dtype]
     try:
         text, varying, uniform = source(operator, fmt, resized(dict(scalars), 1), terms)
-    except Untraceable:
+    except UntraceableError:
         return None
     library = _loaded(text)
     if library is None:
@@ -172,17 +175,17 @@ def source(
 ) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """Return what comes before ``judge.c``, and the names of the operands that vary and of the uniform numbers.
 
-    Raises :class:`Untraceable` for an operator with a ``correctly_rounded`` of its own that is no scaled product.
+    Raises :class:`UntraceableError` for an operator with a ``correctly_rounded`` of its own that is no scaled product.
     """
     shape, names = operator.scaled(scalars), operator.variables(scalars)
     page = getattr(operator, "page", operator)
     if shape is None and type(page).correctly_rounded is not Operator.correctly_rounded:
-        raise Untraceable("an own oracle")
+        raise UntraceableError("an own oracle")
     operands = {p.name for p in operator.inputs}
     uniform = tuple(n for n in names if n not in operands or (shape is not None and n == shape.s))
     varying = tuple(n for n in names if n not in uniform)
     if max(len(uniform), len(varying)) > _MOST:
-        raise Untraceable("more variables than a job has room for")
+        raise UntraceableError("more variables than a job has room for")
     places = [
         f"load((value)[{varying.index(n)}] + (i))" if n in varying else f"splat((job)->uniform[{uniform.index(n)}])"
         for n in names

@@ -6,9 +6,11 @@ float64, of masks or of bit patterns, equal ones only once, and is the same floa
 NumPy's; what follows from them alone (a sum with an error that is zero, a choice between equal numbers) is left out.
 
 **Assumptions.** Control flow that depends on data ("where any element is infinite, ...") cannot be written down. It
-asks ``mask.any()`` or :func:`numpy.isfinite`, and each question becomes an assumption: that there is no such element, that
-all are finite. :attr:`Trace.aside` collects where assumptions are wrong: nothing is said of these elements, and they
-are not judged by this code. (What is done for any element has to be right for all: with :attr:`Trace.follows`, it is.) A sum, difference or product is finite only if its operands are, which saves most questions.
+asks ``mask.any()`` or :func:`numpy.isfinite`, and each question becomes an assumption: that there is no such element,
+that all are finite. :attr:`Trace.aside` collects where assumptions are wrong: nothing is said of these elements, and
+they are not judged by this code. A sum, difference or product is finite only if its operands are, which saves most
+questions. Instead, with :attr:`Trace.follows`, what is done where any element is so is written down for all: that has
+to be right for the others, too.
 
 **What float64 loses** in a sum or a product is known to be nothing where the operands have few bits: each value has
 a largest exponent, a smallest unit and a number of significant bits.
@@ -27,10 +29,10 @@ from golden.formats import FORMATS, Format
 from golden.oracle import two_product, two_sum
 
 #: Exponents within which products lose nothing to the limits of float64, Dekker's splitting included.
-_TOP, _UNIT = 990, -1070
+_TOP, _UNIT = 990, -1000
 
 
-class Untraceable(Exception):
+class UntraceableError(Exception):
     """A program that this cannot write in C."""
 
 
@@ -79,6 +81,10 @@ class Extent(NamedTuple):
         return self.bits <= fmt.precision and self.unit >= least and self.top <= fmt.emax + 1
 
 
+#: What is known of any float64.
+ANY = Extent(-1074, 1024, 53)
+
+
 @dataclass(eq=False)
 class Lanes(NDArrayOperatorsMixin):
     """One value of every element: ``kind`` is C's type; ``positive``: never below zero; ``choices``: all it may be."""
@@ -87,7 +93,7 @@ class Lanes(NDArrayOperatorsMixin):
     kind: str
     text: str
     arguments: tuple["Lanes", ...] = ()
-    extent: Extent = Extent(-1074, 1024, 53)
+    extent: Extent = ANY
     positive: bool = False
     choices: frozenset[float] | None = None
     number_of: Format | None = None
@@ -98,7 +104,7 @@ class Lanes(NDArrayOperatorsMixin):
         """Write a NumPy function; in-place operators give a new value, too."""
         write = _UFUNCS.get(ufunc.__name__)
         if method != "__call__" or write is None:
-            raise Untraceable(f"numpy.{ufunc.__name__}")
+            raise UntraceableError(f"numpy.{ufunc.__name__}")
         return write(self.trace, *(v if isinstance(v, Lanes) else np.asarray(v) for v in inputs))
 
     def __array_function__(self, function: Any, _: Any, arguments: Sequence[Any], options: Any) -> Any:
@@ -110,10 +116,10 @@ class Lanes(NDArrayOperatorsMixin):
             return self
         if name == "unique" and self.choices is not None:
             return np.array(sorted(self.choices))
-        raise Untraceable(f"numpy.{name}")
+        raise UntraceableError(f"numpy.{name}")
 
     def __bool__(self) -> bool:
-        raise Untraceable("a decision that depends on an element")
+        raise UntraceableError("a decision that depends on an element")
 
     def any(self) -> bool:
         """Assume that no element is true; of numbers, that some may be other than zero."""
@@ -204,7 +210,7 @@ class Trace:
         return found
 
     def function(self, name: str, variables: Sequence[str], results: dict[str, Any]) -> str:
-        """Return a C function of vectors that gives the results in a structure, the statements it needs and no others."""
+        """Return a C function of vectors that gives the results in a structure, with the statements that it needs."""
         needed: set[int] = set()
         waiting = [v for v in results.values() if isinstance(v, Lanes)]
         while waiting:
@@ -239,7 +245,7 @@ class Trace:
         if whole.bits <= 53:
             return y, np.float64(0)
         if max(extent(a).top, extent(b).top, whole.top) > _TOP or whole.unit < _UNIT:
-            raise Untraceable("products near float64's limits")
+            raise UntraceableError("products near float64's limits")
         return y, self.write("doubles", "lost_product({0}, {1}, {2})", a, b, y, extent=whole.rounded())
 
 
@@ -250,11 +256,15 @@ def extent(value: Any) -> Extent:
 
 def _making_finite(value: Lanes) -> list[Lanes]:
     """Return what is finite if a value is: operands of sums and products, dividends, and theirs."""
-    found, waiting = [], [value]
+    found: list[Lanes] = []
+    waiting = [value]
     while waiting:
         top = waiting.pop()
-        operator = next((o for o in (" + ", " - ", " * ") if o in top.text), None)
-        made = top.arguments if operator else top.arguments[:1] if " / " in top.text or top.text[0] == "-" else ()
+        made: Sequence[Lanes] = ()
+        if any(o in top.text for o in (" + ", " - ", " * ")) or top.text.startswith("-"):
+            made = top.arguments
+        elif " / " in top.text and top.text.startswith(top.arguments[0].name):
+            made = top.arguments[:1]
         fresh = [v for v in made if not any(v is f for f in found)]
         found += fresh
         waiting += fresh
@@ -334,8 +344,10 @@ def _absolute(t: Trace, a: Lanes) -> Lanes:
 
 def _extreme(name: str, fold: Callable[[float, float], float]) -> Callable[..., Any]:
     def write(t: Trace, a: Any, b: Any) -> Any:
-        if isinstance(a, Lanes) and not isinstance(b, Lanes):
+        if isinstance(a, Lanes):
             a, b = b, a  # where a number is NaN, C's gives the second
+        if isinstance(a, Lanes) and t.assuming:
+            t.finite(a)
         if a is b or (fold is max and _is(a, 0) and _positive(b)):
             return b
         some = None
@@ -363,7 +375,7 @@ def _compared(name: str, turned: bool = False, negated: bool = False) -> Callabl
 
 
 def _and(t: Trace, a: Any, b: Any) -> Any:
-    if (isinstance(a, Lanes) and a.kind == "words") or (isinstance(b, Lanes) and b.kind == "words"):
+    if any(isinstance(v, Lanes) and v.kind == "words" for v in (a, b)):
         cleared = any(not isinstance(v, Lanes) and not int(v) >> 63 for v in (a, b))  # the sign
         return t.write("words", "{0} & {1}", a, b, positive=cleared)
     if _is(a, False) or _is(b, False):
@@ -406,8 +418,13 @@ def _kind_of(value: Any) -> str:
 def _nextafter(t: Trace, a: Lanes, to: Any) -> Lanes:
     fmt = next(f for f in FORMATS.values() if f.dtype == to.dtype)
     if not _is(to, -math.inf):
-        raise Untraceable("numpy.nextafter upwards")
+        raise UntraceableError("numpy.nextafter upwards")
     return t.write("doubles", f"below_{fmt.name}({{0}})", a, extent=a.extent, number_of=fmt)
+
+
+def _frexp(t: Trace, a: Lanes) -> tuple[Lanes, None]:
+    t.finite(a)
+    return t.write("doubles", "fraction_of({0})", a), None
 
 
 _UFUNCS: dict[str, Callable[..., Any]] = {
@@ -432,6 +449,6 @@ _UFUNCS: dict[str, Callable[..., Any]] = {
     "isfinite": Trace.finite,
     "isinf": Trace.infinite,
     "isnan": lambda t, a: t.write("mask", "is_not(is_equal({0}, {0}))", a),
-    "frexp": lambda t, a: (t.write("doubles", "fraction_of({0})", a), None),
+    "frexp": _frexp,
     "nextafter": _nextafter,
 }

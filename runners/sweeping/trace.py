@@ -1,14 +1,14 @@
-"""Operators' programs in C: golden's own arithmetics, run on :class:`runners.sweeping.lanes.Lanes`, write themselves down.
+"""Operators' programs in C: golden's own arithmetics, run on :mod:`runners.sweeping.lanes`, write themselves down.
 
 The rules of running error analysis and of double-double arithmetic are in :mod:`golden` and nowhere else: what is
-compiled here is what NumPy does there, operation by operation, so that intervals are equal bit by bit. It is made of two
-or three functions of whole vectors:
+compiled here is what NumPy does there, operation by operation, so that intervals are equal bit by bit. It is made of
+functions of whole vectors:
 
-- ``page_members``: whether a result is a member of a part of the legal set that the page's order gives, and whether that
-  is all there is to say of it;
-- ``all_members``: the same for every order;
-- ``precise`` and ``exact_value``: the exact value in float64, as :mod:`golden.oracle` has it, for operators that leave it
-  to that; the first one for elements without anything special.
+- ``page_members``: whether a result is a member of a part of the legal set that the page's order gives, in the stored
+  format and without flushing, and whether that is all there is to say of it;
+- ``all_members``: the same for every order, format of intermediates and way of flushing;
+- ``precise`` and ``exact_value``: the exact value in float64, as :mod:`golden.oracle` has it, for operators that leave
+  it to that; the first one for elements without anything special.
 """
 
 from collections.abc import Sequence
@@ -30,13 +30,13 @@ from runners.sweeping.lanes import Lanes, Trace
 _PRECISE = 2.0**-80
 
 
-class _Bounds(RunningError):
+class _Bounds(RunningError):  # noqa: N818 - no exception
     """Running error analysis, traced: flushing is followed, branches are assumed not to be there."""
 
     def __init__(self, trace: Trace, fmt: Format, flush: Flush, terms: Terms) -> None:
         super().__init__(fmt, flush, terms.arithmetic)
         self._trace = trace
-        self.two_sum, self.two_product = trace.two_sum, trace.two_product  # type: ignore[method-assign]
+        self.two_sum, self.two_product = trace.two_sum, trace.two_product
 
     def numbers(self, values: Any) -> Any:
         """Return numbers, or what stands for some."""
@@ -61,7 +61,7 @@ class _Exact(DoubleDouble):
 
     def __init__(self, trace: Trace) -> None:
         super().__init__()
-        self.two_sum, self.two_product = trace.two_sum, trace.two_product  # type: ignore[method-assign]
+        self.two_sum, self.two_product = trace.two_sum, trace.two_product
 
     def numbers(self, values: Any) -> Any:
         """Return numbers, or what stands for some."""
@@ -75,8 +75,8 @@ def members(
 
     Intermediates are of one of the formats ``inners``.
 
-    Its results are masks. ``page``, ``any``: a member of a part of the page's order, of any. ``page_open``, ``any_open``:
-    there may be more parts, which this code does not follow.
+    Its results are masks. ``page``, ``any``: a member of a part of the page's order, of any. ``page_open``,
+    ``any_open``: there may be more parts, which this code does not follow.
     """
     trace, names = Trace(), variables(count)
     got = trace.variable("got", fmt)
@@ -118,7 +118,7 @@ def variables(count: int) -> list[str]:
 
 
 def functions(operator: Operator, fmt: Format, scalars: Scalars, terms: Terms) -> str:
-    """Return the C functions that judge an operator's elements; raises :class:`Untraceable`."""
+    """Return the C functions that judge an operator's elements; raises :class:`UntraceableError`."""
     programs, count = list(operator.programs(scalars).values()), len(operator.variables(scalars))
     page, inners = programs[0], (fmt,) if fmt is FP32 else (fmt, FP32)
     # The first is for what is most common: intermediates of the stored format, nothing flushed.
