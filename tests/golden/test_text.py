@@ -65,7 +65,20 @@ PIECES = [
 ]
 TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=5).map("".join)
 #: Values of few kinds, and those that numbers are read from.
-FIXED = {"schema", "verdict", "status", "grade", "severity", "tier", "hex", "bits", "created"}
+FIXED = {
+    "schema",
+    "verdict",
+    "status",
+    "grade",
+    "severity",
+    "tier",
+    "hex",
+    "bits",
+    "created",
+    "rounding",
+    "range",
+    "nan",
+}
 #: Keys are names of others.
 NAMED = {"options", "option_sources", "groups", "stress", "classes", "bits", "evaluation_order", "digests", "inputs"}
 #: What golden's own Markdown and HTML may become on GitHub.
