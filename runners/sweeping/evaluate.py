@@ -1,6 +1,7 @@
 """Computes and judges blocks of a space: a library in its own process, one block ahead of the judge; or a model."""
 
 import hashlib
+import math
 from collections.abc import Generator, Iterator
 from functools import cache
 from pathlib import Path
@@ -207,7 +208,8 @@ class Evaluator:
             if p.name in plan.arrays:
                 count = plan.arrays[p.name].size
             else:
-                count = plan.calls * plan.width if p.role.value == "output" else plan.written
+                shape = entry.operator.shapes(plan.scalars)[p.name]
+                count = plan.calls * plan.width if p.role.value == "output" else math.prod(shape)
             arguments.append((p.name, p.role.value, p.dtype(entry.fmt).itemsize, count))
         mask = ONE_CORE if entry.has_core_mask else None
         image = self._image()
