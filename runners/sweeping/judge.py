@@ -38,6 +38,7 @@ class _Job(ctypes.Structure):
         ("from", ctypes.c_void_p * _MOST),
         ("stride", ctypes.c_int64 * _MOST),
         ("uniform", ctypes.c_double * _MOST),
+        ("reciprocal", ctypes.c_double),
         ("output", ctypes.c_void_p),
     )
 
