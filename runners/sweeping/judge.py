@@ -38,6 +38,7 @@ class _Job(ctypes.Structure):
         ("from", ctypes.c_void_p * _MOST),
         ("stride", ctypes.c_int64 * _MOST),
         ("uniform", ctypes.c_double * _MOST),
+        ("reciprocal", ctypes.c_double),
         ("output", ctypes.c_void_p),
     )
 
@@ -132,8 +133,8 @@ class NativeJudge:
 
 def code_for(operator: Operator, fmt: Format, scalars: Scalars, terms: Terms) -> Code | None:
     """Return compiled code for an operator's elements; None where that is not possible or not wanted."""
-    sizes = {s.name for s in operator.scalars if s.kind == "int"}
-    return _code(_Page(operator), fmt.name, tuple((k, v) for k, v in scalars.items() if k not in sizes), terms)
+    sizes = dict.fromkeys((s.name for s in operator.scalars if s.kind == "int"), 1)  # which no program depends on
+    return _code(_Page(operator), fmt.name, tuple({**scalars, **sizes}.items()), terms)
 
 
 class _Page:
@@ -153,7 +154,7 @@ class _Page:
 def _code(key: _Page, dtype: str, scalars: tuple[tuple[str, int | float | str], ...], terms: Terms) -> Code | None:
     operator, fmt = key.view, FORMATS[dtype]
     try:
-        text, varying, uniform = source(operator, fmt, resized(dict(scalars), 1), terms)
+        text, varying, uniform = source(operator, fmt, dict(scalars), terms)
     except UntraceableError:
         return None
     library = _loaded(text)

@@ -4,9 +4,9 @@ The rules of running error analysis and of double-double arithmetic are in :mod:
 compiled here is what NumPy does there, operation by operation, so that intervals are equal bit by bit. It is made of
 functions of whole vectors:
 
-- ``page_members``: whether a result is a member of a part of the legal set that the page's order gives, in the stored
-  format and without flushing, and whether that is all there is to say of it;
-- ``all_members``: the same for every order, format of intermediates and way of flushing;
+- ``page_members``: whether a result is a member of a part of the legal set that the page's order gives in the stored
+  format, and whether that is all there is to say of it;
+- ``all_members``: the same for every order and format of intermediates;
 - ``precise`` and ``exact_value``: the exact value in float64, as :mod:`golden.oracle` has it, for operators that leave
   it to that; the first one for elements without anything special.
 """
@@ -14,7 +14,6 @@ functions of whole vectors:
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from golden.formats import FP32, Format
@@ -121,10 +120,9 @@ def functions(operator: Operator, fmt: Format, scalars: Scalars, terms: Terms) -
     """Return the C functions that judge an operator's elements; raises :class:`UntraceableError`."""
     programs, count = list(operator.programs(scalars).values()), len(operator.variables(scalars))
     page, inners = programs[0], (fmt,) if fmt is FP32 else (fmt, FP32)
-    # The first is for what is most common: intermediates of the stored format, nothing flushed.
-    usual = msgspec.structs.replace(terms, flush=False)
+    # The first is for what is most common: intermediates of the stored format.
     text = [
-        members("page_members", programs[:1], fmt, inners[:1], count, usual),
+        members("page_members", programs[:1], fmt, inners[:1], count, terms),
         members("all_members", programs, fmt, inners, count, terms),
     ]
     if operator.scaled(scalars) is None:

@@ -248,7 +248,7 @@ def test_commands(tmp_path_factory: pytest.TempPathFactory, text: str, command: 
         command = (*command, str(profile))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runners.toolchain.doctor, "diagnose", lambda: [check])
-        patch.setattr(runners.judging.traits, "inspect", lambda session, files: traits)
+        patch.setattr(runners.judging.traits, "inspect", lambda session, files, profile: traits)
         for options in ((), ("--json",)):
             done = CliRunner().invoke(cli, ["--no-config", *command, *options])
             assert done.exit_code == 0, done.output

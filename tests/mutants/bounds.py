@@ -21,7 +21,7 @@ from generators.extremal import error, worst_differences, worst_products
 from generators.stream import Stream
 from golden.formats import FORMATS, Array, Format
 from golden.results import Element
-from golden.scaled_product import ORDERS
+from golden.scaled_product import EVALUATIONS, ORDERS
 from runners.sweeping.engine import open_work, sweep
 from runners.sweeping.processes import Processes
 from runners.sweeping.space import Space, make_space
@@ -31,7 +31,7 @@ from tests.mutants.run import FOLDER
 from tests.mutants.variant import NLL, SMOOTHL1, Edit, Variant, build
 
 #: Roundings of an order before its last one, where a is exact (golden/scaled_product.py, "Relative part").
-ROUNDINGS = {"formula": 1, "product-first": 1, "gradient-first": 1, "reciprocal": 2}
+ROUNDINGS = dict.fromkeys(EVALUATIONS, 1) | {name: 2 for name in EVALUATIONS if name.startswith("reciprocal")}
 #: Divisors that the search for worst inputs tries.
 DIVISORS = 200
 FLAGS = ("-O3", "-march=native")

@@ -178,6 +178,16 @@ static NOINLINE void grade(stages *s, const golden_job *job, int power, golden_t
     found->n = s->chunks = 0;
 }
 
+static NOINLINE void errors_power(float *error, const block *b, int n, const golden_job *job)
+{
+    errors(error, b, n, job, SCALED);
+}
+
+static NOINLINE void errors_any(float *error, const block *b, int n, const golden_job *job)
+{
+    errors(error, b, n, job, 0);
+}
+
 /* Errors of a block, its operands as floats: in place where they are that already, else in `room`. */
 static block prepare(float (*room)[BLOCK], float *error, int64_t at, int n, const golden_job *job, int power)
 {
@@ -196,20 +206,18 @@ static block prepare(float (*room)[BLOCK], float *error, int64_t at, int n, cons
     for (; stop % CHUNK; stop++)
         for (int k = 0; k <= VARY; k++)
             room[k][stop] = 0;
-    if (SCALED && power)
-        errors(error, &b, stop, job, 1);
-    else
-        errors(error, &b, stop, job, 0);
+    (SCALED && power ? errors_power : errors_any)(error, &b, stop, job);
     return b;
 }
 
-static NOINLINE void judge(const golden_job *job, golden_tally *t, uint32_t *handed_back)
+static NOINLINE void judge(golden_job *job, golden_tally *t, uint32_t *handed_back)
 {
     float room[VARY + 1][BLOCK] __attribute__((aligned(64)));
     screened first = {.largest = -1};
     stages s;
     words table[FINE] = {};
     const int power = divides_by_power(job);
+    job->reciprocal = 1 / job->uniform[0];
     memset(t, 0, sizeof *t);
     t->first_failure = t->worst = -1;
     s.found.n = s.chunks = 0;
@@ -254,7 +262,7 @@ static void add_tally(golden_tally *all, const golden_tally *t, int64_t first)
 }
 
 /* Judge rows of points, one after the other: positions count on from row to row. */
-void golden_judge(const golden_job *jobs, int64_t rows, golden_tally *all, uint32_t *handed_back)
+void golden_judge(golden_job *jobs, int64_t rows, golden_tally *all, uint32_t *handed_back)
 {
     golden_tally t;
     int64_t first = 0;

@@ -20,6 +20,7 @@ typedef struct {
     const void *from[MOST];
     int64_t stride[MOST];
     double uniform[MOST];
+    double reciprocal; /* of the first of these, once the job has begun */
     const void *output;
 } golden_job;
 

@@ -36,8 +36,8 @@ typedef struct {
 
 inline_always scaling scaling_of(const golden_job *job)
 {
-    const double limit = UNIFORM ? job->uniform[0] : 1, divisor = NEGATED ? -limit : limit;
-    return (scaling){divisor, 1 / divisor, limit};
+    const double limit = UNIFORM ? job->uniform[0] : 1, reciprocal = UNIFORM ? job->reciprocal : 1;
+    return NEGATED ? (scaling){-limit, -reciprocal, limit} : (scaling){limit, reciprocal, limit};
 }
 
 static int divides_by_power(const golden_job *job)

@@ -64,8 +64,8 @@ def test_any_program_gives_the_same_tally(operator: Operator, terms: Terms, fmt:
             given = operands(fmt, operator, kind, rng)
             for output in outputs(fmt, operator, scalars, given, rng):
                 union.add(same(fmt, operator, scalars, given, output, terms))
-    for found in ("nan", "failures", "faithful"):
-        assert getattr(union, found) > 0, found
+    assert union.nan > 0 and union.failures > 0
+    assert union.faithful > 0 or operator is PROGRAMS["choice"], "one rounding, all in all"
 
 
 @BOTH
