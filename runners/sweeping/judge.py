@@ -207,8 +207,8 @@ def source(
 
 
 def _cut(operands: Operands, n: int) -> Iterator[tuple[slice, dict[str, Array]]]:
-    """Cut a block that is too large: into rows of a total each, or one row into pieces."""
-    if "total_weight" in operands and operands["total_weight"].size > 1:
+    """Cut a block that is too large: into its rows, or one row into pieces."""
+    if any(1 < values.size < n for values in operands.values()):
         yield from parts(operands, n)
         return
     for start in range(0, n, LIMIT):

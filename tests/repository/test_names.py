@@ -19,8 +19,6 @@ _ALLOWED = {
     "golden/commands/sweep.py": "the command line's words and defaults are fixed",
     "golden/commands/hunt.py": "the command line's words are fixed",
     "golden/files/names.py": "the command line's words and the results' keys are fixed",
-    "runners/sweeping/judge.py": "the C judge is written for the two shapes that it knows; others go to NumPy",
-    "runners/sweeping/c/": "the C judge",
 }
 #: Examples of command lines, in the help of commands.
 _EXAMPLE = re.compile(r'^golden/commands/\w+\.py:.*"golden \w+ ')
