@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-from golden.files.names import NUMBERING_OPTION
-
 if TYPE_CHECKING:
     from golden.case import Head
     from golden.files.vectors import VectorFile
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from runners.calling.from_case import HalfAbi
     from runners.judging.xfail import Xfail
     from runners.library.session import LibrarySession
+#: As :data:`golden.files.names.NUMBERING_OPTION`, which is not imported where the plugin is not used.
+_NUMBERING = "reduction-enum"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--golden-half-abi", choices=["auto", "float16", "uint16"], default="auto", help="C type of half.")
     group.addoption(
-        f"--golden-{NUMBERING_OPTION}",
+        f"--golden-{_NUMBERING}",
         choices=["sum-mean-none", "none-sum-mean", "auto"],
         default="sum-mean-none",
         help="What the numbers 0, 1, 2 mean.",
@@ -153,7 +153,7 @@ def _open(config: pytest.Config) -> _Target:
     library = LibrarySession(
         folder / config.getoption("--golden-library"), timeout=config.getoption("--golden-timeout")
     )
-    half_abi, numbers = config.getoption("--golden-half-abi"), config.getoption(f"--golden-{NUMBERING_OPTION}")
+    half_abi, numbers = config.getoption("--golden-half-abi"), config.getoption(f"--golden-{_NUMBERING}")
     if half_abi == "auto":
         half_abi = "uint16" if probe_half_abi(library) == "uint16" else "float16"
     found, misnumbered = probe_numbering(library), ""
@@ -161,7 +161,7 @@ def _open(config: pytest.Config) -> _Target:
     if numbers == "auto":
         numbers = found if known else "sum-mean-none"
     elif known and found != numbers:
-        option = f"--golden-{NUMBERING_OPTION} {found}"
+        option = f"--golden-{_NUMBERING} {found}"
         misnumbered = f"This build numbers {choice_words()} {found}, not {numbers}: add {option} to judge the rest."
     return _Target(library, profile, half_abi, numbers, misnumbered, config.getoption("--golden-strict"), xfail)
 
@@ -211,7 +211,7 @@ class Symbol(pytest.Collector):
             reason = f"{self.entry.symbol} is not in {target.session.library.path}; {target.profile.name} requires it."
             yield Refused.from_parent(self, name="missing", reason=reason)
         elif target.misnumbered and any(s.kind == "choice" for s in self.entry.operator.scalars):
-            yield Refused.from_parent(self, name=NUMBERING_OPTION, reason=target.misnumbered)
+            yield Refused.from_parent(self, name=_NUMBERING, reason=target.misnumbered)
         else:
             for position, head in enumerate(self.file.heads):
                 yield CaseItem.from_parent(
@@ -318,8 +318,8 @@ class CaseItem(_Item):
         for name, default in (("library", None), ("platform", "host"), ("half-abi", "auto"), ("xfail", None)):
             value = self.config.getoption(f"--golden-{name}")
             words += [f"--golden-{name}", value] if value != default else []
-        if (numbers := self.config.getoption(f"--golden-{NUMBERING_OPTION}")) != "sum-mean-none":
-            words += [f"--golden-{NUMBERING_OPTION}", numbers]
+        if (numbers := self.config.getoption(f"--golden-{_NUMBERING}")) != "sum-mean-none":
+            words += [f"--golden-{_NUMBERING}", numbers]
         words += ["--golden-strict"] if self.config.getoption("--golden-strict") else []
         return shlex.join(words)
 

@@ -96,7 +96,7 @@ def illegal_values(case: Case, output: Array, judged: Judged, terms: Terms, wher
     )
     message += f" ({_measured(worst)})."
     if cause := overflow_of(case, output, judged, at, terms):
-        message += f" {cause[0].upper()}{cause[1:]}."
+        message += f" There {cause}."
     return [Failure(case.id, case.klass, case.tier, worst.kind, message, int(failing.size), worst)]
 
 

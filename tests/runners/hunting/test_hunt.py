@@ -52,7 +52,7 @@ def test_what_is_found_is_a_vector_that_validate_and_show_accept(
     file = read_vectors(Path(found.file))
     assert [c.id for c in file.cases] == [found.case] and file.cases[0].klass == "hunted"
     assert found.case.startswith(f"{case.operator.name}/{case.dtype}/{case.group}/hunted/n=1/")
-    assert any("ulp" in line for line in catalogue.describe(catalogue.find([file], found.case), None, 8))
+    assert any("ulp" in line for line in catalogue.describe(catalogue.find([file], found.case), None, 8, Terms()))
     other, library = open_target(str(kernels), 10.0)
     try:
         results = validate(str(kernels), other, library, [file], Settings(load_profile("MT7004"), found.file))
