@@ -5,7 +5,7 @@ Cases may come in any order: of equal ones the first in the suite counts, and su
 
 import math
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from golden import histogram
 from golden.case import Case
 from golden.formats import Array
 from golden.histogram import BINS
-from golden.judge import CORRECT, FAILS, Judged, Kind, element, grade_name, judge
+from golden.judge import CORRECT, FAILS, Judged, Kind, element, grade_name, judge_all
 from golden.landscape import Bins, Share, all_bins, bins_of
 from golden.results import Element, Landscape, Tally
 from golden.slices import slices
@@ -125,23 +125,28 @@ def _parts(positions: Array) -> Iterator[Array]:
 class Judgements:
     """Judges the outputs of a run, in which entry points for both storages mostly give the same bits.
 
-    Of small cases what was found is kept until it has been asked for once more. ``terms``: as :func:`judge` takes them.
+    Of small cases what was found is kept until it has been asked for once more. ``terms``: see :func:`judge_all`.
     """
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._kept: dict[str, tuple[bytes, Measured]] = {}
 
-    def of(self, case: Case, output: Array) -> Measured:
-        """Judge an output of a case; the case's id tells it from all others."""
-        content = output.tobytes() if output.size <= _SMALL_CASE else b""
-        kept = self._kept.pop(case.id, None)
-        if kept is not None and kept[0] == content:
-            return kept[1]
-        measured = Measured(case, judge(case, output, self._terms))
-        if content:
-            self._kept[case.id] = content, measured
-        return measured
+    def of(self, outputs: Sequence[tuple[Case, Array]]) -> list[Measured]:
+        """Judge outputs, each of a case, together; the case's id tells it from all others."""
+        contents = [output.tobytes() if output.size <= _SMALL_CASE else b"" for _, output in outputs]
+        found: dict[int, Measured] = {}
+        for number, ((case, _), content) in enumerate(zip(outputs, contents, strict=True)):
+            kept = self._kept.pop(case.id, None)
+            if kept is not None and kept[0] == content:
+                found[number] = kept[1]
+        left = [number for number in range(len(outputs)) if number not in found]
+        for number, judged in zip(left, judge_all([outputs[number] for number in left], self._terms), strict=True):
+            case = outputs[number][0]
+            found[number] = Measured(case, judged)
+            if contents[number]:
+                self._kept[case.id] = contents[number], found[number]
+        return [found[number] for number in range(len(outputs))]
 
 
 class Accumulator:

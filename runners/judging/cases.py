@@ -17,7 +17,7 @@ from golden.files.vectors import VectorFile
 from golden.formats import comparable_bits
 from golden.operator import EntryPoint
 from golden.profile import Profile
-from runners.calling.call import Call, Invocation
+from runners.calling.call import Call, Invocation, Outcome
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.plan import invocations, shuffled, unreadable_cases
 from runners.calling.session import Session
@@ -54,7 +54,7 @@ class Cases:
         """Run and judge all cases of an entry point, keeping the worker busy; yields after each.
 
         Cases and the invocations of each are made in an order that is drawn, so that it tells a library nothing, and
-        judged as if in that of the suite and the plan. Nothing of a case may outlive its turn: the largest take
+        judged as if in that of the suite and the plan. Nothing of a large case may outlive its turn: it may take
         hundreds of megabytes.
         """
         running: deque[_Waiting] = deque()
@@ -79,11 +79,10 @@ class Cases:
             outcomes = [outcome for _, outcome in sorted(made, key=itemgetter(0))]
             under_way -= size
             submit()
-            verdict.add(case, plan, outcomes, place)
-            if outcomes[0].status == "ok":
-                self._compare_storages(verdict, case, outcomes[0].output)
+            verdict.add(case, plan, outcomes, place, self._compare_storages(entry, case, outcomes[0]))
             del case, plan, outcomes, made
             yield
+        verdict.judge()
         if self._session.in_place and not verdict.fails:
             # Each alone, operands lie where those of the call before lay, as in most programs; else they never do.
             for place in _of_one_size(file.heads):
@@ -107,13 +106,16 @@ class Cases:
         made = call_for(entry, case.scalars, case.operands, ways, half_abi=abi, numbering=numbers)
         return msgspec.structs.replace(made, name=case.id)
 
-    def _compare_storages(self, verdict: EntryPointVerdict, case: Case, output: bytes) -> None:
-        bits = comparable_bits(case.fmt, np.frombuffer(output, case.fmt.dtype))
-        digest = hashlib.sha256(bits.data).digest()
-        if verdict.entry.storage == "shared":
+    def _compare_storages(self, entry: EntryPoint, case: Case, first: Outcome) -> bool | None:
+        """Tell whether the shared entry point gave the same bits, if this is the private one and both gave any."""
+        if first.status != "ok":
+            return None
+        digest = hashlib.sha256(comparable_bits(case.fmt, np.frombuffer(first.output, case.fmt.dtype)).data).digest()
+        if entry.storage == "shared":
             self._outputs[case.id] = digest
-        elif (other := self._outputs.pop(case.id, None)) is not None:
-            verdict.storage_compared(case, other == digest)
+            return None
+        other = self._outputs.pop(case.id, None)
+        return None if other is None else other == digest
 
 
 def _of_one_size(heads: Sequence[Head]) -> Iterator[int]:
