@@ -18,7 +18,7 @@ from golden.operator import Points
 from golden.program import Words
 from golden.results import GRADES, Element, Grade, Number
 from golden.rounding import Golden
-from golden.slices import SLICE, slices
+from golden.slices import together
 from golden.terms import Terms
 
 #: At most this many failing cases of an entry point are kept in a results file.
@@ -100,9 +100,8 @@ def judge(case: Case, output: Array, terms: Terms) -> Judged:
 
 
 class _Piece(NamedTuple):
-    """Some elements of an output, whose number is that among the outputs that are judged together."""
+    """Elements of the output of a case."""
 
-    number: int
     case: Case
     output: Array
     at: Array
@@ -110,41 +109,19 @@ class _Piece(NamedTuple):
 
 def judge_all(outputs: Sequence[tuple[Case, Array]], terms: Terms) -> list[Judged]:
     """Judge outputs, each of a case, as :func:`judge` does; elements that the same programs compute, together."""
-    groups: dict[tuple[Any, ...], list[_Piece]] = {}
-    for number, (case, output) in enumerate(outputs):
-        differing = np.flatnonzero(case.fmt.bits(output) != case.fmt.bits(case.golden.value))
-        for at in slices(differing.size):
-            programs = case.operator.programs(case.scalars)
-            pieces = groups.setdefault((case.fmt, *programs.items()), [])
-            pieces.append(_Piece(number, case, output, differing[at]))
+    found: list[list[Judged]] = [[] for _ in outputs]
+    differing = [np.flatnonzero(case.fmt.bits(got) != case.fmt.bits(case.golden.value)) for case, got in outputs]
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for number, (case, _) in enumerate(outputs):
+        groups.setdefault((case.fmt, *case.operator.programs(case.scalars).items()), []).append(number)
+    for numbers in groups.values():
+        for block in together([differing[number].size for number in numbers]):
+            pieces = [_Piece(*outputs[numbers[k]], differing[numbers[k]][at]) for k, at in block]
+            for (k, _), judged in zip(block, _judge_pieces(pieces, terms), strict=True):
+                found[numbers[k]].append(judged)
     none = np.empty(0)
     nothing = Judged(np.empty(0, np.int64), np.empty(0, np.int8), np.empty(0, np.int8), none, none, none > 0, none > 0)
-    found: list[list[Judged]] = [[] for _ in outputs]
-    for pieces in groups.values():
-        for together in _blocks(pieces):
-            for piece, judged in zip(together, _judge_pieces(together, terms), strict=True):
-                found[piece.number].append(judged)
-    return [
-        nothing
-        if not parts
-        else parts[0]
-        if len(parts) == 1
-        else Judged(*map(np.concatenate, zip(*parts, strict=True)))
-        for parts in found
-    ]
-
-
-def _blocks(pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:
-    """Yield pieces in order, together up to a slice of elements."""
-    block: list[_Piece] = []
-    size = 0
-    for piece in pieces:
-        if block and size + piece.at.size > SLICE:
-            yield block
-            block, size = [], 0
-        block.append(piece)
-        size += piece.at.size
-    yield block
+    return [Judged(*map(np.concatenate, zip(*parts, strict=True))) if parts else nothing for parts in found]
 
 
 def _judge_pieces(pieces: Sequence[_Piece], terms: Terms) -> Iterator[Judged]:
@@ -157,9 +134,9 @@ def _judge_pieces(pieces: Sequence[_Piece], terms: Terms) -> Iterator[Judged]:
     points = Points(np.concatenate(places), tuple(map(np.concatenate, columns)))
     expected = Golden(*(np.concatenate([p.case.golden[of][p.at] for p in pieces]) for of in range(2)))
     parts = parts_of(first.operator.programs(first.scalars), first.fmt, points, int(ends[-1]), terms)
-    index, output = (np.concatenate(of) for of in ([p.at for p in pieces], [p.output[p.at] for p in pieces]))
+    at, output = (np.concatenate(of) for of in ([p.at for p in pieces], [p.output[p.at] for p in pieces]))
     with np.errstate(all="ignore"):
-        judged = _judge_elements(first.fmt, index, output, expected, parts, terms)
+        judged = _judge_elements(first.fmt, at, output, expected, parts, terms)
     for piece, end in zip(pieces, ends, strict=True):
         yield Judged(*(values[end - piece.at.size : end] for values in judged))
 

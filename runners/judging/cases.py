@@ -1,6 +1,5 @@
 """Runs and judges the cases of an entry point: calls sent ahead, in an order that is drawn."""
 
-import hashlib
 import math
 import random
 from collections import deque
@@ -10,14 +9,12 @@ from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
 from golden.case import Case, Head
 from golden.files.vectors import VectorFile
-from golden.formats import comparable_bits
 from golden.operator import EntryPoint
 from golden.profile import Profile
-from runners.calling.call import Call, Invocation, Outcome
+from runners.calling.call import Call, Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.plan import invocations, shuffled, unreadable_cases
 from runners.calling.session import Session
@@ -47,8 +44,6 @@ class Cases:
         self._session, self._profile, self._draw = session, profile, draw
         self._half_abi: HalfAbi = half_abi
         self._numbering = numbering
-        #: Digests of the shared entry points' outputs, for comparison with the private ones.
-        self._outputs: dict[str, bytes] = {}
 
     def run(self, entry: EntryPoint, file: VectorFile, verdict: EntryPointVerdict) -> Iterator[None]:
         """Run and judge all cases of an entry point, keeping the worker busy; yields after each.
@@ -79,16 +74,18 @@ class Cases:
             outcomes = [outcome for _, outcome in sorted(made, key=itemgetter(0))]
             under_way -= size
             submit()
-            verdict.add(case, plan, outcomes, place, self._compare_storages(entry, case, outcomes[0]))
+            verdict.add(case, plan, outcomes, place)
             del case, plan, outcomes, made
             yield
         verdict.judge()
         if self._session.in_place and not verdict.fails:
             # Each alone, operands lie where those of the call before lay, as in most programs; else they never do.
+            again = []
             for place in _of_one_size(file.heads):
                 case = file.cases[place]
                 plan = invocations(case, entry, self._profile)[:1]
-                verdict.again(case, plan, self._session.run(self._call(entry, case, plan)))
+                again.append((case, plan, self._session.run(self._call(entry, case, plan))))
+            verdict.again(again)
 
     def _submit(
         self, entry: EntryPoint, file: VectorFile, place: int, closed: frozenset[str], ways: random.Random
@@ -105,17 +102,6 @@ class Cases:
         abi, numbers = self._half_abi, self._numbering
         made = call_for(entry, case.scalars, case.operands, ways, half_abi=abi, numbering=numbers)
         return msgspec.structs.replace(made, name=case.id)
-
-    def _compare_storages(self, entry: EntryPoint, case: Case, first: Outcome) -> bool | None:
-        """Tell whether the shared entry point gave the same bits, if this is the private one and both gave any."""
-        if first.status != "ok":
-            return None
-        digest = hashlib.sha256(comparable_bits(case.fmt, np.frombuffer(first.output, case.fmt.dtype)).data).digest()
-        if entry.storage == "shared":
-            self._outputs[case.id] = digest
-            return None
-        other = self._outputs.pop(case.id, None)
-        return None if other is None else other == digest
 
 
 def _of_one_size(heads: Sequence[Head]) -> Iterator[int]:

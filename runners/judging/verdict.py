@@ -13,7 +13,7 @@ import numpy as np
 from golden.case import Case, Head
 from golden.flags import ORDER_ALONE
 from golden.formats import Array, comparable_bits
-from golden.judge import KEPT_FAILURES, judge
+from golden.judge import KEPT_FAILURES, judge_all
 from golden.operator import EntryPoint
 from golden.profile import Profile
 from golden.results import EntryPointResult, Failure, Finding, Severity, Status
@@ -27,7 +27,7 @@ from runners.judging.positions import Positions
 from runners.judging.xfail import Xfail
 
 #: Cases that are judged together: so many, or fewer with outputs of so many bytes.
-TOGETHER, _TOGETHER_BYTES = 128, 1 << 20
+TOGETHER, _TOGETHER_BYTES = 256, 4 << 20
 
 
 class _Noted(NamedTuple):
@@ -46,7 +46,6 @@ class _Waiting(NamedTuple):
     plan: Sequence[Invocation]
     outcomes: Sequence[Outcome]
     outputs: list[Array | None]
-    bits_equal: bool | None
 
 
 class EntryPointVerdict:
@@ -96,13 +95,11 @@ class EntryPointVerdict:
         plan: Sequence[Invocation],
         outcomes: Sequence[Outcome],
         place: int | None = None,
-        bits_equal: bool | None = None,
     ) -> None:
         """Take in the outcomes of one case, one an invocation of its plan; they are judged with those of others.
 
         Cases may come in any order: what is found is told in the order of the suite. ``place``: where the case stands
-        in it, if not behind those that were added before. ``bits_equal``: whether the entry point of the other storage
-        has given the same bits.
+        in it, if not behind those that were added before.
         """
         case = self._tiered(case)
         place = self._cases if place is None else place
@@ -111,7 +108,7 @@ class EntryPointVerdict:
             self._groups[group] = min(self._groups.get(group, place), place)
         self._cases += 1
         self._classes.setdefault(case.klass, Counter())["cases"] += 1
-        waiting = _Waiting(place, case, plan, outcomes, [array(case, o) for o in outcomes], bits_equal)
+        waiting = _Waiting(place, case, plan, outcomes, [array(case, o) for o in outcomes])
         self._waiting.append(waiting)
         self._waiting_bytes += len(plan) * len(outcomes[0].output)
         if len(self._waiting) >= TOGETHER or self._waiting_bytes >= _TOGETHER_BYTES:
@@ -126,7 +123,7 @@ class EntryPointVerdict:
             self._judge(w, None if w.outputs[0] is None else next(measured))
 
     def _judge(self, waiting: "_Waiting", measured: Measured | None) -> None:
-        place, case, plan, outcomes, outputs, bits_equal = waiting
+        place, case, plan, outcomes, outputs = waiting
         problems, remarks = broken_contracts(case, plan, outcomes)
         self._checks.add(case, plan, outcomes, outputs)
         first = outputs[0]
@@ -150,10 +147,18 @@ class EntryPointVerdict:
                 self._classes[case.klass]["failures"] += 1
                 if measured is not None and first is not None and (case.tier == "required" or self._strict):
                     self._illegal.add(case, measured.judged.at[measured.judged.failing], first)
-        if bits_equal is not None:
-            self._checks.compared("storage", case, bits_equal)
-        if bits_equal is False:
-            self._note("storage-dependent", "warning", "_s and _p give different bits for the same case.", case)
+        if first is not None:
+            self._compare_storages(case, bits)
+
+    def _compare_storages(self, case: Case, bits: bytes) -> None:
+        """Hold the private entry point's output against the shared one's, which is judged before it."""
+        digest = hashlib.sha256(bits).digest()
+        if self.entry.storage == "shared":
+            self._judgements.shared[case.id] = digest
+        elif (other := self._judgements.shared.pop(case.id, None)) is not None:
+            self._checks.compared("storage", case, other == digest)
+            if other != digest:
+                self._note("storage-dependent", "warning", "_s and _p give different bits for the same case.", case)
 
     def _tiered(self, case: Case) -> Case:
         """Return the case as one of stress if the platform promises nothing of its NaNs and infinities."""
@@ -167,18 +172,21 @@ class EntryPointVerdict:
         """Tell whether a case has failed already."""
         return self._failing > 0
 
-    def again(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> None:
-        """Judge a case that was run once more, with operands at the addresses of the call before."""
-        case = self._tiered(case)
-        problems, remarks = broken_contracts(case, plan, outcomes)
-        self._note_all(remarks, case)
-        if (output := array(case, outcomes[0])) is not None:
-            judged = judge(case, output, self._profile.terms)
-            problems += illegal_values(
-                case, output, judged, self._profile.terms, " where operands lie as in the call before"
-            )
-        if problems and not self._xfail.expects(self.entry.symbol, case.id):
-            self._fail(case, problems)
+    def again(self, runs: Iterable[tuple[Case, Sequence[Invocation], Sequence[Outcome]]]) -> None:
+        """Judge cases that were run once more, with operands at the addresses of the call before."""
+        runs = [(self._tiered(case), plan, outcomes) for case, plan, outcomes in runs]
+        outputs = [array(case, outcomes[0]) for case, _, outcomes in runs]
+        terms = self._profile.terms
+        got = [(case, output) for (case, _, _), output in zip(runs, outputs, strict=True) if output is not None]
+        judgements = iter(judge_all(got, terms))
+        for (case, plan, outcomes), output in zip(runs, outputs, strict=True):
+            problems, remarks = broken_contracts(case, plan, outcomes)
+            self._note_all(remarks, case)
+            if output is not None:
+                where = " where operands lie as in the call before"
+                problems += illegal_values(case, output, next(judgements), terms, where)
+            if problems and not self._xfail.expects(self.entry.symbol, case.id):
+                self._fail(case, problems)
 
     def _count(self, case: Case, output: Array, measured: Measured, place: int) -> None:
         """Add the first output to the statistics."""
