@@ -5,7 +5,7 @@ made only for the elements that differ. Errors are in ulp as :mod:`golden.format
 they are measured from is read back from golden value and residual.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -13,11 +13,12 @@ import numpy as np
 
 from golden.case import Case
 from golden.formats import Array, Format
-from golden.legal import Part, legal_parts, overflowing
+from golden.legal import Part, legal_parts, overflowing, parts_of
+from golden.operator import Points
 from golden.program import Words
 from golden.results import GRADES, Element, Grade, Number
 from golden.rounding import Golden
-from golden.slices import slices
+from golden.slices import together
 from golden.terms import Terms
 
 #: At most this many failing cases of an entry point are kept in a results file.
@@ -95,17 +96,49 @@ def exact_ulp(fmt: Format, golden: Golden) -> tuple[Array, Array]:
 
 def judge(case: Case, output: Array, terms: Terms) -> Judged:
     """Judge one output array (flat, of the case's dtype) of a case: what differs from golden, by the given terms."""
-    fmt, golden = case.fmt, case.golden
-    differing = np.flatnonzero(fmt.bits(output) != fmt.bits(golden.value))
+    return judge_all([(case, output)], terms)[0]
+
+
+class _Piece(NamedTuple):
+    """Elements of the output of a case."""
+
+    case: Case
+    output: Array
+    at: Array
+
+
+def judge_all(outputs: Sequence[tuple[Case, Array]], terms: Terms) -> list[Judged]:
+    """Judge outputs, each of a case, as :func:`judge` does; elements that the same programs compute, together."""
+    found: list[list[Judged]] = [[] for _ in outputs]
+    differing = [np.flatnonzero(case.fmt.bits(got) != case.fmt.bits(case.golden.value)) for case, got in outputs]
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for number, (case, _) in enumerate(outputs):
+        groups.setdefault((case.fmt, *case.operator.programs(case.scalars).items()), []).append(number)
+    for numbers in groups.values():
+        for block in together([differing[number].size for number in numbers]):
+            pieces = [_Piece(*outputs[numbers[k]], differing[numbers[k]][at]) for k, at in block]
+            for (k, _), judged in zip(block, _judge_pieces(pieces, terms), strict=True):
+                found[numbers[k]].append(judged)
     none = np.empty(0)
-    parts = [Judged(differing[:0], np.empty(0, np.int8), np.empty(0, np.int8), none, none, none > 0, none > 0)]
-    for at in slices(differing.size):
-        index = differing[at]
-        expected = Golden(golden.value[index], golden.residual[index])
-        legal = legal_parts(case.operator, fmt, case.scalars, case.operands, index, terms)
-        with np.errstate(all="ignore"):
-            parts.append(_judge_elements(fmt, index, output[index], expected, legal, terms))
-    return Judged(*map(np.concatenate, zip(*parts, strict=True)))
+    nothing = Judged(np.empty(0, np.int64), np.empty(0, np.int8), np.empty(0, np.int8), none, none, none > 0, none > 0)
+    return [Judged(*map(np.concatenate, zip(*parts, strict=True))) if parts else nothing for parts in found]
+
+
+def _judge_pieces(pieces: Sequence[_Piece], terms: Terms) -> Iterator[Judged]:
+    """Judge elements that the same programs compute."""
+    first = pieces[0].case
+    ends = np.cumsum([p.at.size for p in pieces])
+    found = [p.case.operator.points(p.case.scalars, p.case.operands, p.at) for p in pieces]
+    places = [points.at + end - p.at.size for points, end, p in zip(found, ends, pieces, strict=True)]
+    columns = zip(*(points.values for points in found), strict=True)
+    points = Points(np.concatenate(places), tuple(map(np.concatenate, columns)))
+    expected = Golden(*(np.concatenate([p.case.golden[of][p.at] for p in pieces]) for of in range(2)))
+    parts = parts_of(first.operator.programs(first.scalars), first.fmt, points, int(ends[-1]), terms)
+    at, output = (np.concatenate(of) for of in ([p.at for p in pieces], [p.output[p.at] for p in pieces]))
+    with np.errstate(all="ignore"):
+        judged = _judge_elements(first.fmt, at, output, expected, parts, terms)
+    for piece, end in zip(pieces, ends, strict=True):
+        yield Judged(*(values[end - piece.at.size : end] for values in judged))
 
 
 def _judge_elements(

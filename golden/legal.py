@@ -10,7 +10,7 @@ range is what a build has to have.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partialmethod
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from golden.formats import FP32, Array, Exact, Format
-from golden.operator import Operands, Operator, Scalars
-from golden.program import Arithmetic, Words
+from golden.operator import Operands, Operator, Points, Scalars
+from golden.program import Arithmetic, Program, Words
 from golden.rational import Rationals
 from golden.running_error import evaluate, interval, modes
 from golden.terms import Flush, Terms
@@ -48,15 +48,19 @@ def legal_parts(
     operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, index: Array, terms: Terms
 ) -> list[Part]:
     """Return the parts of the legal sets of the output elements ``index`` (flat indices)."""
-    points = operator.points(scalars, operands, index)
+    return parts_of(operator.programs(scalars), fmt, operator.points(scalars, operands, index), len(index), terms)
+
+
+def parts_of(programs: Mapping[str, Program], fmt: Format, points: Points, count: int, terms: Terms) -> list[Part]:
+    """Return the parts of the legal sets of ``count`` elements, of any calls, that the same programs compute."""
     parts = []
-    rest = np.setdiff1d(np.arange(len(index)), points.at, assume_unique=True)
+    rest = np.setdiff1d(np.arange(count), points.at, assume_unique=True)
     if rest.size:  # no program computes them: they are zero
         zero = np.zeros(rest.size)
         parts.append(Part("", True, fmt.name, Flush.NONE, rest, zero, zero, zero > 0))
     if not points.at.size:
         return parts
-    for number, (order, program) in enumerate(operator.programs(scalars).items()):
+    for number, (order, program) in enumerate(programs.items()):
         for inner in (fmt, FP32) if fmt is not FP32 else (fmt,):
             chosen = np.arange(points.at.size)
             for flush in modes(terms.flush):

@@ -12,9 +12,9 @@ import numpy as np
 
 from golden.case import Case
 from golden.formats import Array, Format
-from golden.legal import legal_parts
-from golden.operator import EntryPoint, Scalars
-from golden.pointwise import Pointwise
+from golden.legal import parts_of
+from golden.operator import EntryPoint, Points
+from golden.program import Program
 from golden.terms import Figures, PlatformArithmetic, Terms
 
 #: Beyond that many failing elements nothing is said; with so many at first, chosen again until all agree, it is found.
@@ -24,6 +24,8 @@ _STEP, _LARGEST = 0.01, 512.0
 #: In which order single figures are tried.
 _OPERATIONS = ("divide", "reciprocal", "multiply", "add", "convert")
 _ALL = Figures(*[_LARGEST] * len(_OPERATIONS))
+#: Names of orders and their programs.
+_Programs = tuple[tuple[str, Program], ...]
 
 
 @dataclass
@@ -33,7 +35,8 @@ class Illegal:
     entry: EntryPoint
     #: One is of an element that no program computes, or there are too many to tell.
     hopeless: bool = False
-    _held: dict[str, tuple[Scalars, list[tuple[tuple[Array, ...], Array]]]] = field(default_factory=dict)
+    #: By the programs that compute them.
+    _held: dict[_Programs, list[tuple[tuple[Array, ...], Array]]] = field(default_factory=dict)
     _count: int = 0
 
     def add(self, case: Case, at: Array, output: Array) -> None:
@@ -44,9 +47,8 @@ class Illegal:
         if self.hopeless:
             self._held.clear()
             return
-        choices = {s.name: case.scalars[s.name] for s in case.operator.scalars if s.kind not in ("int", "real")}
-        _, held = self._held.setdefault(repr(choices), (choices, []))
-        held.append((points.values, output[at]))
+        programs = tuple(case.operator.programs(case.scalars).items())
+        self._held.setdefault(programs, []).append((points.values, output[at]))
 
     @property
     def empty(self) -> bool:
@@ -54,31 +56,25 @@ class Illegal:
         return self._count == 0
 
     def points(self) -> list["_Points"]:
-        """Return them by what decides which programs compute them."""
-        view = Pointwise(self.entry.operator)
-        return [_Points(view, self.entry.fmt, choices, held) for choices, held in self._held.values()]
+        """Return them by the programs that compute them."""
+        return [_Points(self.entry.fmt, programs, held) for programs, held in self._held.items()]
 
 
 class _Points:
     """Points of one set of programs, and those of them that are looked at."""
 
-    def __init__(
-        self, view: Pointwise, fmt: Format, choices: Scalars, held: list[tuple[tuple[Array, ...], Array]]
-    ) -> None:
-        self._view, self._fmt, self._choices = view, fmt, choices
+    def __init__(self, fmt: Format, programs: _Programs, held: list[tuple[tuple[Array, ...], Array]]) -> None:
+        self._fmt, self._programs = fmt, dict(programs)
         self._got = np.concatenate([output for _, output in held]).astype(np.float64)
         columns = zip(*(values for values, _ in held), strict=True)
-        self._values = {
-            name: np.concatenate(column).astype(fmt.dtype)
-            for name, column in zip(view.variables(choices), columns, strict=True)
-        }
+        self._values = [np.concatenate(column).astype(fmt.dtype) for column in columns]
         self.tried = np.arange(0, self._got.size, max(1, self._got.size // _TRIED))
 
     def legal(self, terms: Terms, at: Array) -> Array:
         """Tell which of the points ``at`` terms make legal."""
-        operands = {name: values[at] for name, values in self._values.items()}
+        points = Points(np.arange(at.size), tuple(values[at] for values in self._values))
         legal = np.zeros(at.size, bool)
-        for part in legal_parts(self._view, self._fmt, self._choices, operands, np.arange(at.size), terms):
+        for part in parts_of(self._programs, self._fmt, points, at.size, terms):
             counts = ~part.overflow | part.documented | terms.any_range
             mine = self._got[at[part.at]]
             inside = (part.low <= mine) & (mine <= part.high) | np.isnan(part.low) & np.isnan(mine)

@@ -117,6 +117,8 @@ _ALLOWED = {
 
 def allowed(case: Case, judged: Judged) -> list[Remark]:
     """Return what was accepted only because the terms allow it, with its count."""
+    if not judged.allowed.any():
+        return []
     found = {"allowed-overflow": judged.allowed & judged.beyond, "allowed-nan": judged.allowed & ~judged.beyond}
     return [
         Remark(kind, "info", f"Accepted as the terms say: {int(where.sum())} {_ALLOWED[kind]}.")

@@ -22,11 +22,12 @@ from golden.judge import (
     exact_ulp,
     grade_name,
     judge,
+    judge_all,
     number,
 )
 from golden.results import Tally
 from golden.slices import SLICE
-from golden.tally import Accumulator
+from golden.tally import Accumulator, measure
 from golden.terms import Flush, Terms
 from golden.working import WorkingPrecision
 from tests.helpers.elements import moved_by, nll, sample, smooth
@@ -366,6 +367,28 @@ def test_a_long_case_is_judged_and_counted_as_its_parts(fmt: Format) -> None:
     assert (whole.mean_ulp, whole.bias_ulp) == pytest.approx((parts.mean_ulp, parts.bias_ulp), rel=1e-12)
     clean = row((case, case.golden.value))
     assert clean.max_ulp == float(np.abs(case.golden.residual).max()) and clean.measured == n
+
+
+def test_outputs_are_judged_and_measured_together_as_alone() -> None:
+    """Of both operators and formats, some longer than the blocks, some as golden, in turn."""
+    source, outputs = np.random.Generator(np.random.Philox(6)), []
+    for n in (3, SLICE + 5, 1, 40, SLICE - 60, 0, 7):
+        for fmt in FORMATS.values():
+            triples = [(float(a), float(b), 0.5) for a, b in source.uniform(-1, 1, (n, 2))]
+            case = smooth(fmt, 1.5, *triples, path=f"{n}")
+            got = neighbours(fmt, case.golden.value, source.integers(-2, 3, n))
+            mean = nll(fmt, "mean", 0.3, 0.7, 1.1)
+            outputs += [(case, got), (case, case.golden.value), (mean, neighbours(fmt, mean.golden.value, 1))]
+    together = judge_all(outputs, Terms())
+    measured = measure(list(zip([case for case, _ in outputs], together, strict=True)))
+    for (case, output), judged, all_measured in zip(outputs, together, measured, strict=True):
+        alone = judge(case, output, Terms())
+        assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(alone, judged, strict=True))
+        rows, others = Accumulator(detailed=True), Accumulator(detailed=True)
+        rows.add(case, output, alone)
+        others.add(case, output, judged, all_measured)
+        assert rows.tally() == others.tally() and rows.landscapes() == others.landscapes()
+    assert sum(judged.at.size for judged in together) > 2 * SLICE
 
 
 @BOTH

@@ -87,7 +87,7 @@ def test_every_coordinate_has_a_bin() -> None:
     bins = Bins("x", signed=True, limit=40)
     values = np.array([0.0, 5e-324, 2.0**-41, 2.0**-40, 1.0, -1.0, 1.99, 2.0, 1e300, np.inf, -np.inf, -(2.0**-60)])
     found = bins.of(values)
-    bins.add(bins.share(found, np.ones(len(values))))
+    bins.add(bins.shares(found, np.ones(len(values)), 0 * found, 1)[0])
     told = [(b.negative, b.exponent, b.elements) for b in bins.landscape().binades]
     assert told == [
         (True, 40, 1),

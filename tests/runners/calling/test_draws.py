@@ -182,6 +182,7 @@ def test_no_case_outlives_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = next(e for e in file.operator.entry_points() if e.symbol == "fp_smoothl1lossgrad_s")
     alive: list[weakref.ref[Any]] = []
     monkeypatch.setattr("runners.judging.cases._AHEAD_BYTES", 0)  # as if these cases were large
+    monkeypatch.setattr("runners.judging.verdict._TOGETHER_BYTES", 0)
 
     class Fresh(Sequence[Case]):
         """Cases whose arrays are made when they are asked for, as those of a bulk file are."""
