@@ -48,12 +48,13 @@ vectors: $(VENV)/.installed
 
 mutants: $(VENV)/.installed
 	$(BIN)/python -m tests.mutants.run --jobs 2
+	$(BIN)/python -m tests.mutants.arithmetic --jobs 2
 
 # Judges damaged and dishonest builds, and honest ones that do similar things: minutes.
 trust: $(VENV)/.installed
 	$(BIN)/python -m tests.attacks.run --jobs 2 --control --out reports/published/trust.md
 
-# Sweeps every legal order and searches for its worst inputs: minutes.
+# Sweeps every legal order, searches for its worst inputs, and has Gappa (package gappa) prove the figures: minutes.
 bounds: $(VENV)/.installed
 	$(BIN)/python -m tests.mutants.bounds --out reports/published/bounds.md
 

@@ -22,7 +22,6 @@ from tabulate import tabulate
 from generators import smoothl1lossgrad
 from generators.samplers import log_uniform
 from generators.stream import Stream
-from golden.arithmetic import Arithmetic
 from golden.case import Case
 from golden.errors import UsageError
 from golden.files.sweeps import SweepResult
@@ -32,6 +31,8 @@ from golden.operator import Operands, Scalars
 from golden.operators.smoothl1lossgrad import OPERATOR
 from golden.pointwise import dense
 from golden.tally import Accumulator
+from golden.terms import Terms
+from golden.working import WorkingPrecision
 from runners.sweeping.engine import open_work, sweep
 from runners.sweeping.judge import NativeJudge, load
 from runners.sweeping.processes import Processes
@@ -88,7 +89,7 @@ def both(work: Callable[[int], object]) -> Work:
 def judging() -> list[tuple[str, ...]]:
     """Rates of the C judge for data in memory."""
     native = load()
-    judges = [NativeJudge(native.library) for _ in range(2)] if native else []
+    judges = [NativeJudge() for _ in range(2)] if native else []
     rows: list[tuple[str, ...]] = []
     for fmt in FORMATS.values():
         for label, name, what, kind in DATA:
@@ -96,9 +97,9 @@ def judging() -> list[tuple[str, ...]]:
             output: Array = (
                 view.oracle(fmt, scalars, given).value
                 if kind == "exact"
-                else np.ascontiguousarray(view.orders[kind](Arithmetic(fmt), scalars, given))
+                else view.evaluate(kind, WorkingPrecision(fmt), fmt, scalars, given)
             )
-            arguments = (view, fmt, scalars, given, output, False)
+            arguments = (view, fmt, scalars, given, output, Terms())
             misrounded = (native.tally if native else numpy_tally)(*arguments).misrounded / ELEMENTS
             arrays = sum(values.size > 1 for values in (*given.values(), output))
             copies = [(np.empty(arrays * ELEMENTS, fmt.dtype), np.ones(arrays * ELEMENTS, fmt.dtype)) for _ in range(2)]
@@ -129,10 +130,10 @@ def generating() -> list[tuple[str, ...]]:
         scalars: Scalars = {"length": ELEMENTS, "beta": beta}
         golden = OPERATOR.oracle(fmt, scalars, given)
         case = Case("bench", OPERATOR, fmt.name, "required", "bench", ("rounding",), dict(scalars), given, golden)
-        formula = OPERATOR.orders["formula"](Arithmetic(fmt), scalars, given)
+        formula = OPERATOR.evaluate("formula", WorkingPrecision(fmt), fmt, scalars, given)
 
         def judging_case(case: Case = case, output: Array = formula) -> None:
-            Accumulator().add(case, output, judge(case, output, flush=False))
+            Accumulator().add(case, output, judge(case, output, Terms()))
 
         copies = (np.empty(5 * ELEMENTS, fmt.dtype), np.ones(5 * ELEMENTS, fmt.dtype))
         work: dict[str, Work] = {

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from generators.stream import Stream, within
-from golden.arithmetic import OrdinaryArithmetic
 from golden.errors import UsageError, unknown_name
 from golden.formats import Array, Format, is_power_of_two
 from golden.scaled_product import ORDERS
 from golden.slices import SLICE
+from golden.working import OrdinaryPrecision
 
 #: Climbers by default, and moves of each. With 1,024 climbers the best is within 4 % of the maximum over all fp16
 #: significands; few climbers find their equals a little less often.
@@ -46,7 +46,7 @@ def _errors(
     fmt: Format, s: float, orders: Iterable[tuple[str, slice]], b: Array, a: Array, x2: Array | None = None
 ) -> Array:
     """Return the errors as :func:`error` does, of each order on its slice of the arrays."""
-    m = OrdinaryArithmetic(fmt)
+    m = OrdinaryPrecision(fmt)
     a, b = m.load(a), m.load(b)
     y = a.astype(np.float64)
     if x2 is not None:
@@ -155,7 +155,7 @@ def telling_apart(stream: Stream, fmt: Format, s: float, first: str, second: str
     _check(second)
     if first == second or is_power_of_two(s):
         raise UsageError(f"{first} and {second} differ on no ordinary input of divisor {s:g}: choose another.")
-    m = OrdinaryArithmetic(fmt)
+    m = OrdinaryPrecision(fmt)
     found: list[Array] = []
     missing = n
     while missing > 0:
@@ -182,7 +182,7 @@ def telling_partners(stream: Stream, fmt: Format, s: float, b: Array) -> Array:
 
     Where no a in a thousand tells that pair apart, any pair will do. For a power of two s none differs.
     """
-    m, pairs = OrdinaryArithmetic(fmt), list(combinations(range(len(ORDERS)), 2))
+    m, pairs = OrdinaryPrecision(fmt), list(combinations(range(len(ORDERS)), 2))
 
     def score(first: int, b: Array, a: Array) -> Array:
         results = [order(m, a, b, m.load(s)) for order in ORDERS.values()]
@@ -204,7 +204,7 @@ def _best_partners(
 
     ``score`` takes the position of its first b, b as a column, and a row of candidates for each.
     """
-    column, found = OrdinaryArithmetic(fmt).load(b)[:, None], np.empty(len(b), fmt.dtype)
+    column, found = OrdinaryPrecision(fmt).load(b)[:, None], np.empty(len(b), fmt.dtype)
     ends = np.full(SLICE, 2.0 ** _exponent(s) / 2, np.float32)
     for start in range(0, len(b), SLICE // CANDIDATES):
         part = slice(start, start + SLICE // CANDIDATES)

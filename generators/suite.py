@@ -22,7 +22,8 @@ from golden.files.manifest import write_manifest
 from golden.files.vectors import write_vectors
 from golden.flags import FLAGS
 from golden.formats import FORMATS, Array, Format
-from golden.operator import Golden, Operator, operator, operators
+from golden.operator import Operator, operator, operators
+from golden.rounding import Golden
 from golden.selfcheck import check_arithmetic
 
 Suite = Literal["smoke", "core", "full"]
@@ -52,9 +53,9 @@ def make_case(
 
     ``operands``: or what makes them, so that cases can be listed without.
     """
-    unknown = [flag for flag in flags if flag not in FLAGS]
+    unknown = [flag for flag in flags if flag not in FLAGS and flag not in op.flags]
     if unknown:
-        raise ValueError(f"flags without an explanation in golden/flags.py: {unknown}")
+        raise ValueError(f"flags without an explanation in golden/flags.py or of the operator: {unknown}")
     given, golden = dict[str, Array](), Golden(np.empty(0, fmt.dtype), np.empty(0, np.float32))
     if not _LISTING.get():
         given = operands() if callable(operands) else operands

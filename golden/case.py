@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from golden.formats import FORMATS, Array, Format
-from golden.operator import Golden, Operator
+from golden.operator import Operator
+from golden.rounding import Golden
 
 Tier = Literal["required", "stress"]
 
@@ -13,7 +14,7 @@ Tier = Literal["required", "stress"]
 class Head:
     """What a case is, without its arrays.
 
-    ``id`` is a readable path made of the content (``smoothl1lossgrad/fp16/beta=0.5/kink/n=33``); ``klass`` names
+    ``id`` is a readable path made of the content (``subext/fp16/alpha=0.3/cancellation/n=36``); ``klass`` names
     what the case is there to expose and ``flags`` the defect families that it can reveal
     (:mod:`golden.flags`); ``tier`` says whether it decides the verdict.
     """

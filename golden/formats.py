@@ -153,7 +153,7 @@ class Format:
 
     def ulp_of(self, magnitude: Array) -> Array:
         """Return ulp(|y|) for an array of finite values, as float64; ulp(0) is the smallest step."""
-        wide = np.maximum(np.asarray(magnitude, np.float64), self.smallest_normal)
+        wide = np.maximum(magnitude, np.float64(self.smallest_normal))
         binade = wide.view(np.int64) & _FLOAT64_EXPONENT
         result: Array = binade.view(np.float64) * 2.0 ** (1 - self.precision)
         return result
@@ -183,6 +183,12 @@ def floor_log2(value: Fraction) -> int:
 def is_power_of_two(value: float) -> bool:
     """Tell whether a finite non-zero number is ± a power of two."""
     return abs(math.frexp(value)[0]) == 0.5
+
+
+def powers_of_two(values: Array) -> Array:
+    """Tell for each number whether it is ± a power of two."""
+    found: Array = np.abs(np.frexp(values)[0]) == 0.5
+    return found
 
 
 def comparable_bits(fmt: Format, output: Array) -> Array:

@@ -1,14 +1,11 @@
 """The judge: one output element against its exact value.
 
-Equal bits pass. Otherwise the classes (NaN, infinity, zero) must agree, and a number must lie in the interval that
-the operator's derived slack allows around the exact value (:class:`golden.operator.Slack`). Errors are in ulp as
-:mod:`golden.formats` defines them.
-
-The exact value is read back from golden value and residual. The residual is wrong by at most 2**-25 ulp and the
-float64 evaluation of the slack by less than that again; every non-zero slack is therefore widened by 2**-24 ulp, so
-that no legal result is refused. A zero slack is not widened: it demands the golden bits.
+Equal bits pass. Otherwise the result must be a member of the element's legal set (:mod:`golden.legal`), which is
+made only for the elements that differ. Errors are in ulp as :mod:`golden.formats` defines them; the exact value that
+they are measured from is read back from golden value and residual.
 """
 
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -16,9 +13,13 @@ import numpy as np
 
 from golden.case import Case
 from golden.formats import Array, Format
-from golden.operator import Golden, Slack
+from golden.legal import Part, legal_parts, overflowing, parts_of
+from golden.operator import Points
+from golden.program import Words
 from golden.results import GRADES, Element, Grade, Number
-from golden.slices import slices
+from golden.rounding import Golden
+from golden.slices import together
+from golden.terms import Terms
 
 #: At most this many failing cases of an entry point are kept in a results file.
 KEPT_FAILURES = 200
@@ -56,7 +57,10 @@ class Judged(NamedTuple):
     """What was found about the elements whose bits differ from golden; arrays of one length.
 
     ``at``: flat output index; ``kind``: :class:`Kind`; ``grade``: position in ``GRADES``; ``signed``: (got - exact)
-    in ulp, NaN where that is not a number; ``bound``: largest legal error in ulp.
+    in ulp, NaN where that is not a number; ``bound``: the largest legal error in ulp on that side of the exact value,
+    in the nearest part of the legal set, 0 where nothing but golden's bits is legal; ``beyond``: an order gives this,
+    but overflows on the way where the page's does not; ``allowed``: accepted only because the terms allow more than
+    the page.
     """
 
     at: Array
@@ -64,6 +68,8 @@ class Judged(NamedTuple):
     grade: Array
     signed: Array
     bound: Array
+    beyond: Array
+    allowed: Array
 
     @property
     def failing(self) -> Array:
@@ -88,25 +94,56 @@ def exact_ulp(fmt: Format, golden: Golden) -> tuple[Array, Array]:
     return value + residual * ulp, ulp
 
 
-def judge(case: Case, output: Array, flush: bool) -> Judged:
-    """Judge one output array (flat, of the case's dtype) of a case.
+def judge(case: Case, output: Array, terms: Terms) -> Judged:
+    """Judge one output array (flat, of the case's dtype) of a case: what differs from golden, by the given terms."""
+    return judge_all([(case, output)], terms)[0]
 
-    ``flush``: the platform lets subnormals be replaced by zero.
-    """
-    fmt, golden = case.fmt, case.golden
-    differing = np.flatnonzero(fmt.bits(output) != fmt.bits(golden.value))
+
+class _Piece(NamedTuple):
+    """Elements of the output of a case."""
+
+    case: Case
+    output: Array
+    at: Array
+
+
+def judge_all(outputs: Sequence[tuple[Case, Array]], terms: Terms) -> list[Judged]:
+    """Judge outputs, each of a case, as :func:`judge` does; elements that the same programs compute, together."""
+    found: list[list[Judged]] = [[] for _ in outputs]
+    differing = [np.flatnonzero(case.fmt.bits(got) != case.fmt.bits(case.golden.value)) for case, got in outputs]
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for number, (case, _) in enumerate(outputs):
+        groups.setdefault((case.fmt, *case.operator.programs(case.scalars).items()), []).append(number)
+    for numbers in groups.values():
+        for block in together([differing[number].size for number in numbers]):
+            pieces = [_Piece(*outputs[numbers[k]], differing[numbers[k]][at]) for k, at in block]
+            for (k, _), judged in zip(block, _judge_pieces(pieces, terms), strict=True):
+                found[numbers[k]].append(judged)
     none = np.empty(0)
-    parts = [Judged(differing[:0], np.empty(0, np.int8), np.empty(0, np.int8), none, none)]
-    for at in slices(differing.size):
-        index = differing[at]
-        expected = Golden(golden.value[index], golden.residual[index])
-        slack = case.operator.slack(fmt, case.scalars, case.operands, index, flush)
-        with np.errstate(all="ignore"):
-            parts.append(_judge_elements(fmt, index, output[index], expected, slack))
-    return Judged(*map(np.concatenate, zip(*parts, strict=True)))
+    nothing = Judged(np.empty(0, np.int64), np.empty(0, np.int8), np.empty(0, np.int8), none, none, none > 0, none > 0)
+    return [Judged(*map(np.concatenate, zip(*parts, strict=True))) if parts else nothing for parts in found]
 
 
-def _judge_elements(fmt: Format, index: Array, output: Array, expected: Golden, slack: Slack) -> Judged:
+def _judge_pieces(pieces: Sequence[_Piece], terms: Terms) -> Iterator[Judged]:
+    """Judge elements that the same programs compute."""
+    first = pieces[0].case
+    ends = np.cumsum([p.at.size for p in pieces])
+    found = [p.case.operator.points(p.case.scalars, p.case.operands, p.at) for p in pieces]
+    places = [points.at + end - p.at.size for points, end, p in zip(found, ends, pieces, strict=True)]
+    columns = zip(*(points.values for points in found), strict=True)
+    points = Points(np.concatenate(places), tuple(map(np.concatenate, columns)))
+    expected = Golden(*(np.concatenate([p.case.golden[of][p.at] for p in pieces]) for of in range(2)))
+    parts = parts_of(first.operator.programs(first.scalars), first.fmt, points, int(ends[-1]), terms)
+    at, output = (np.concatenate(of) for of in ([p.at for p in pieces], [p.output[p.at] for p in pieces]))
+    with np.errstate(all="ignore"):
+        judged = _judge_elements(first.fmt, at, output, expected, parts, terms)
+    for piece, end in zip(pieces, ends, strict=True):
+        yield Judged(*(values[end - piece.at.size : end] for values in judged))
+
+
+def _judge_elements(
+    fmt: Format, index: Array, output: Array, expected: Golden, parts: Sequence[Part], terms: Terms
+) -> Judged:
     got = output.astype(np.float64)
     exact, ulp = exact_ulp(fmt, expected)
     want_nan, want_infinite = np.isnan(expected.value), np.isinf(expected.value)
@@ -124,40 +161,69 @@ def _judge_elements(fmt: Format, index: Array, output: Array, expected: Golden, 
         [Kind.NAN_BITS, Kind.NAN, Kind.INFINITY, Kind.OVERFLOW, Kind.ZERO_SIGN, Kind.ZERO, Kind.NONZERO],
         default=Kind.VALUE,
     ).astype(np.int8)
-
-    # From 1.5 * 2**(emax + 1) on the residual no longer tells the exact value; no legal order comes back from there.
-    far = want_infinite & (np.abs(expected.residual) >= 2.0 ** (fmt.precision - 2))
-    slack = slack._replace(formula=np.where(far, 0.0, slack.formula), legal=np.where(far, 0.0, slack.legal))
-    magnitude = np.abs(exact)
-    along = np.where(np.signbit(exact), -got, got)
-    low, high = _interval(fmt, magnitude, slack.legal, ulp)
-    documented_low, documented_high = _interval(fmt, magnitude, slack.formula, ulp)
-    vanished = slack.flush & (got == 0)
-    undefined = want_infinite & ~real & np.isnan(got)
-    overflowed = slack.overflow & (exact != 0) & np.isposinf(along) | slack.undefined & np.isnan(got)
-    # Where the slack is zero only golden's bits will do, and these differ.
-    reached = (slack.legal > 0) & (low <= along) & (along <= high)
-    legal = real & (reached | vanished | overflowed) | undefined & np.isinf(slack.legal)
-    within = (slack.formula > 0) & (documented_low <= along) & (along <= documented_high)
-    documented = real & (within | vanished | overflowed) | undefined & np.isinf(slack.formula)
-
     counted = np.where(np.isinf(got), np.copysign(fmt.overflow_value, got), got)
     measurable = np.isin(kind, (Kind.VALUE, Kind.OVERFLOW, Kind.ZERO)) & real
     signed = np.where(measurable, (counted - exact) / ulp, np.nan)
+
+    members = _members(fmt, got, np.where(real, exact, np.nan), ulp, parts)
+    # Golden's own class of result conforms whatever the orders give.
+    same = np.isin(kind, (Kind.NAN_BITS, Kind.ZERO_SIGN))
+    beyond = members.any_range & ~members.legal
+    allowed = beyond & terms.any_range | want_nan & ~np.isnan(got) & terms.any_nan
     grade = np.select(
-        [np.isin(kind, (Kind.NAN_BITS, Kind.ZERO_SIGN)), ~legal, np.abs(signed) < 1, documented],
+        [same, ~(members.legal | allowed), np.abs(signed) < 1, members.documented],
         [CORRECT, FAILS, FAITHFUL, FORMULA],
         default=LEGAL,
     ).astype(np.int8)
-    top = np.where(np.isinf(high) | (slack.overflow & (exact != 0)), fmt.overflow_value, high)
-    bound = np.where(slack.legal > 0, np.maximum(top - magnitude, magnitude - low) / ulp, 0.5)
-    bound = np.where(slack.flush, np.maximum(bound, magnitude / ulp), bound)
-    return Judged(index, kind, grade, signed, np.where(real, bound, 0.0))
+    return Judged(index, kind, grade, signed, np.where(real, members.bound, 0.0), beyond, allowed & ~same)
 
 
-def _interval(fmt: Format, magnitude: Array, slack: Array, ulp: Array) -> tuple[Array, Array]:
-    widened = slack + np.where(slack > 0, ulp * 2.0**-24, 0.0)
-    return fmt.cast(magnitude - widened).astype(np.float64), fmt.cast(magnitude + widened).astype(np.float64)
+class _Members(NamedTuple):
+    """Which results are in a part of the page's order, in any that counts, in one that overflows; and how wide."""
+
+    documented: Array
+    legal: Array
+    any_range: Array
+    bound: Array
+
+
+def _members(fmt: Format, got: Array, exact: Array, ulp: Array, parts: Sequence[Part]) -> _Members:
+    documented, legal, beyond = (np.zeros(got.shape, bool) for _ in range(3))
+    within, before = np.full(got.shape, -np.inf), np.zeros(got.shape)
+    top = fmt.overflow_value
+    side = np.where(np.clip(got, -top, top) < exact, -1.0, 1.0)
+    error = (np.clip(got, -top, top) - exact) * side
+    for part in parts:
+        at, mine = part.at, got[part.at]
+        inside = (part.low <= mine) & (mine <= part.high) | np.isnan(part.low) & np.isnan(mine)
+        counts = ~part.overflow | part.documented
+        legal[at] |= inside & counts
+        documented[at] |= inside & part.documented
+        beyond[at] |= inside
+        edge = np.clip(np.where(side[at] < 0, part.low, part.high), -top, top)
+        reach = (edge - exact[at]) * side[at]
+        within[at] = np.where(inside & counts, np.fmax(within[at], reach), within[at])
+        before[at] = np.where(counts & (reach < error[at]), np.fmax(before[at], reach), before[at])
+    # Half an ulp at most is what rounding once gives: golden's bits.
+    before = np.where(before / ulp > 0.5, before, 0.0)
+    bound = np.where(legal, np.maximum(within, 0.0), before) / ulp
+    return _Members(documented, legal, beyond, bound)
+
+
+def overflow_of(case: Case, output: Array, judged: Judged, position: int, terms: Terms) -> str:
+    """Say which operation has overflowed on the way to a result that an order gives beyond the page's range; or ""."""
+    if not judged.beyond[position]:
+        return ""
+    index = judged.at[position : position + 1]
+    got = float(output[index[0]])
+    for part in legal_parts(case.operator, case.fmt, case.scalars, case.operands, index, terms):
+        inside = (part.low <= got) & (got <= part.high) | np.isnan(part.low) & np.isnan(got)
+        if (inside & part.overflow).any():
+            where = case.operator, case.fmt, case.scalars, case.operands, int(index[0])
+            if found := overflowing(*where, part.order):
+                page = case.operator.documented(case.scalars)(Words(), *case.operator.variables(case.scalars))
+                return f"{found} overflows {case.fmt.name}; {page}, as the page writes it, does not"
+    return ""
 
 
 def grade_name(code: int) -> Grade:

@@ -5,6 +5,8 @@ Two coordinates are kept: the magnitude of the exact value, and the operator's o
 value is a non-zero real number.
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -13,8 +15,8 @@ import numpy as np
 from golden.case import Case
 from golden.formats import Array
 from golden.judge import exact_ulp
-from golden.operator import Golden
 from golden.results import Binade, Landscape
+from golden.rounding import Golden
 
 #: Results reach from below the smallest fp32 subnormal to beyond the largest number: none lies further out.
 _RESULT_LIMIT = 160
@@ -51,16 +53,24 @@ class Bins:
         exponent = np.where(values == 0, -self._limit, np.clip(exponent, -self._limit, self._limit))
         return exponent + self._limit + np.where((values < 0) & self._signed, self._half, 0)
 
-    def share(self, bins: Array, errors: Array) -> Share:
-        """Return what elements with these errors (in ulp, not negative) add."""
-        counts = np.bincount(bins, minlength=len(self._elements))
+    def shares(self, bins: Array, errors: Array, owners: Array, count: int) -> list[Share]:
+        """Return what elements with these errors (in ulp, not negative) add, for each of their ``count`` owners.
+
+        Of an owner errors are summed up in order; ``owners`` rise.
+        """
+        size = len(self._elements)
+        keys = owners * size + bins
+        counts = np.bincount(keys, minlength=count * size)
         used = np.flatnonzero(counts)
-        if used.size == 0:
-            return Share(used, counts[used], np.zeros(0), np.zeros(0))
-        # Grouped by a radix sort, which NumPy has for 16 bits: maximum.at takes four times as long.
-        grouped = errors[np.argsort(bins.astype(np.int16), kind="stable")]
-        largest = np.maximum.reduceat(grouped, np.cumsum(counts[used]) - counts[used])
-        return Share(used, counts[used], np.bincount(bins, errors)[used], largest)
+        counts, total, largest = counts[used], np.bincount(keys, errors, count * size)[used], np.zeros(0)
+        if used.size:
+            # Grouped by sorting: maximum.at takes four times as long.
+            largest = np.maximum.reduceat(errors[np.argsort(keys, kind="stable")], np.cumsum(counts) - counts)
+        ends = np.searchsorted(used, np.arange(count + 1) * size).tolist()
+        return [
+            Share(used[at:end] - owner * size, counts[at:end], total[at:end], largest[at:end])
+            for owner, (at, end) in enumerate(pairwise(ends))
+        ]
 
     def add(self, share: Share, sign: int = 1, place: int = 0) -> None:
         """Add a share, or take it out again; a maximum stays, which one of greater errors will replace.
@@ -112,10 +122,13 @@ def all_bins(case: Case) -> list[Bins]:
     return [result, Bins(name, True, _COORDINATE_LIMIT)] if name else [result]
 
 
-def bins_of(case: Case, landscapes: list[Bins], index: Array) -> list[Array]:
-    """Return the bins of the measured output elements ``index`` in each landscape."""
-    exact, _ = exact_ulp(case.fmt, Golden(case.golden.value[index], case.golden.residual[index]))
+def bins_of(landscapes: Sequence[Bins], pieces: Sequence[tuple[Case, Array]]) -> list[Array]:
+    """Return the bins of measured output elements, of cases of one operator and dtype, in each landscape."""
+    first = pieces[0][0]
+    exact, _ = exact_ulp(
+        first.fmt, Golden(*(np.concatenate([c.golden[of][at] for c, at in pieces]) for of in range(2)))
+    )
     coordinates = [np.abs(exact)]
-    if case.operator.coordinate_name:
-        coordinates.append(case.operator.coordinate(case.scalars, case.operands, index))
+    if first.operator.coordinate_name:
+        coordinates.append(np.concatenate([c.operator.coordinate(c.scalars, c.operands, at) for c, at in pieces]))
     return [bins.of(values) for bins, values in zip(landscapes, coordinates, strict=True)]

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +15,7 @@ from golden.files import reading
 from golden.files.names import platforms
 from golden.formats import FORMATS
 from golden.operator import EntryPoint, entry_points, operators
+from golden.terms import Accept, PlatformArithmetic, Terms
 
 #: Regions begin at least this many bytes apart: an operand of one page lies between guards of 256 KiB.
 APART = 1 << 20
@@ -35,6 +36,12 @@ class Provenance(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=Tr
     assumed: list[str] = []
 
 
+class Calling(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True):
+    """What calls the platform is given. ``specials``: "finite" makes cases of NaN and infinity a matter of stress."""
+
+    specials: Literal["ieee", "finite"] = "ieee"
+
+
 class Profile(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True):
     """A platform. ``operators`` overrides ``dtypes`` for single operators (an empty list: not supported)."""
 
@@ -47,6 +54,9 @@ class Profile(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True)
     #: Operand alignment in bytes; 0 is the element's own size.
     alignment: Annotated[int, msgspec.Meta(ge=0, le=4096)] = 0
     memory: Memory = Memory()
+    arithmetic: PlatformArithmetic = PlatformArithmetic()
+    calling: Calling = Calling()
+    accept: Accept = Accept()
     operators: dict[str, list[Literal["fp16", "fp32"]]] = {}
     provenance: Provenance = Provenance()
     #: Not a key: where a profile of the user's own was read, the SHA-256 of that, and whether it takes a shipped name.
@@ -59,9 +69,16 @@ class Profile(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True)
         return mask - (1 << 32) if mask >= 1 << 31 else mask
 
     @property
-    def may_flush(self) -> bool:
-        """Tell whether subnormals may be replaced by zero."""
-        return self.subnormals != "preserve"
+    def terms(self) -> Terms:
+        """What results are held to."""
+        return Terms.of(self.subnormals, self.arithmetic, self.accept)
+
+    def allowing(self, names: Iterable[str]) -> "Profile":
+        """Return the profile with more accepted; ``names``: keys of :data:`ALLOWANCES`."""
+        accept = self.accept
+        for name in names:
+            accept = msgspec.structs.replace(accept, **ALLOWANCES[name])
+        return msgspec.structs.replace(self, accept=accept)
 
     def requires(self, entry: EntryPoint) -> bool:
         """Tell whether a build for this platform must have an entry point."""
@@ -70,6 +87,10 @@ class Profile(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True)
     def required(self) -> list[EntryPoint]:
         """Return every entry point a build for this platform must have."""
         return [entry for entry in entry_points().values() if self.requires(entry)]
+
+
+#: What the command line may allow, and the keys of [accept] that say the same.
+ALLOWANCES: dict[str, dict[str, str]] = {"overflow": {"range": "any-order"}, "nan": {"nan": "unspecified"}}
 
 
 def shipped() -> list[str]:
@@ -110,7 +131,7 @@ def load_profile(name: str) -> Profile:
 
 def _check_keys(table: Mapping[str, object], schema: type[msgspec.Struct], where: str = "") -> None:
     """Raise ValueError for a key that a table does not have, with the nearest one that it has, and for missing ones."""
-    known = {field.name: field for field in msgspec.structs.fields(schema)}
+    known = {field.encode_name: field for field in msgspec.structs.fields(schema)}
     for key, value in table.items():
         if key not in known:
             near = nearest(key, known)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from runners.calling.from_case import HalfAbi
     from runners.judging.xfail import Xfail
     from runners.library.session import LibrarySession
+#: As :data:`golden.files.names.NUMBERING_OPTION`, which is not imported where the plugin is not used.
+_NUMBERING = "reduction-enum"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--golden-half-abi", choices=["auto", "float16", "uint16"], default="auto", help="C type of half.")
     group.addoption(
-        "--golden-reduction-enum",
+        f"--golden-{_NUMBERING}",
         choices=["sum-mean-none", "none-sum-mean", "auto"],
         default="sum-mean-none",
         help="What the numbers 0, 1, 2 mean.",
@@ -68,8 +70,8 @@ class _Target(NamedTuple):
     session: "LibrarySession"
     profile: "Profile"
     half_abi: "HalfAbi"
-    reduction_enum: str
-    misnumbered: str  #: why entry points with a reduction are not run, or ""
+    numbering: str
+    misnumbered: str  #: why entry points with a choice are not run, or ""
     strict: bool
     xfail: "Xfail"
 
@@ -135,9 +137,10 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def _open(config: pytest.Config) -> _Target:
+    from golden.operator import choice_words
     from golden.profile import load_profile
     from golden.selfcheck import check_arithmetic, require_machine
-    from runners.judging.probe import probe_half_abi, probe_reductions
+    from runners.judging.probe import probe_half_abi, probe_numbering
     from runners.judging.xfail import read_xfail
     from runners.library.session import LibrarySession
 
@@ -150,16 +153,16 @@ def _open(config: pytest.Config) -> _Target:
     library = LibrarySession(
         folder / config.getoption("--golden-library"), timeout=config.getoption("--golden-timeout")
     )
-    half_abi, numbers = config.getoption("--golden-half-abi"), config.getoption("--golden-reduction-enum")
+    half_abi, numbers = config.getoption("--golden-half-abi"), config.getoption(f"--golden-{_NUMBERING}")
     if half_abi == "auto":
         half_abi = "uint16" if probe_half_abi(library) == "uint16" else "float16"
-    found, misnumbered = probe_reductions(library), ""
+    found, misnumbered = probe_numbering(library), ""
     known = found not in ("unknown", "other")
     if numbers == "auto":
         numbers = found if known else "sum-mean-none"
     elif known and found != numbers:
-        option = f"--golden-reduction-enum {found}"
-        misnumbered = f"This build numbers reductions {found}, not {numbers}: add {option} to judge the rest."
+        option = f"--golden-{_NUMBERING} {found}"
+        misnumbered = f"This build numbers {choice_words()} {found}, not {numbers}: add {option} to judge the rest."
     return _Target(library, profile, half_abi, numbers, misnumbered, config.getoption("--golden-strict"), xfail)
 
 
@@ -207,8 +210,8 @@ class Symbol(pytest.Collector):
         if self.entry.symbol not in target.session.symbols:
             reason = f"{self.entry.symbol} is not in {target.session.library.path}; {target.profile.name} requires it."
             yield Refused.from_parent(self, name="missing", reason=reason)
-        elif target.misnumbered and any(s.kind == "reduction" for s in self.entry.operator.scalars):
-            yield Refused.from_parent(self, name="reduction-enum", reason=target.misnumbered)
+        elif target.misnumbered and any(s.kind == "choice" for s in self.entry.operator.scalars):
+            yield Refused.from_parent(self, name=_NUMBERING, reason=target.misnumbered)
         else:
             for position, head in enumerate(self.file.heads):
                 yield CaseItem.from_parent(
@@ -263,12 +266,10 @@ class CaseItem(_Item):
         from runners.judging.verdict import EntryPointVerdict
 
         target, case = self.config.stash[_TARGET], self._file.cases[self._position]
-        closed = case.klass == "selection" and case.id in unreadable_cases(
-            target.session.draw, self._entry, self._file.heads
-        )
+        closed = case.id in unreadable_cases(target.session.draw, self._entry, self._file.heads)
         plan = invocations(case, self._entry, target.profile, closed, target.session.plain)
-        abi, numbers = target.half_abi, target.reduction_enum
-        call = call_for(self._entry, case.scalars, case.operands, plan, half_abi=abi, reduction_enum=numbers)
+        abi, numbers = target.half_abi, target.numbering
+        call = call_for(self._entry, case.scalars, case.operands, plan, half_abi=abi, numbering=numbers)
         verdict = EntryPointVerdict(self._entry, target.profile, strict=True, xfail=target.xfail)
         verdict.add(case, plan, target.session.run(call))
         result = verdict.result(expected=1)
@@ -317,8 +318,8 @@ class CaseItem(_Item):
         for name, default in (("library", None), ("platform", "host"), ("half-abi", "auto"), ("xfail", None)):
             value = self.config.getoption(f"--golden-{name}")
             words += [f"--golden-{name}", value] if value != default else []
-        if (numbers := self.config.getoption("--golden-reduction-enum")) != "sum-mean-none":
-            words += ["--golden-reduction-enum", numbers]
+        if (numbers := self.config.getoption(f"--golden-{_NUMBERING}")) != "sum-mean-none":
+            words += [f"--golden-{_NUMBERING}", numbers]
         words += ["--golden-strict"] if self.config.getoption("--golden-strict") else []
         return shlex.join(words)
 

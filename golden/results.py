@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from golden.document import Document
+from golden.files.names import NUMBERING_OPTION
+from golden.terms import Accept, PlatformArithmetic, Terms
 
 SCHEMA = "golden-results/1"
 
@@ -154,7 +156,8 @@ class EntryPointResult(msgspec.Struct, Document):
     cases: int
     failures: int  #: failing cases
     detail: str = ""  #: one sentence on why the status is not ``pass``
-    groups: dict[str, Tally] = {}  #: by reduction or beta
+    would_conform: str = ""  #: the smallest change of the platform's terms under which it would, as profiles write it
+    groups: dict[str, Tally] = {}  #: by the scalars that are no sizes
     stress: dict[str, Tally] = {}
     classes: dict[str, dict[str, int]] = {}  #: class -> {"cases": n, "failures": n}
     bits: dict[str, str] = {}  #: class -> digest of the judged outputs of all its cases, NaN payloads apart
@@ -198,6 +201,13 @@ class Platform(msgspec.Struct, Document, frozen=True):
     source: str = "shipped"  #: or the path of the user's own profile
     sha256: str = ""  #: of a profile of the user's own
     impostor: bool = False  #: it takes the name of one that ships, and says other things
+    arithmetic: PlatformArithmetic = PlatformArithmetic()
+    accept: Accept = Accept()
+
+    @property
+    def terms(self) -> Terms:
+        """What results were held to."""
+        return Terms.of(self.subnormals, self.arithmetic, self.accept)
 
     @property
     def file(self) -> str:
@@ -224,7 +234,7 @@ class Probe(msgspec.Struct, Document, frozen=True):
     """What was found out about the target before and while judging it."""
 
     half_abi: str = "unknown"
-    reduction_enum: str = "unknown"
+    numbering: str = msgspec.field(default="unknown", name=NUMBERING_OPTION.replace("-", "_"))
     subnormals: str = "unknown"
     evaluation_order: dict[str, str] = {}  #: symbol -> order with the share of matching bits
 

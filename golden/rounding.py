@@ -1,14 +1,26 @@
 """Correct rounding of float64 approximations, and what rounding removed."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from golden.formats import Array, Format
-from golden.operator import Golden
 
 #: Residuals smaller than this are stored as this, so that float32's underflow cannot make them zero.
 TINY_RESIDUAL = 2.0**-126
+
+
+class Golden(NamedTuple):
+    """Correctly rounded outputs with what rounding removed.
+
+    ``value`` has the entry point's dtype; ``residual`` is ``(exact - value) / ulp(exact)`` as float32, wrong by
+    at most 2**-25 in itself, and NaN where the exact value is NaN or infinite. An infinity that is a rounded
+    finite value counts as 2**(emax + 1). Both are flat, in C order.
+    """
+
+    value: Array
+    residual: Array
 
 
 def golden_values(fmt: Format, value: Array, exact: Array) -> Golden:

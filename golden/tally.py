@@ -5,7 +5,7 @@ Cases may come in any order: of equal ones the first in the suite counts, and su
 
 import math
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import NamedTuple
@@ -16,10 +16,12 @@ from golden import histogram
 from golden.case import Case
 from golden.formats import Array
 from golden.histogram import BINS
-from golden.judge import CORRECT, FAILS, Judged, Kind, element, grade_name, judge
+from golden.judge import CORRECT, FAILS, Judged, Kind, element, grade_name, judge_all
 from golden.landscape import Bins, Share, all_bins, bins_of
+from golden.operator import Operator
 from golden.results import Element, Landscape, Tally
-from golden.slices import slices
+from golden.slices import together
+from golden.terms import Terms
 
 #: What was found is kept for cases with up to that many output elements.
 _SMALL_CASE = 1 << 12
@@ -41,19 +43,26 @@ class _Errors:
         self.measured += factor * other.measured
         self.total += factor * other.total
         self.signed += factor * other.signed
-        self.histogram = self.histogram + factor * other.histogram
+        self.histogram += factor * other.histogram
 
 
-def _errors(signed: Array) -> _Errors:
-    errors = _Errors()
-    for at in slices(signed.size):
-        part = signed[at].astype(np.float64)
-        magnitude = np.abs(part)
-        counts = np.bincount(np.minimum(histogram.bins_of(magnitude), BINS - 1), minlength=BINS)
-        largest = max(errors.largest, float(magnitude.max()))
-        errors.add(_Errors(magnitude.size, float(magnitude.sum()), float(part.sum()), 0.0, counts))
-        errors.largest = largest
-    return errors
+def _errors(sets: Sequence[Array]) -> list[_Errors]:
+    """Return the statistics of sets of elements from their errors, worked out together."""
+    found = [_Errors() for _ in sets]
+    for block in together([signed.size for signed in sets]):
+        parts = [sets[number][at].astype(np.float64) for number, at in block]
+        bins = np.minimum(histogram.bins_of(np.abs(np.concatenate(parts))), BINS - 1)
+        rows = np.bincount(bins + BINS * _owners(parts), minlength=BINS * len(parts)).reshape(-1, BINS)
+        for (number, _), part, row in zip(block, parts, rows, strict=True):
+            magnitude = np.abs(part)
+            found[number].add(_Errors(part.size, float(magnitude.sum()), float(part.sum()), 0.0, row))
+            found[number].largest = max(found[number].largest, float(magnitude.max()))
+    return found
+
+
+def _owners(parts: Sequence[Array]) -> Array:
+    """Return for each element of all parts the number of its part."""
+    return np.repeat(np.arange(len(parts)), [part.size for part in parts])
 
 
 class _Move(NamedTuple):
@@ -65,6 +74,7 @@ class _Move(NamedTuple):
     failing: Array
 
 
+@dataclass
 class Measured:
     """What a judged output adds to every row: computed once, however many there are.
 
@@ -72,75 +82,102 @@ class Measured:
     those of the elements that differ, by golden's bits and by what was got, and ``worst`` is the position of the worst.
     """
 
-    def __init__(self, case: Case, judged: Judged) -> None:
+    judged: Judged
+    errors: _Errors
+    was: _Errors
+    now: _Errors
+    worst: int
+    shares: list[list[Share]] = field(default_factory=list)
+    moves: list[list[_Move]] = field(default_factory=list)
+
+
+def measure(outputs: Sequence[tuple[Case, Judged]]) -> list[Measured]:
+    """Return what judged outputs, each of a case, add to every row, worked out together."""
+    golden, positions, numeric = [], [], []
+    for case, judged in outputs:
         value, residual = case.golden
         measured = np.isfinite(value) & ~np.isnan(residual) & ((value != 0) | (residual != 0))
-        self.judged = judged
-        self.errors = _errors(-residual[measured])
-        self.shares = self._shares(case, measured)
-        self.moves: list[list[_Move]] = []
-        self.worst = -1
-        if judged.at.size:
-            replaced = measured[judged.at]
-            numeric = np.flatnonzero(replaced & ~np.isnan(judged.signed))
-            self.was = _errors(-residual[judged.at[replaced]])
-            self.now = _errors(judged.signed[numeric])
-            self.misrounded = int((judged.grade != CORRECT).sum())
-            self.failures = int((judged.grade == FAILS).sum())
-            self.kinds = np.bincount(judged.kind, minlength=len(Kind))
-            if numeric.size:
-                self.worst = int(numeric[np.argmax(np.abs(judged.signed[numeric]))])
-            if case.tier == "required":  # no row of others has landscapes
-                self.moves = [self._moves(case, judged, part) for part in _parts(np.flatnonzero(replaced))]
-
-    @staticmethod
-    def _shares(case: Case, measured: Array) -> list[list[Share]]:
-        landscapes, residual = all_bins(case), case.golden.residual
-        shares = []
-        for block in slices(measured.size):
-            index = block.start + np.flatnonzero(measured[block])
-            places = bins_of(case, landscapes, index)
-            shares.append([b.share(at, np.abs(residual[index])) for b, at in zip(landscapes, places, strict=True)])
-        return shares
-
-    @staticmethod
-    def _moves(case: Case, judged: Judged, positions: Array) -> list[_Move]:
-        """Return how the differing measured elements at some positions move in the landscapes to what was got."""
-        index, landscapes = judged.at[positions], all_bins(case)
-        was = np.abs(case.golden.residual[index]).astype(np.float64)
-        now, grade = np.abs(judged.signed[positions]), judged.grade[positions]
-        numeric = ~np.isnan(now)
-        return [
-            _Move(b.share(at, was), b.share(at[numeric], now[numeric]), at[grade != CORRECT], at[grade == FAILS])
-            for b, at in zip(landscapes, bins_of(case, landscapes, index), strict=True)
-        ]
+        golden.append(np.flatnonzero(measured))
+        positions.append(np.flatnonzero(measured[judged.at]))
+        numeric.append(positions[-1][~np.isnan(judged.signed[positions[-1]])])
+    cases, judgements = [case for case, _ in outputs], [judged for _, judged in outputs]
+    replaced = [judged.at[at] for judged, at in zip(judgements, positions, strict=True)]
+    errors = _errors([-case.golden.residual[at] for case, at in zip(cases, golden, strict=True)])
+    was = _errors([-case.golden.residual[at] for case, at in zip(cases, replaced, strict=True)])
+    signed = [judged.signed[at] for judged, at in zip(judgements, numeric, strict=True)]
+    worst = [int(at[np.argmax(np.abs(s))]) if at.size else -1 for at, s in zip(numeric, signed, strict=True)]
+    found = list(map(Measured, judgements, errors, was, _errors(signed), worst))
+    groups: dict[tuple[Operator, str], list[int]] = {}
+    for number, case in enumerate(cases):
+        if case.tier == "required":  # no row of others has landscapes
+            groups.setdefault((case.operator, case.dtype), []).append(number)
+    for numbers in groups.values():
+        _locate([(cases[n], found[n], golden[n], positions[n]) for n in numbers])
+    return found
 
 
-def _parts(positions: Array) -> Iterator[Array]:
-    for block in slices(positions.size):
-        yield positions[block]
+def _locate(outputs: Sequence[tuple[Case, Measured, Array, Array]]) -> None:
+    """Add what outputs of cases of one operator and dtype give to landscapes.
+
+    Each comes with its case's measured elements, and the positions of those among the elements that differ.
+    """
+    cases, found, golden, positions = zip(*outputs, strict=True)
+    landscapes = all_bins(cases[0])
+    for block in together([at.size for at in golden]):
+        pieces = [(cases[number], golden[number][at]) for number, at in block]
+        owners, count = _owners([at for _, at in pieces]), len(pieces)
+        errors = np.abs(np.concatenate([case.golden.residual[at] for case, at in pieces]))
+        places = bins_of(landscapes, pieces)
+        shares = [b.shares(at, errors, owners, count) for b, at in zip(landscapes, places, strict=True)]
+        for (number, _), *share in zip(block, *shares, strict=True):
+            found[number].shares.append(share)
+    for block in together([at.size for at in positions]):
+        chosen = [(number, positions[number][at]) for number, at in block]
+        pieces = [(cases[number], found[number].judged.at[at]) for number, at in chosen]
+        owners, count = _owners([at for _, at in pieces]), len(pieces)
+        was = np.abs(np.concatenate([case.golden.residual[at] for case, at in pieces])).astype(np.float64)
+        now = np.abs(np.concatenate([found[number].judged.signed[at] for number, at in chosen]))
+        grade = np.concatenate([found[number].judged.grade[at] for number, at in chosen])
+        numeric, ends = ~np.isnan(now), np.cumsum([at.size for _, at in pieces])[:-1]
+        moves = []
+        for b, at in zip(landscapes, bins_of(landscapes, pieces), strict=True):
+            out, into = b.shares(at, was, owners, count), b.shares(at[numeric], now[numeric], owners[numeric], count)
+            bins, grades = np.split(at, ends), np.split(grade, ends)
+            misrounded = [mine[g != CORRECT] for mine, g in zip(bins, grades, strict=True)]
+            failing = [mine[g == FAILS] for mine, g in zip(bins, grades, strict=True)]
+            moves.append(list(map(_Move, out, into, misrounded, failing)))
+        for (number, _), *move in zip(block, *moves, strict=True):
+            found[number].moves.append(move)
 
 
 class Judgements:
     """Judges the outputs of a run, in which entry points for both storages mostly give the same bits.
 
-    Of small cases what was found is kept until it has been asked for once more. ``flush``: as :func:`judge` takes it.
+    Of small cases what was found is kept until it has been asked for once more. ``terms``: see :func:`judge_all`.
     """
 
-    def __init__(self, flush: bool) -> None:
-        self._flush = flush
+    def __init__(self, terms: Terms) -> None:
+        #: Digests of what the shared entry points gave, by case, until they are held against the private ones.
+        self.shared: dict[str, bytes] = {}
+        self._terms = terms
         self._kept: dict[str, tuple[bytes, Measured]] = {}
 
-    def of(self, case: Case, output: Array) -> Measured:
-        """Judge an output of a case; the case's id tells it from all others."""
-        content = output.tobytes() if output.size <= _SMALL_CASE else b""
-        kept = self._kept.pop(case.id, None)
-        if kept is not None and kept[0] == content:
-            return kept[1]
-        measured = Measured(case, judge(case, output, self._flush))
-        if content:
-            self._kept[case.id] = content, measured
-        return measured
+    def of(self, outputs: Sequence[tuple[Case, Array]]) -> list[Measured]:
+        """Judge outputs, each of a case, together; the case's id tells it from all others."""
+        contents = [output.tobytes() if output.size <= _SMALL_CASE else b"" for _, output in outputs]
+        known: dict[int, Measured] = {}
+        for number, ((case, _), content) in enumerate(zip(outputs, contents, strict=True)):
+            kept = self._kept.pop(case.id, None)
+            if kept is not None and kept[0] == content:
+                known[number] = kept[1]
+        left = [number for number in range(len(outputs)) if number not in known]
+        judged = judge_all([outputs[number] for number in left], self._terms)
+        new = measure([(outputs[number][0], found) for number, found in zip(left, judged, strict=True)])
+        for number, measured in zip(left, new, strict=True):
+            known[number] = measured
+            if contents[number]:
+                self._kept[outputs[number][0].id] = contents[number], measured
+        return [known[number] for number in range(len(outputs))]
 
 
 class Accumulator:
@@ -169,7 +206,7 @@ class Accumulator:
 
         ``place``: where the case stands in its suite, if not behind those that were added before.
         """
-        measured = measured or Measured(case, judged)
+        measured = measured or measure([(case, judged)])[0]
         place = self.cases if place is None else place
         self.cases += 1
         self.elements += output.size
@@ -182,9 +219,9 @@ class Accumulator:
         # Take golden's own contribution of the differing elements out, and put what was got in.
         self._add(place, measured.was, -1)
         self._add(place, measured.now)
-        self.misrounded += measured.misrounded
-        self.failures += measured.failures
-        self.kinds += measured.kinds
+        self.misrounded += int((judged.grade != CORRECT).sum())
+        self.failures += judged.failing.size
+        self.kinds += np.bincount(judged.kind, minlength=len(Kind))
         self.grade = max(self.grade, int(judged.grade.max()))
         if measured.worst >= 0 and (rank := (-measured.now.largest, place)) < self._rank_of_worst:
             self._rank_of_worst = rank

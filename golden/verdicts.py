@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from golden.errors import GoldenError
-from golden.files.names import platforms
+from golden.files.names import NUMBERING_OPTION, platforms
 from golden.profile import load_profile
 from golden.results import GRADES, EntryPointResult, Platform, Results
 
@@ -21,16 +21,26 @@ def overall(
     scope = f" (the vectors given do not cover {', '.join(uncovered)})" if uncovered else ""
     if not any(e.cases for e in judged):
         return "fails", f"Nothing was run for {platform.described}."
+    told = platform.terms.told()
+    held = f", held to {told}" if told else ""
     sentences = {e.detail for e in bad}
-    if len(sentences) == 1 and "--reduction-enum" in (sentence := sentences.pop()):
+    if len(sentences) == 1 and f"--{NUMBERING_OPTION}" in (sentence := sentences.pop()):
         return "fails", sentence
     if bad:
         named = ", ".join(f"{e.symbol} ({e.status})" for e in bad)
         count = f"{len(bad)} of {len(judged)} entry points"
-        return "fails", f"{count} that {platform.described} requires do not pass: {named}."
+        return "fails", f"{count} that {platform.described} requires do not pass{held}: {named}.{_would(bad)}"
     expected = sum(e.expected_failures for e in judged)
     known = f", not counting {expected} expected failures" if expected else ""
-    return "conforms", f"All {len(judged)} entry points judged for {platform.described} pass{known}{scope}."
+    return "conforms", f"All {len(judged)} entry points judged for {platform.described}{held} pass{known}{scope}."
+
+
+def _would(bad: Sequence[EntryPointResult]) -> str:
+    """Say under which terms all of the failing entry points would conform, where there are such."""
+    if not all(e.would_conform for e in bad):
+        return ""
+    changes = {e.would_conform: None for e in bad}
+    return f" They would conform with {'; '.join(changes)}."
 
 
 def contradiction(results: Results) -> str:

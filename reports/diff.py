@@ -230,10 +230,10 @@ def _findings(c: _Collector, before: Results, after: Results) -> None:
 
 def _build(c: _Collector, before: Results, after: Results) -> None:
     """Compare what is known about the builds themselves."""
-    for what in ("half_abi", "reduction_enum", "subnormals"):
+    for what, told in (("half_abi", "half abi"), ("numbering", "numbers of choices"), ("subnormals", "subnormals")):
         a, b = getattr(before.probe, what), getattr(after.probe, what)
         if a != b:
-            c.note("changed", "build", "", "", what.replace("_", " "), a, b)
+            c.note("changed", "build", "", "", told, a, b)
     old, new = before.probe.evaluation_order, after.probe.evaluation_order
     for symbol in dict.fromkeys([*old, *new]):
         if old.get(symbol) != new.get(symbol):

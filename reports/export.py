@@ -158,7 +158,7 @@ def render_latex(runs: Sequence[Results], sweeps: Sequence[SweepResult] = ()) ->
         lines += [rf"\paragraph{{{latex_escape(title)}}} {latex_escape(text.stand_in(run))}", ""]
         lines += _tabular(tables.entry_points(run))
         for entry in run.entry_points:
-            lines += _tabular(tables.groups(entry.groups, f"{entry.symbol} by reduction or beta"))
+            lines += _tabular(tables.groups(entry.groups, f"{entry.symbol} by scalars"))
     return "\n".join(lines).rstrip("\n") + "\n"
 
 

@@ -43,7 +43,7 @@ ZH: dict[str, str] = {
     "Builds, fewest failures first": "各构建，失败最少者在前",
     "Built for": "目标体系结构",
     "By": "违反者",
-    "By reduction or beta": "按归约方式或 beta 分组",
+    "By scalars": "按标量分组",
     "CONFORMS": "符合",
     "Case": "用例",
     "Case [element]": "用例 [元素]",
@@ -196,8 +196,8 @@ ZH: dict[str, str] = {
     "{name}: {cores}, {dtypes}, subnormals {subnormals}, half is {half}": (
         "{name}：{cores}，{dtypes}，次正规数 {subnormals}，half 为 {half}"
     ),
-    "half passed as {abi}; reduction numbers {numbers}; subnormals {subnormals}": (
-        "half 以 {abi} 传递；归约编号 {numbers}；次正规数 {subnormals}"
+    "half passed as {abi}; numbers of choices {numbers}; subnormals {subnormals}": (
+        "half 以 {abi} 传递；枚举编号 {numbers}；次正规数 {subnormals}"
     ),
     "This is a NumPy model and no compiled kernel, executed on {host}": (
         "这是在 {host} 上运行的 NumPy 模型，不是编译好的核函数"
@@ -317,8 +317,8 @@ ZH: dict[str, str] = {
     ),
     "no byte beside the output is written": "不改写输出之外的任何字节",
     "no input is written": "不改写任何输入",
-    "operands that the reduction has no use for are not touched (they are inaccessible)": (
-        "不触碰归约用不到的操作数（它们位于不可访问的内存页）"
+    "operands that a call has no use for are not touched (they are inaccessible)": (
+        "不触碰调用用不到的操作数（它们位于不可访问的内存页）"
     ),
     "rounding mode, flush bits and traps are as they were before the call": (
         "舍入模式、清零标志与异常陷阱在调用后保持原样"

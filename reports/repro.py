@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from golden.case import Case
 from golden.errors import UsageError, unknown_name
-from golden.formats import Array, Format
-from golden.judge import judge, number
-from golden.operator import REDUCTION_ENUMS, EntryPoint, Pointer, Role, Scalar
+from golden.files.names import NUMBERING_OPTION
+from golden.formats import Format
+from golden.judge import number
+from golden.legal import legal_ranges
+from golden.operator import EntryPoint, Pointer, Role, Scalar, numberings, page_numbering
 from golden.results import EntryPointResult, Failure, Results
+from golden.terms import Terms
 from reports import text
 
 #: Arrays of at most this many elements carry a readable comment beside every bit pattern.
@@ -70,17 +72,6 @@ class Run(Protocol):
         """Operands that cannot be accessed."""
 
 
-class Intervals(NamedTuple):
-    """Legal results of every output element as bit patterns: ``low`` to ``high``, and zero where ``zero`` says so.
-
-    Both zeros count as one. Where NaN is expected, ``low`` and ``high`` are that NaN, and every NaN is legal.
-    """
-
-    low: Array
-    high: Array
-    zero: Array
-
-
 @dataclass(frozen=True)
 class _Table:
     """A C array: its initialisers, elements, and extent (never 0, which C does not have)."""
@@ -112,10 +103,11 @@ def choose_symbol(results: Results, case: Case, symbol: str | None = None) -> st
     return order[0].symbol
 
 
-def render_repro(results: Results, case: Case, symbol: str, runs: Sequence[Run]) -> str:
+def render_repro(results: Results, case: Case, symbol: str, runs: Sequence[Run], terms: Terms) -> str:
     """Return the C program for one case on one entry point.
 
-    ``runs``: the ways in which the run called it, the first being the one that was judged in full; those with
+    ``terms``: what results are held to. ``runs``: the ways in which the run called it, the first being the one that was
+    judged in full; those with
     inaccessible operands decide nothing and are left out. Raises :class:`UsageError` if the run does not know
     ``symbol``, if the library lacks it, and if no run is left.
     """
@@ -142,7 +134,7 @@ def render_repro(results: Results, case: Case, symbol: str, runs: Sequence[Run])
         word=f"uint{fmt.width}_t",
         one=fmt.round(Fraction(1)),
         arrays=[_array(case, p) for _, p in pointers if p.role is Role.INPUT],
-        legal=_legal(case, results.platform.subnormals != "preserve"),
+        legal=_legal(case, terms),
         operands=[_operand(case, slot, p) for slot, p in pointers],
         runs=[_run(run) for run in runs],
         reals=[_real(case, s) for s in case.operator.scalars if s.kind == "real"],
@@ -150,59 +142,19 @@ def render_repro(results: Results, case: Case, symbol: str, runs: Sequence[Run])
     )
 
 
-def legal_intervals(case: Case, flush: bool) -> Intervals:
-    """Return which results the judge accepts for every output element, by bisection over the numbers in order.
-
-    What is legal is an interval around golden (:mod:`golden.judge`), and zero besides where ``flush`` lets a
-    subnormal be replaced by it.
-    """
-    fmt = case.fmt
-    bits = fmt.bits(case.golden.value).astype(np.int64)
-    magnitude, sign = bits & ~fmt.sign_mask, np.where(bits & fmt.sign_mask, -1, 1)
-    is_nan, is_zero = magnitude > fmt.exponent_mask, magnitude == 0
-
-    def pattern(rank: Array) -> Array:
-        """Turn positions along the sign of golden into bit patterns; 0 is the positive zero."""
-        return np.where(rank * sign < 0, np.abs(rank) | fmt.sign_mask, np.abs(rank)).astype(fmt.bits_dtype)
-
-    def legal(rank: Array) -> Array:
-        accepted = np.ones(rank.shape, bool)
-        judged = judge(case, fmt.from_bits(pattern(rank)), flush)
-        accepted[judged.at[judged.failing]] = False
-        return accepted
-
-    def last(towards: int) -> Array:
-        good, bad = np.where(is_nan, 0, magnitude), np.full(bits.shape, towards * (fmt.exponent_mask + 1))
-        while np.any(np.abs(bad - good) > 1):
-            middle = (good + bad) // 2
-            # Zero may be legal for another reason than its place; its neighbour on golden's side tells.
-            accepted = legal(np.where((middle == 0) & ~is_zero, 1, middle))
-            good, bad = np.where(accepted, middle, good), np.where(accepted, bad, middle)
-        return good
-
-    zero = legal(np.zeros_like(bits)) & ~is_nan
-    top, bottom = last(1), last(-1)
-    bottom = np.where((bottom == 1) & zero, 0, np.where((bottom == 0) & ~zero, 1, bottom))
-    low, high = pattern(np.where(sign < 0, top, bottom)), pattern(np.where(sign < 0, bottom, top))
-    nan = fmt.bits(case.golden.value)
-    inside = (bottom <= 0) & (top >= 0)
-    return Intervals(np.where(is_nan, nan, low), np.where(is_nan, nan, high), zero & ~inside)
-
-
-def _legal(case: Case, flush: bool) -> _Table:
+def _legal(case: Case, terms: Terms) -> _Table:
     """List the elements that may be anything but zero: of a sparse output these are few."""
     fmt = case.fmt
-    expected = fmt.bits(case.golden.value)
-    low, high, zero = legal_intervals(case, flush)
-    listed = np.flatnonzero((expected | low | high) != 0)
-    cells = [
-        f"{{{i}, {_hex(fmt, expected[i])}, {_hex(fmt, low[i])}, {_hex(fmt, high[i])}, {int(zero[i])}}},"
-        for i in listed.tolist()
-    ]
-    if len(listed) <= COMMENTED:
-        values = case.golden.value
-        cells = [f"{c} /* {number(fmt, values[i]).hex} */" for c, i in zip(cells, listed.tolist(), strict=True)]
-    return _Table(_filled(cells) if cells else ["{0, 0, 0, 0, 0},"], len(listed))
+    expected = fmt.bits(case.golden.value).tolist()
+    cells = []
+    found = legal_ranges(case.operator, fmt, case.scalars, case.operands, case.golden.value, terms)
+    for i, ranges in enumerate(found):
+        if expected[i] == 0 and ranges == [(0, 0)]:
+            continue
+        cells += [f"{{{i}, {_hex(fmt, expected[i])}, {_hex(fmt, low)}, {_hex(fmt, high)}}}," for low, high in ranges]
+        if len(expected) <= COMMENTED:
+            cells[-1] += f" /* {number(fmt, case.golden.value[i]).hex} */"
+    return _Table(_filled(cells) if cells else ["{0, 0, 0, 0},"], len(cells))
 
 
 def _array(case: Case, pointer: Pointer) -> _Table:
@@ -252,8 +204,8 @@ def _call(results: Results, case: Case, entry: EntryPoint) -> list[str]:
         if isinstance(p, Pointer):
             words.append(f"places[{pointer}].argument")
             pointer += 1
-        elif p.kind == "reduction":
-            words.append(str(REDUCTION_ENUMS[_reduction_enum(results)][str(case.scalars[p.name])]))
+        elif p.kind == "choice":
+            words.append(str(p.names(_numbering(results)).index(str(case.scalars[p.name]))))
         else:
             words.append(p.name if p.kind == "real" else _int(int(case.scalars[p.name])))
     words += ["running->core_mask"] * entry.has_core_mask
@@ -261,10 +213,10 @@ def _call(results: Results, case: Case, entry: EntryPoint) -> list[str]:
     return textwrap.wrap(f"{opening}{', '.join(words)});", _WIDTH, subsequent_indent=" " * len(opening))
 
 
-def _reduction_enum(results: Results) -> str:
-    """Return the reduction numbers that the run used."""
-    asked = results.options.get("reduction-enum", "")
-    return next((name for name in (asked, results.probe.reduction_enum) if name in REDUCTION_ENUMS), "sum-mean-none")
+def _numbering(results: Results) -> str:
+    """Return the numbering of choices that the run used."""
+    asked = results.options.get(NUMBERING_OPTION, "")
+    return next((name for name in (asked, results.probe.numbering) if name in numberings()), page_numbering())
 
 
 def _timeout(results: Results) -> int:
@@ -318,9 +270,9 @@ def _story(results: Results, case: Case, entry: EntryPoint, judged: EntryPointRe
             f"The library takes half by value as {results.probe.half_abi}; "
             "the header must be compiled to declare the same."
         )
-    if any(s.kind == "reduction" for s in case.operator.scalars):
-        numbers = ", ".join(f"{n} {name}" for name, n in REDUCTION_ENUMS[_reduction_enum(results)].items())
-        paragraphs.append(f"Reduction numbers: {numbers}.")
+    for choice in case.operator.choices:
+        numbers = ", ".join(f"{n} {name}" for n, name in enumerate(choice.names(_numbering(results))))
+        paragraphs.append(f"{choice.word.capitalize()} numbers: {numbers}.")
     elements = sum(len(v) for v in case.operands.values())
     paragraphs.append(f"{elements} numbers go in, {case.golden.value.size} come out.")
     lines: list[str] = []

@@ -227,9 +227,9 @@ def facts(run: Results) -> list[Fact]:
         Fact(
             tr("Found by probing"),
             tr(
-                "half passed as {abi}; reduction numbers {numbers}; subnormals {subnormals}",
+                "half passed as {abi}; numbers of choices {numbers}; subnormals {subnormals}",
                 abi=probe.half_abi,
-                numbers=probe.reduction_enum,
+                numbers=probe.numbering,
                 subnormals=probe.subnormals,
             ),
         ),

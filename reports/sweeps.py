@@ -16,7 +16,7 @@ def group(sweep: SweepResult) -> str:
     """Return the row of the report that a sweep stands beside, such as ``beta=0.5``."""
     scalars = {name: float.fromhex(v.hex) if isinstance(v, Number) else v for name, v in sweep.parameters.items()}
     known = operators().get(sweep.operator)
-    kinds = {"real": float, "reduction": str}
+    kinds = {"real": float, "choice": str}
     if known is not None and all(isinstance(scalars.get(s.name), kinds.get(s.kind, object)) for s in known.scalars):
         return known.group(scalars)
     return ", ".join(

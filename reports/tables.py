@@ -122,7 +122,7 @@ def groups(tallies: dict[str, Tally], title: str = "") -> Table:
         )
         for name, t in tallies.items()
     ]
-    return Table(title or tr("By reduction or beta"), header, rows, frozenset({0}), frozenset(range(1, 9)))
+    return Table(title or tr("By scalars"), header, rows, frozenset({0}), frozenset(range(1, 9)))
 
 
 def special_values(tallies: dict[str, Tally]) -> Table:

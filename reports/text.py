@@ -40,7 +40,7 @@ CONTRACT_MEANINGS = {
     "outside-access": "nothing beside the operands is read or written (inaccessible pages on both sides)",
     "outside-write": "no byte beside the output is written",
     "inputs-unchanged": "no input is written",
-    "untouched-operands": "operands that the reduction has no use for are not touched (they are inaccessible)",
+    "untouched-operands": "operands that a call has no use for are not touched (they are inaccessible)",
     "fp-environment": "rounding mode, flush bits and traps are as they were before the call",
     "registers": "registers, direction flag and x87 stack are as the calling convention says",
     "processes": "no process is started or left behind",

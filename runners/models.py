@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from golden.arithmetic import Arithmetic
 from golden.errors import UsageError, nearest
 from golden.formats import FP32, Array, Format
-from golden.operator import REDUCTION_ENUMS, Operands, Operator, Pointer, Scalars, entry_points, operators
+from golden.operator import Operands, Operator, Pointer, Scalars, entry_points, operators
 from golden.results import CONTRACTS
+from golden.terms import Flush
+from golden.working import WorkingPrecision
 from runners.calling.call import Call, Outcome, PointerArgument
 from runners.calling.session import AnsweringSession
 
@@ -26,10 +27,8 @@ class Model:
         """Return the output elements (flat, of the storage format)."""
         if self.order is None:
             return operator.oracle(fmt, scalars, operands).value
-        arithmetic = Arithmetic(FP32 if self.wide else fmt, self.flush)
-        with np.errstate(all="ignore"):
-            values = operator.orders[self.order](arithmetic, scalars, operands)
-            return values.astype(fmt.dtype)
+        inner = WorkingPrecision(FP32 if self.wide else fmt, Flush.BOTH if self.flush else Flush.NONE)
+        return operator.evaluate(self.order, inner, fmt, scalars, operands)
 
 
 MODELS: dict[str, Model] = {
@@ -45,8 +44,9 @@ MODELS: dict[str, Model] = {
 
 def models(operator: Operator) -> dict[str, Model]:
     """Return the models that an operator has orders for, and one for each order that no model has the name of."""
-    shared = {name: model for name, model in MODELS.items() if model.order is None or model.order in operator.orders}
-    own = {name: Model("an order of its own", name) for name in operator.orders if name not in MODELS}
+    orders = operator.orders
+    shared = {name: model for name, model in MODELS.items() if model.order is None or model.order in orders}
+    own = {name: Model("an order of its own", name) for name in orders if name not in MODELS}
     return {**shared, **own}
 
 
@@ -77,7 +77,6 @@ class ReferenceSession(AnsweringSession):
         operator, fmt = entry.operator, entry.fmt
         scalars: dict[str, int | float | str] = {}
         operands: dict[str, Array] = {}
-        reductions = {number: name for name, number in REDUCTION_ENUMS["sum-mean-none"].items()}
         for parameter, argument in zip(operator.parameters, call.arguments, strict=True):
             if isinstance(argument, PointerArgument):
                 if isinstance(parameter, Pointer) and argument.role == "input":
@@ -88,6 +87,6 @@ class ReferenceSession(AnsweringSession):
                     scalars[parameter.name] = float(fmt.from_bits(bits)[0])
                 else:
                     number = argument.bits
-                    scalars[parameter.name] = reductions[number] if parameter.kind == "reduction" else number
+                    scalars[parameter.name] = parameter.names()[number] if parameter.kind == "choice" else number
         output = self.model.evaluate(operator, fmt, scalars, operands).tobytes()
         return [Outcome("ok", output) for _ in call.invocations]

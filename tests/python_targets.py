@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from golden.arithmetic import Arithmetic
 from golden.formats import FORMATS, Array
 from golden.operator import operators
+from golden.working import WorkingPrecision
 
 
 def formula(operator: str, dtype: str, scalars: dict[str, Any], operands: dict[str, Array]) -> Array:
     found, fmt = operators()[operator], FORMATS[dtype]
     given = {name: array.reshape(-1) for name, array in operands.items()}
     with np.errstate(all="ignore"):
-        flat = found.orders["formula"](Arithmetic(fmt), scalars, given)
+        flat = found.evaluate("formula", WorkingPrecision(fmt), fmt, scalars, given)
     return flat.astype(fmt.dtype).reshape(found.shapes(scalars)[found.output.name])
 
 

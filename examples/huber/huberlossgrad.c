@@ -1,7 +1,9 @@
 /* The vendor's kernel would be here; this one is enough to validate. Every operation is rounded to fp16. */
-static float rounded(float x) { return (float)(_Float16)x; }
+#include "huberlossgrad.h"
 
-void hp_huberlossgrad_p(_Float16 *dy, _Float16 *dx1, _Float16 *x1, _Float16 *x2, int length, _Float16 delta)
+static float rounded(float x) { return (float)(half)x; }
+
+void hp_huberlossgrad_p(half *dy, half *dx1, half *x1, half *x2, int length, half delta)
 {
     for (int i = 0; i < length; i++) {
         float diff = rounded((float)x1[i] - (float)x2[i]), limit = (float)delta;
@@ -9,11 +11,11 @@ void hp_huberlossgrad_p(_Float16 *dy, _Float16 *dx1, _Float16 *x1, _Float16 *x2,
             diff = limit;
         if (diff < -limit)
             diff = -limit;
-        dx1[i] = (_Float16)(diff * (float)dy[i]);
+        dx1[i] = (half)(diff * (float)dy[i]);
     }
 }
 
-void hp_huberlossgrad_s(_Float16 *dy, _Float16 *dx1, _Float16 *x1, _Float16 *x2, int length, _Float16 delta,
+void hp_huberlossgrad_s(half *dy, half *dx1, half *x1, half *x2, int length, half delta,
                         int core_mask)
 {
     (void)core_mask;

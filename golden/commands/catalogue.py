@@ -6,18 +6,20 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 from tabulate import tabulate
 
 from golden.case import Case
 from golden.errors import unknown_name
 from golden.files.names import suites
 from golden.files.vectors import VectorFile
-from golden.flags import FLAGS
 from golden.formats import Array
 from golden.judge import number, readable_inputs
-from golden.operator import operators
+from golden.legal import legal_ranges
+from golden.operator import known_flags, operators
 from golden.profile import Profile, load_profile, shipped
 from golden.results import Number
+from golden.terms import Terms
 from runners.models import MODELS, models
 
 #: Kinds of things that are there without vectors.
@@ -31,7 +33,7 @@ def inventory(what: str, files: Sequence[VectorFile] = (), pattern: str = "") ->
         "platforms": _platforms,
         "suites": lambda: list(suites()),
         "models": lambda: {name: model.summary for name, model in MODELS.items()},
-        "flags": lambda: dict(FLAGS),
+        "flags": known_flags,
         "classes": lambda: _classes(files, pattern),
         "cases": lambda: [
             {"id": c.id, "tier": c.tier, "class": c.klass, "flags": c.flags, "elements": c.golden.value.size}
@@ -116,6 +118,7 @@ def describe_platform(profile: Profile) -> Iterator[str]:
         ("cores", str(profile.cores)),
         ("core mask of all", f"{profile.full_mask & 0xFFFFFFFF:#x}"),
         ("subnormals", profile.subnormals),
+        ("arithmetic", profile.terms.told() or "every operation correctly rounded"),
         ("half", profile.half),
         ("alignment", f"{profile.alignment} bytes" if profile.alignment else "the element's own size"),
         ("shared memory", ", ".join(memory["shared"]) or "anywhere"),
@@ -165,8 +168,8 @@ def find(files: Sequence[VectorFile], name: str) -> Case:
     return file.cases[position]
 
 
-def details(case: Case, element: int | None, limit: int) -> dict[str, Any]:
-    """Return a case as data: scalars, flags, and the chosen elements with what every legal order gives.
+def details(case: Case, element: int | None, limit: int, terms: Terms) -> dict[str, Any]:
+    """Return a case as data: scalars, flags, and the chosen elements with what is legal, and what every order gives.
 
     Raises :class:`golden.errors.UsageError` for an element that the case does not have.
     """
@@ -185,9 +188,9 @@ def details(case: Case, element: int | None, limit: int) -> dict[str, Any]:
         "tier": case.tier,
         "class": case.klass,
         "scalars": dict(case.scalars),
-        "flags": {flag: FLAGS[flag] for flag in case.flags},
+        "flags": {flag: known_flags()[flag] for flag in case.flags},
         "size": size,
-        "elements": [_element(case, index, outputs) for index in chosen],
+        "elements": [_element(case, index, outputs, terms) for index in chosen],
     }
 
 
@@ -197,23 +200,26 @@ def _interesting(case: Case, limit: int) -> list[int]:
     return sorted(ranked[:limit])
 
 
-def _element(case: Case, index: int, outputs: dict[str, Array]) -> dict[str, Any]:
+def _element(case: Case, index: int, outputs: dict[str, Array], terms: Terms) -> dict[str, Any]:
+    fmt, at = case.fmt, np.array([index])
+    (ranges,) = legal_ranges(case.operator, fmt, case.scalars, case.operands, case.golden.value[at], terms, at)
     return {
         "index": index,
         "inputs": readable_inputs(case, index),
         "exact": float(case.operator.exact(case.fmt, case.scalars, case.operands, index)),
         "golden": number(case.fmt, case.golden.value[index]),
         "residual_ulp": float(case.golden.residual[index]),
+        "legal": [[number(fmt, v) for v in fmt.from_bits(np.array(ends, fmt.bits_dtype))] for ends in ranges],
         "orders": {name: number(case.fmt, output[index]) for name, output in outputs.items()},
     }
 
 
-def describe(case: Case, element: int | None, limit: int) -> Iterator[str]:
+def describe(case: Case, element: int | None, limit: int, terms: Terms) -> Iterator[str]:
     """Yield the lines that show a case: scalars, flags, then element by element.
 
     Raises :class:`golden.errors.UsageError` for an element that the case does not have.
     """
-    found = details(case, element, limit)
+    found = details(case, element, limit, terms)
     yield case.id
     scalars = ", ".join(f"{k} = {v:.9g}" if isinstance(v, float) else f"{k} = {v}" for k, v in case.scalars.items())
     yield f"{case.operator.title}, {case.dtype}, {case.tier}: {scalars}"
@@ -236,6 +242,7 @@ def _element_table(shown: dict[str, Any]) -> str:
     rows.append(("golden", *_columns(golden)))
     residual = shown["residual_ulp"]
     rows.append(("exact - golden", "no distance" if math.isnan(residual) else f"{residual:+.6f} ulp", "", ""))
+    rows += [("legal", *_legal(golden, low, high, shown["legal"])) for low, high in shown["legal"]]
     for name, got in shown["orders"].items():
         rows.append((f"  {name}", *_columns(got)) if got.bits != golden.bits else (f"  {name}", "same", "", ""))
     return str(tabulate(rows, tablefmt="plain", disable_numparse=True))
@@ -243,3 +250,11 @@ def _element_table(shown: dict[str, Any]) -> str:
 
 def _columns(value: Number) -> tuple[str, str, str]:
     return value.decimal, value.hex, value.bits
+
+
+def _legal(golden: Number, low: Number, high: Number, ranges: list[list[Number]]) -> tuple[str, str, str]:
+    """Describe one range of the legal set."""
+    if low.bits != high.bits:
+        first, second, third = (f"{a} to {b}" for a, b in zip(_columns(low), _columns(high), strict=True))
+        return first, second, third
+    return ("golden's bits alone", "", "") if len(ranges) == 1 and low.bits == golden.bits else _columns(low)

@@ -8,6 +8,7 @@ import click
 
 from golden.commands.options import (
     OneOf,
+    allow_option,
     complete_target,
     platform_option,
     quiet,
@@ -38,6 +39,7 @@ from golden.commands.validate import judged
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @platform_option("For builds: what they are held to.")
+@allow_option()
 @suite_option("For builds: smoke, core or full.")
 @vectors_option("For builds: a vector file or folder instead.")
 @quiet

@@ -9,10 +9,10 @@ from golden.commands.options import (
     OneOf,
     draw,
     dtypes_option,
+    numbering_option,
     operators_option,
     platform_option,
     quiet,
-    reduction_enum_option,
     suite_option,
     vectors_option,
 )
@@ -53,7 +53,7 @@ class _Number(click.ParamType[int]):
 @platform_option()
 @operators_option
 @dtypes_option
-@reduction_enum_option()
+@numbering_option()
 @click.option(
     "--endian", type=OneOf(["little", "big"]), default="little", show_default=True, help="The target's byte order."
 )
@@ -87,7 +87,7 @@ def export(
     platform: str,
     operators: tuple[str, ...],
     dtypes: tuple[str, ...],
-    reduction_enum: str,
+    numbering: str,
     endian: "Endian",
     memory: str,
     address: int | None,
@@ -111,7 +111,9 @@ def export(
             raise unknown_name("operator", name, known())
     profile = load_profile(platform)
     files = choose(open_vectors(suite, vectors), operators, dtypes)
-    options = {"suite": suite, "platform": platform, "reduction-enum": reduction_enum, "memory": memory}
+    from golden.files.names import NUMBERING_OPTION
+
+    options = {"suite": suite, "platform": platform, NUMBERING_OPTION: numbering, "memory": memory}
     options |= {"draw": draw} if draw else {}
     if vectors:
         options["vectors"] = str(vectors)

@@ -13,11 +13,15 @@ from golden.commands.options import (
     choices,
     complete_target,
     half_abi,
+    platform_option,
     quiet,
     reduction_option,
+    scalars_of,
+    set_option,
     timeout,
 )
 from golden.commands.terminal import check_folder, examples, exit_codes, print_json, say
+from golden.errors import UsageError
 from golden.files import names
 
 
@@ -37,6 +41,7 @@ from golden.files import names
 )
 @beta_option(0.1)
 @reduction_option("mean")
+@set_option
 @click.option("--seed", default=0, show_default=True, help="Another seed searches elsewhere.")
 @click.option(
     "--out",
@@ -45,6 +50,7 @@ from golden.files import names
     show_default=True,
     help="Folder for the vector files of what was found.",
 )
+@platform_option("Profile whose terms decide what is legal: FT78NE, MT7004, host, or a profile's path.")
 @half_abi
 @timeout
 @quiet
@@ -54,18 +60,23 @@ def hunt(
     symbol: tuple[str, ...],
     beta: float,
     reduction: str,
+    fixed: dict[str, float | str],
     seed: int,
     out: Path,
+    platform: str,
     half_abi: str,
     timeout: float,
     quiet: bool,
     as_json: bool,
 ) -> None:
     """Search for the worst input of a build and save it as a vector that validate and show accept."""
+    from golden.operator import entry_points
+    from golden.profile import load_profile
     from runners.hunting.hunt import Hunted, chosen
     from runners.hunting.hunt import hunt as run
     from runners.targets import open_target
 
+    terms = load_profile(platform).terms
     check_folder(out)
     session, _ = open_target(target, timeout)
     hunted: list[Hunted] = []
@@ -73,9 +84,12 @@ def hunt(
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch.name  # else it leaves a folder where the user is
     try:
         for name in chosen(session, symbol):
-            found, _case = run(session, name, out, beta=beta, reduction=reduction, seed=seed, half_abi=half_abi)
+            mine, operands = scalars_of(entry_points()[name].operator, fixed, beta=beta, reduction=reduction)
+            if operands:
+                raise UsageError(f"--set {next(iter(operands))}: a hunt takes scalars alone; every operand varies.")
+            found, _case = run(session, name, out, seed=seed, terms=terms, half_abi=half_abi, **mine)  # type: ignore[arg-type]
             hunted.append(found)
-            verdict = "outside every legal bound" if found.fails else f"at most {found.bound:.4g} legal"
+            verdict = "outside every legal bound" if found.fails else _legal(found.bound)
             if not (quiet or as_json):
                 say(f"{name}: {found.ulp:.6g} ulp ({verdict}), {found.evaluated} evaluated: {found.file}")
                 sys.stdout.flush()
@@ -85,3 +99,7 @@ def hunt(
         if as_json and hunted:
             print_json(hunted)
     sys.exit(1 if any(found.fails for found in hunted) else 0)
+
+
+def _legal(bound: float) -> str:
+    return f"at most {bound:.4g} legal" if bound > 0.5 else "correctly rounded"

@@ -1,7 +1,7 @@
 """Options that several commands take, what the shell may offer for them, and which of them a user has set."""
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -11,11 +11,12 @@ import click
 from click.core import ParameterSource
 from click.shell_completion import BashComplete, CompletionItem, add_completion_class
 
-from golden.errors import GoldenError, nearest
+from golden.errors import GoldenError, UsageError, nearest
 from golden.files import names
 
 if TYPE_CHECKING:
     from golden.files.sweeps import SweepResult
+    from golden.operator import Operator
     from golden.results import Results
 
     _R = TypeVar("_R", Results, SweepResult)
@@ -130,10 +131,21 @@ def platform_option(text: str = "FT78NE, MT7004, host, or a profile's path.") ->
     return click.option("--platform", default="host", show_default=True, help=text, shell_complete=complete_platform)
 
 
-def reduction_enum_option(*more: str) -> Decorator:
-    """Return the option ``--reduction-enum``; ``more``: what it may be beside the numberings themselves."""
+def allow_option() -> Decorator:
+    """Return the option ``--allow``: what is accepted beyond the page, and counted (golden.profile.ALLOWANCES)."""
     return click.option(
-        "--reduction-enum",
+        "--allow",
+        multiple=True,
+        type=OneOf(["overflow", "nan"]),
+        help="Accept overflow in any order's intermediates, or any result for NaN (may be repeated).",
+    )
+
+
+def numbering_option(*more: str) -> Decorator:
+    """Return the option of a choice's numbering; ``more``: what it may be beside the numberings themselves."""
+    return click.option(
+        f"--{names.NUMBERING_OPTION}",
+        "numbering",
         type=OneOf(["sum-mean-none", "none-sum-mean", *more]),
         default="sum-mean-none",
         show_default=True,
@@ -155,6 +167,46 @@ def reduction_option(default: str) -> Decorator:
         show_default=True,
         help="NLLLossGrad's reduction.",
     )
+
+
+set_option = click.option(
+    "--set",
+    "fixed",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=lambda context, parameter, words: dict(map(_value, words)),
+    help="Value of a scalar, or of an operand that does not vary (may be repeated).",
+)
+
+
+def _value(word: str) -> tuple[str, float | str]:
+    """Read NAME=VALUE; what is no number is a choice's name."""
+    name, equals, text = word.partition("=")
+    if not (name and equals and text):
+        raise click.BadParameter(f"{word!r} is not NAME=VALUE.")
+    try:
+        return name, float(text)
+    except ValueError:
+        return name, text
+
+
+def scalars_of(
+    operator: "Operator", fixed: Mapping[str, float | str], **options: float | str
+) -> tuple[dict[str, float | str], dict[str, float]]:
+    """Return the scalars, and the values of operands, that a command was given for an operator.
+
+    ``fixed``: what ``--set`` says, which goes first. Of ``options``, those that the operator lacks are left out. Raises
+    :class:`UsageError` for a value of an operand that is no number.
+    """
+    words = {s.word for s in operator.scalars if s.kind != "int"}
+    scalars = {word: value for word, value in {**options, **fixed}.items() if word in words}
+    values = {}
+    for name, value in fixed.items():
+        if name not in words:
+            if isinstance(value, str):
+                raise UsageError(f"--set {name}={value}: {value!r} is not a number.")
+            values[name] = value
+    return scalars, values
 
 
 class Seconds(click.FloatRange):

@@ -38,8 +38,9 @@ def repro(results: Path, case: str, output: Path | None, symbol: str | None, pla
     if run.vectors.digests.get(file.path.name) != file.digest:
         raise VectorError(f"{file.path} is not the file that {results} was made with; validate again, or restore it.")
     name = choose_symbol(run, found, symbol)
-    plan = invocations(found, entry_points()[name], load_profile(platform or run.platform.name))
-    program = render_repro(run, found, name, plan)
+    profile = load_profile(platform or run.platform.name)
+    plan = invocations(found, entry_points()[name], profile)
+    program = render_repro(run, found, name, plan, run.platform.terms)
     if output is None:
         click.echo(program, nl=False)
     else:

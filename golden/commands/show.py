@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from golden.commands.options import OneOf, as_json, complete_case, complete_platform, suite_option, vectors_option
+from golden.commands.options import (
+    OneOf,
+    as_json,
+    complete_case,
+    complete_platform,
+    platform_option,
+    suite_option,
+    vectors_option,
+)
 from golden.commands.terminal import examples, exit_codes, print_json, say
 
 
@@ -83,17 +91,22 @@ def platforms(names: tuple[str, ...], as_json: bool) -> None:
 @click.argument("case", shell_complete=complete_case)
 @suite_option("Suite that has the case.")
 @vectors_option("A vector file or folder instead.")
+@platform_option("Profile whose terms decide what is legal: FT78NE, MT7004, host, or a profile's path.")
 @click.option("--element", type=click.IntRange(0), help="Only this output element, in full.")
 @click.option("--limit", type=click.IntRange(1), default=8, show_default=True, help="Elements shown.")
 @as_json
-def show(case: str, suite: str, vectors: Path | None, element: int | None, limit: int, as_json: bool) -> None:
-    """Show a case: operands, exact value, golden, and what each legal order gives."""
+def show(
+    case: str, suite: str, vectors: Path | None, platform: str, element: int | None, limit: int, as_json: bool
+) -> None:
+    """Show a case: operands, exact value, golden, which results are legal, and what each legal order gives."""
     from golden.commands import catalogue
     from golden.files.manifest import open_vectors
+    from golden.profile import load_profile
 
+    terms = load_profile(platform).terms
     found = catalogue.find(open_vectors(suite, vectors), case)
     if as_json:
-        print_json(catalogue.details(found, element, limit))
+        print_json(catalogue.details(found, element, limit, terms))
         return
-    for line in catalogue.describe(found, element, limit):
+    for line in catalogue.describe(found, element, limit, terms):
         say(line)

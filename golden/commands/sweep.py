@@ -9,16 +9,19 @@ import click
 
 from golden.commands.options import (
     OneOf,
+    allow_option,
     as_json,
     beta_option,
     complete_operator,
     complete_target,
     half_abi,
+    numbering_option,
     platform_option,
     quiet,
-    reduction_enum_option,
     reduction_option,
     sandbox,
+    scalars_of,
+    set_option,
     timeout,
     with_sources,
 )
@@ -82,20 +85,21 @@ def _points(context: click.Context, parameter: click.Parameter, text: str) -> in
     help="The entry point ending in _p or in _s.",
 )
 @click.option(
-    "--space", default="diff-dy", show_default=True, help="pairs, diff-dy, g-w, w-total, operand:NAME, random."
+    "--space",
+    default="",
+    help="pairs, diff-dy, g-w, w-total, pair:NAME,NAME, operand:NAME, random [default: the operator's first].",
 )
 @beta_option(1.0)
 @reduction_option("none")
-@click.option(
-    "--set", "fixed", multiple=True, metavar="NAME=VALUE", help="Value of an operand that does not vary [default: 1]."
-)
+@set_option
 @click.option(
     "--samples", metavar="N|2^K", callback=_points, default="2^30", show_default=True, help="Points of 'random'."
 )
 @click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, show_default=True, help="For 'random'.")
 @platform_option()
+@allow_option()
 @half_abi
-@reduction_enum_option("auto")
+@numbering_option("auto")
 @timeout
 @sandbox
 @click.option("--jobs", type=click.IntRange(0), default=0, help="Processes that judge [default: one a core].")
@@ -118,12 +122,13 @@ def sweep(
     space: str,
     beta: float,
     reduction: str,
-    fixed: tuple[str, ...],
+    fixed: dict[str, float | str],
     samples: int,
     seed: int,
     platform: str,
+    allow: tuple[str, ...],
     half_abi: str,
-    reduction_enum: str,
+    numbering: str,
     timeout: float,
     sandbox: str,
     jobs: int,
@@ -140,6 +145,7 @@ def sweep(
     and calls break no contract.
     """
     from golden.files.sweeps import write_sweep
+    from golden.operator import operator as named
     from golden.profile import load_profile
     from runners.sweeping.engine import coverage, open_work
     from runners.sweeping.engine import sweep as run
@@ -148,10 +154,16 @@ def sweep(
 
     if scheduler and jobs:
         raise UsageError("--jobs is for this machine: a cluster judges with the workers that it has.")
-    profile = load_profile(platform)
-    values = dict(_fixed(word) for word in fixed)
-    options = {"beta": beta, "reduction": reduction, "fixed": values or None, "samples": samples, "seed": seed}
-    made = make_space(space, operator, dtype, storage=storage, **options)  # type: ignore[arg-type]
+    profile = load_profile(platform).allowing(allow)
+    scalars, values = scalars_of(named(operator), fixed, beta=beta, reduction=reduction)
+    made = make_space(
+        *(space, operator, dtype),
+        storage=storage,
+        fixed=values,
+        samples=samples,
+        seed=seed,
+        **scalars,  # type: ignore[arg-type]
+    )
     if not profile.requires(made.entry):
         raise UsageError(f"{profile.name} has no {made.entry.symbol}: choose another --dtype or --platform.")
     state = out / "sweep.state"
@@ -160,8 +172,8 @@ def sweep(
         work, library = open_work(
             *(target, made),
             half_abi=half_abi,
-            reduction_enum=reduction_enum,
-            flush=profile.may_flush,
+            numbering=numbering,
+            terms=profile.terms,
             timeout=timeout,
             sandbox=sandbox,  # type: ignore[arg-type]
         )
@@ -197,15 +209,6 @@ def sweep(
         say("interrupted: go on with --resume", err=True)
         sys.exit(130)
     sys.exit(1 if result.bound_exceeded or result.broken else 0)
-
-
-def _fixed(word: str) -> tuple[str, float]:
-    """Read NAME=VALUE."""
-    name, _, text = word.partition("=")
-    try:
-        return name, float(text)
-    except ValueError as error:
-        raise click.BadParameter(f"{word!r} is not NAME=VALUE.", param_hint="--set") from error
 
 
 def _cluster(address: str) -> "Pool":

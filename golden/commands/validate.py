@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from golden.commands.options import (
+    allow_option,
     as_json,
     choices,
     complete_target,
     draw,
     half_abi,
     lang_option,
+    numbering_option,
     platform_option,
     quiet,
-    reduction_enum_option,
     sandbox,
     sources,
     suite_option,
@@ -63,6 +64,7 @@ REPORTS = ("results.json", "report.md", "report.html", "junit.xml")
 )
 @click.argument("target", shell_complete=complete_target)
 @platform_option()
+@allow_option()
 @suite_option()
 @vectors_option()
 @click.option("--recheck", is_flag=True, help="Compute the golden values of all vectors again, not of a few.")
@@ -76,7 +78,7 @@ REPORTS = ("results.json", "report.md", "report.html", "junit.xml")
     help="Folder for results.json, report.md, report.html and junit.xml.",
 )
 @half_abi
-@reduction_enum_option("auto")
+@numbering_option("auto")
 @timeout
 @sandbox
 @draw
@@ -142,8 +144,8 @@ def judged(target: str, *, shown: bool, begin: Callable[[], None] = lambda: None
     export = exported(target) if is_dump(target) else None
     if export:
         options = as_exported(target, export, sources(click.get_current_context()), options)
-    vectors, suite, platform = (options.pop(name) for name in ("vectors", "suite", "platform"))
-    profile = load_profile(platform)
+    vectors, suite, platform, allow = (options.pop(name) for name in ("vectors", "suite", "platform", "allow"))
+    profile = load_profile(platform).allowing(allow)
     files = open_vectors(suite, vectors, options.get("recheck", False), heads)
     if export:
         files = covered(target, export, files)

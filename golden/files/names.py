@@ -7,6 +7,9 @@ import importlib.metadata
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parents[1]
+#: The option that says which numbering choices have. Fixed, as is its place among the options and the probe of results,
+#: whatever an operator calls its choice.
+NUMBERING_OPTION = "reduction-enum"
 #: The file that makes a folder a suite.
 MANIFEST = "manifest.json"
 

@@ -38,9 +38,9 @@ from golden.errors import UsageError, VectorError
 from golden.files import reading
 from golden.files.hdf5 import GrowingFile
 from golden.files.storage import Stored
-from golden.flags import FLAGS
 from golden.formats import FORMATS, Array
-from golden.operator import REDUCTION_ENUMS, Golden, Operator, operators
+from golden.operator import Operator, known_flags, operators
+from golden.rounding import Golden
 
 SCHEMA, BULK_SCHEMA = "golden-vectors/1", "golden-vectors-bulk/1"
 #: Bytes of arrays that are held in memory, by writer and reader alike.
@@ -294,11 +294,11 @@ def _wrong_with(head: Head) -> str:
         return "its id or class is no readable text"
     if head.tier not in get_args(Tier):
         return f"its tier is {head.tier!r}"
-    if unknown := [flag for flag in head.flags if flag not in FLAGS]:
+    if unknown := [flag for flag in head.flags if flag not in known_flags()]:
         return f"there is no flag {unknown[0]!r}"
     for scalar in head.operator.scalars:
         value = head.scalars[scalar.name]
-        if scalar.kind == "reduction" and value not in REDUCTION_ENUMS["sum-mean-none"]:
+        if scalar.kind == "choice" and value not in scalar.names():
             return f"its {scalar.name} is {value!r}"
         if scalar.kind == "int" and not 0 <= int(value) <= _INT_MAX:
             return f"its {scalar.name} is {value}"
@@ -380,7 +380,7 @@ def _arrays_of(case: Case) -> dict[str, Array]:
 def _table_dtype(operator: Operator) -> np.dtype[Any]:
     columns: list[tuple[str, str]] = [("id", f"S{_ID_BYTES}"), ("tier", f"S{_WORD_BYTES}")]
     columns += [("class", f"S{_CLASS_BYTES}"), ("flags", f"S{_FLAGS_BYTES}")]
-    kinds = {"int": "<i4", "real": "<f8", "reduction": f"S{_WORD_BYTES}"}
+    kinds = {"int": "<i4", "real": "<f8", "choice": f"S{_WORD_BYTES}"}
     columns += [(s.name, kinds[s.kind]) for s in operator.scalars]
     for name in [p.name for p in operator.inputs] + ["golden"]:
         columns += [(f"{name}_offset", "<i8"), (f"{name}_count", "<i8")]
@@ -415,7 +415,7 @@ def _head(operator: Operator, dtype: str, row: Any) -> Head:
     scalars: dict[str, int | float | str] = {}
     for scalar in operator.scalars:
         value = row[scalar.name]
-        scalars[scalar.name] = value.decode() if scalar.kind == "reduction" else value.item()
+        scalars[scalar.name] = value.decode() if scalar.kind == "choice" else value.item()
     return Head(
         id=row["id"].decode(),
         operator=operator,

@@ -5,33 +5,37 @@ logits_grad[i, j] is zero except at j = labels[i], where it is -g_i * w (none), 
 ``logits`` is passed for its size and never read; off-label outputs are selected, not multiplied by zero, so a
 NaN in the weight of a class that no label names has no influence.
 
-Bounds: none and sum are one product, rounded once: anything but the correctly rounded value is an error. Mean is
-a scaled product (:mod:`golden.scaled_product`) with a = w, b = g, s = total_weight and nothing rounded before.
-Changing a sign is exact wherever it is done.
-
 The output has at most one non-zero element a sample: values are computed per sample, then scattered.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import ClassVar, TypeVar
 
 import numpy as np
 
-from golden import exact as ex
 from golden import scaled_product
-from golden.arithmetic import Arithmetic
-from golden.formats import Array, Exact, Format
-from golden.operator import Evaluate, Golden, Operands, Operator, Pointer, Role, Scalar, Scalars, Slack
-from golden.rounding import golden_values
+from golden.formats import Array, Format
+from golden.layout import Arrangement, Domain, NamedSpace
+from golden.operator import Operands, Operator, Pointer, Points, Role, Scalar, Scalars
+from golden.program import Arithmetic, Program
+from golden.rounding import Golden, golden_values
+from golden.scaled_product import ScaledProduct
+
+V = TypeVar("V")
 
 
-def _evaluate(order: scaled_product.Order, m: Arithmetic, scalars: Scalars, operands: Operands) -> Array:
-    """Evaluate the gradient with the mean's scaled product in the given order."""
-    w, g = m.load(_picked(operands)), m.load(_upstream(scalars, operands))
-    if scalars["reduction_type"] == "mean":
-        values = order(m, w, g, m.load(operands["total_weight"][0]))
-    else:
-        values = m.multiply(g, w)
-    return _scatter(scalars, operands, -values)
+def _product(m: Arithmetic[V], g: V, w: V) -> V:
+    """Evaluate one element of none and sum."""
+    return m.negate(m.multiply(g, w))
+
+
+def _mean(order: scaled_product.Order[V], m: Arithmetic[V], g: V, w: V, total: V) -> V:
+    """Evaluate one element of mean, with the scaled product in the given order."""
+    return m.negate(order(m, w, g, total))
+
+
+_MEANS: dict[str, Program] = {name: partial(_mean, order) for name, order in scaled_product.EVALUATIONS.items()}
 
 
 class NLLLossGrad(Operator):
@@ -41,21 +45,32 @@ class NLLLossGrad(Operator):
     title = "NLLLossGrad"
     summary = "gradient of the negative log likelihood loss with respect to the logits"
     formula = "j == labels[i]: none -g[i]*w, sum -g[0]*w, mean -g[0]*(w/total_weight); else 0"
+    orders = tuple(_MEANS)
+    flags: ClassVar[Mapping[str, str]] = {
+        "reduction-mixup": "reductions exchanged, loss_grad indexed where it is one number, total_weight without mean",
+        "weight-mixup": "weights ignored, or indexed by sample instead of label",
+        "selection": "one-hot multiplication instead of selection: a NaN weight of an unused class leaks",
+        "zero-fill": "off-label outputs not written, or only written once",
+    }
     coordinate_name = "weight / total_weight (weight, unless mean)"
     parameters = (
         Pointer("logits", Role.UNREAD),
         Pointer("loss_grad", Role.INPUT),
         Pointer("labels", Role.INPUT, "int32"),
         Pointer("weight", Role.INPUT),
-        Pointer("total_weight", Role.INPUT),
+        Pointer("total_weight", Role.INPUT, domain=Domain(zero=False, positive=True, above="weight")),
         Pointer("logits_grad", Role.OUTPUT),
         Scalar("batch", "int"),
         Scalar("class_num", "int"),
-        Scalar("reduction_type", "reduction"),
+        Scalar(
+            "reduction_type",
+            "choice",
+            option="reduction",
+            default="none",
+            hunted="mean",
+            numberings=(("sum", "mean", "none"), ("none", "sum", "mean")),
+        ),
     )
-    orders: dict[str, Evaluate] = {  # noqa: RUF012 - declarative, never mutated
-        name: partial(_evaluate, order) for name, order in scaled_product.ORDERS.items()
-    }
 
     def shapes(self, scalars: Scalars) -> dict[str, tuple[int, ...]]:
         """``loss_grad`` is ``[batch]`` for none and one element otherwise."""
@@ -69,10 +84,6 @@ class NLLLossGrad(Operator):
             "logits_grad": (batch, classes),
         }
 
-    def group(self, scalars: Scalars) -> str:
-        """Cases are reported by reduction."""
-        return f"reduction={scalars['reduction_type']}"
-
     def outside(self, scalars: Scalars, operands: Operands) -> str:
         """Labels are classes."""
         labels, classes = operands.get("labels", np.zeros(0, np.int32)), int(scalars["class_num"])
@@ -83,45 +94,69 @@ class NLLLossGrad(Operator):
         """``total_weight`` is used for mean only."""
         return () if scalars["reduction_type"] == "mean" else ("total_weight",)
 
-    def exact(self, fmt: Format, scalars: Scalars, operands: Operands, index: int) -> Exact:
-        """Return logits_grad.flat[index] as the page defines it."""
-        i, j = divmod(index, int(scalars["class_num"]))
-        label = int(operands["labels"][i])
-        if j != label:
-            return 0.0
-        reduction = scalars["reduction_type"]
-        g = _decoded(fmt, operands["loss_grad"], i if reduction == "none" else 0)
-        w = _decoded(fmt, operands["weight"], label)
-        if reduction == "mean":
-            return ex.negate(ex.multiply(g, ex.divide(w, _decoded(fmt, operands["total_weight"], 0))))
-        return ex.negate(ex.multiply(g, w))
+    def variables(self, scalars: Scalars) -> tuple[str, ...]:
+        """The upstream gradient, the label's weight and, for mean, the total."""
+        return ("loss_grad", "weight", *(("total_weight",) if scalars["reduction_type"] == "mean" else ()))
 
-    def oracle(self, fmt: Format, scalars: Scalars, operands: Operands) -> Golden:
-        """Return logits_grad correctly rounded.
+    def programs(self, scalars: Scalars) -> Mapping[str, Program]:
+        """Return the scaled product in each order for mean, and the one product there is otherwise."""
+        return _MEANS if scalars["reduction_type"] == "mean" else {"formula": _product}
+
+    def scaled(self, scalars: Scalars) -> ScaledProduct:
+        """Return the product with the weight, divided by the total for mean."""
+        total = "total_weight" if scalars["reduction_type"] == "mean" else ""
+        return ScaledProduct(a="weight", b="loss_grad", s=total, negative=True)
+
+    def points(self, scalars: Scalars, operands: Operands, index: Array) -> Points:
+        """Return what elements on a label are computed from; the others are zero."""
+        samples, classes = np.divmod(index, int(scalars["class_num"]))
+        at = np.flatnonzero(classes == operands["labels"][samples])
+        chosen = samples[at]
+        upstream = np.broadcast_to(_upstream(scalars, operands), operands["labels"].shape)
+        values = [upstream[chosen], operands["weight"][operands["labels"][chosen]]]
+        if scalars["reduction_type"] == "mean":
+            values.append(np.broadcast_to(operands["total_weight"][:1], at.shape))
+        return Points(at, tuple(values))
+
+    def arrangements(self, scalars: Scalars) -> tuple[Arrangement, ...]:
+        """With one class every sample is a point, and the weight is the same for all.
+
+        With as many classes as samples, and labels 0, 1, 2, ..., the points are the diagonal of the output, with a
+        weight each.
+        """
+        return (
+            Arrangement(("batch",), {"labels": lambda n: np.zeros(n, np.int32)}),
+            Arrangement(
+                ("batch", "class_num"), {"labels": lambda n: np.arange(n, dtype=np.int32)}, stride=lambda n: n + 1
+            ),
+        )
+
+    def spaces(self, scalars: Scalars) -> Mapping[str, NamedSpace]:
+        """Return every gradient with every weight, and every weight with every total."""
+        none, mean = (scalars["reduction_type"] == name for name in ("none", "mean"))
+        return {
+            "g-w": NamedSpace(
+                ("weight", "loss_grad") if none else ("loss_grad", "weight"),
+                "all 2**32 (gradient, weight); mean with one total_weight",
+            ),
+            "w-total": NamedSpace(
+                ("total_weight", "weight"),
+                "mean: all 2**32 (weight, total_weight), for one gradient",
+                refused="" if mean else "total_weight is used with the reduction mean only.",
+            ),
+        }
+
+    def correctly_rounded(self, fmt: Format, scalars: Scalars, values: Sequence[Array]) -> Golden:
+        """Return the elements correctly rounded.
 
         g * w has at most 2p <= 48 bits, exact in float64. A midpoint m has p + 1 bits, so m * total_weight has at
         most 49: two different numbers g*w and m*total_weight of at most 52 bits differ by more than the float64
         rounding of g*w/total_weight can hide, and one direct cast of the quotient rounds correctly.
         """
-        with np.errstate(invalid="ignore"):
-            exact = _upstream(scalars, operands).astype(np.float64) * _picked(operands).astype(np.float64)
-            if scalars["reduction_type"] == "mean":
-                exact = exact / operands["total_weight"].astype(np.float64)
-        values = golden_values(fmt, fmt.cast(-exact), -exact)
-        return Golden(*(_scatter(scalars, operands, part) for part in values))
-
-    def slack(self, fmt: Format, scalars: Scalars, operands: Operands, index: Array, flush: bool) -> Slack:
-        """Return the slack of logits_grad.flat[index]; derivation at the top of this file."""
-        samples, classes = np.divmod(index, int(scalars["class_num"]))
-        with np.errstate(invalid="ignore"):  # signalling NaNs
-            upstream = np.broadcast_to(_upstream(scalars, operands), operands["labels"].shape)
-            g, w = (v[samples].astype(np.float64) for v in (upstream, _picked(operands)))
-        on_label = classes == operands["labels"][samples]
-        g, w = np.where(on_label, g, 0.0), np.where(on_label, w, 0.0)
-        if scalars["reduction_type"] == "mean":
-            total = float(operands["total_weight"][0])
-            return scaled_product.slack(fmt, w, g, total, np.zeros(index.shape, int), flush)
-        return scaled_product.product_slack(fmt, w, g, flush)
+        with np.errstate(all="ignore"):
+            g, w, *total = (v.astype(np.float64) for v in values)
+            exact = -(g * w / total[0] if total else g * w)
+        return golden_values(fmt, fmt.cast(exact), exact)
 
     def coordinate(self, scalars: Scalars, operands: Operands, index: Array) -> Array:
         """Return weight / total_weight of each element's sample for mean, its weight otherwise."""
@@ -129,13 +164,6 @@ class NLLLossGrad(Operator):
             weight = _picked(operands)[index // int(scalars["class_num"])].astype(np.float64)
             mean = scalars["reduction_type"] == "mean"
             return np.asarray(weight / float(operands["total_weight"][0]) if mean else weight)
-
-    def element_inputs(self, fmt: Format, scalars: Scalars, operands: Operands) -> tuple[Array, Array]:
-        """Return the bits of (gradient, weight) of the elements on a label; total_weight is the same for all."""
-        labels = operands["labels"]
-        upstream = np.broadcast_to(_upstream(scalars, operands), labels.shape)
-        rows = np.stack([fmt.bits(upstream), fmt.bits(_picked(operands))], axis=1)
-        return np.arange(len(labels)) * int(scalars["class_num"]) + labels, rows
 
     def inputs_of(self, scalars: Scalars, operands: Operands, index: int) -> dict[str, int | float | str]:
         """Return the sample, class and label, and the numbers that are multiplied there."""
@@ -150,10 +178,6 @@ class NLLLossGrad(Operator):
         return found
 
 
-def _decoded(fmt: Format, values: Array, index: int) -> Exact:
-    return fmt.decode(int(fmt.bits(values)[index]))
-
-
 def _picked(operands: Operands) -> Array:
     return operands["weight"][operands["labels"]]
 
@@ -161,13 +185,6 @@ def _picked(operands: Operands) -> Array:
 def _upstream(scalars: Scalars, operands: Operands) -> Array:
     grad = operands["loss_grad"]
     return grad if scalars["reduction_type"] == "none" else grad[:1]
-
-
-def _scatter(scalars: Scalars, operands: Operands, values: Array) -> Array:
-    labels = operands["labels"]
-    output = np.zeros((len(labels), int(scalars["class_num"])), values.dtype)
-    output[np.arange(len(labels)), labels] = values
-    return output.reshape(-1)
 
 
 OPERATOR = NLLLossGrad()

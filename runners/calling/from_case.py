@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from golden.operator import REDUCTION_ENUMS, EntryPoint, Operands, Pointer, Scalar, Scalars
+from golden.operator import EntryPoint, Operands, Pointer, Scalar, Scalars
 from runners.calling.call import Call, Invocation, PointerArgument, ScalarArgument
 
 HalfAbi = Literal["float16", "uint16"]
@@ -24,7 +24,7 @@ def call_for(
     invocations: Sequence[Invocation],
     *,
     half_abi: HalfAbi = "float16",
-    reduction_enum: str = "sum-mean-none",
+    numbering: str = "",
 ) -> Call:
     """Build the call of an entry point with a case's scalars and input operands.
 
@@ -45,7 +45,7 @@ def call_for(
                 PointerArgument(p.name, p.role.value, dtype.itemsize, count or math.prod(shapes[p.name]), data)
             )
         else:
-            arguments.append(scalar_argument(p, scalars[p.name], entry_point, half_abi, reduction_enum))
+            arguments.append(scalar_argument(p, scalars[p.name], entry_point, half_abi, numbering))
     if not entry_point.has_core_mask:
         invocations = [i if i.core_mask is None else msgspec.structs.replace(i, core_mask=None) for i in invocations]
     return Call(entry_point.symbol, tuple(arguments), tuple(invocations))
@@ -56,12 +56,12 @@ def scalar_argument(
     value: int | float | str,
     entry_point: EntryPoint,
     half_abi: HalfAbi,
-    reduction_enum: str,
+    numbering: str,
 ) -> ScalarArgument:
     """Return a scalar with the bits and the C type that the entry point takes it in."""
     if parameter.kind == "real":
         fmt = entry_point.fmt
         bits = int.from_bytes(fmt.dtype.type(value).tobytes(), "little")
         return ScalarArgument(parameter.name, half_abi if fmt.itemsize == 2 else "float32", bits)
-    number = REDUCTION_ENUMS[reduction_enum][str(value)] if parameter.kind == "reduction" else int(value)
+    number = parameter.names(numbering).index(str(value)) if parameter.kind == "choice" else int(value)
     return ScalarArgument(parameter.name, "int32", number)

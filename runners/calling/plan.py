@@ -11,13 +11,11 @@ from golden.operator import EntryPoint
 from golden.profile import Profile
 from runners.calling.call import Invocation
 
-#: Classes whose small cases are run with every core mask and every alignment.
-_THOROUGH = ("length", "shape")
-_THOROUGH_SIZES = range(1, 42)
-#: One case in this many of those classes, chosen by its id, is run thoroughly.
-_EVERY = 12
-#: And these: partitions with several items a core.
-_THOROUGH_ENDS = ("/length/n=257", "beta=0.5/length/n=1000", "/shape/b=33/c=33", "/shape/b=257/c=3")
+#: What cases can reveal whose small ones are run with every core mask and every alignment.
+_THOROUGH = "partition"
+#: Of how many output elements, and one case in how many, chosen by its id, is run thoroughly: any remainder, and
+#: partitions with several items a core.
+_THOROUGH_SIZES = ((range(1, 42), 12), (range(250, 1100), 6))
 #: One case in this many has an invocation in plain memory.
 _PLAIN_EVERY = 8
 #: From this many elements on a case is repeated, so that cores which share memory have time to meet.
@@ -37,9 +35,10 @@ def shuffled(draw: str, name: str, count: int) -> list[int]:
 def unreadable_cases(draw: str, entry: EntryPoint, heads: Sequence[Head]) -> frozenset[str]:
     """Draw the cases of an entry point that are also run with the operands inaccessible that they must not touch.
 
-    Always as many, of the class ``selection``; returns their ids.
+    Always as many, of those that compare positions if there are such; returns their ids.
     """
-    able = [h.id for h in heads if h.klass == "selection" and h.operator.untouched(h.scalars)]
+    cases = [h for h in heads if h.operator.untouched(h.scalars)]
+    able = [h.id for h in cases if "position" in h.flags] or [h.id for h in cases]
     chosen = shuffled(draw, f"{entry.symbol} untouched", len(able))[: -(-len(able) // _GUARDED)]
     return frozenset(able[number] for number in chosen)
 
@@ -68,10 +67,10 @@ def invocations(
     if closed and (unreadable := case.operator.untouched(case.scalars)):
         plan.append(msgspec.structs.replace(first, unreadable=unreadable))
     size = case.golden.value.size
-    drawn = case.klass in _THOROUGH and size in _THOROUGH_SIZES and draw.below(_EVERY) == 0
-    if drawn or case.id.endswith(_THOROUGH_ENDS):
+    every = next((every for sizes, every in _THOROUGH_SIZES if size in sizes), 0)
+    if _THOROUGH in case.flags and every and draw.below(every) == 0:
         plan += _thorough(first, profile, entry.has_core_mask)
-    if size >= _LARGE and case.klass in _THOROUGH:
+    if size >= _LARGE and _THOROUGH in case.flags:
         plan += [first] * _REPEATS
     if plain and draw.below(_PLAIN_EVERY) == 0 and size <= _LARGE:
         plan.append(msgspec.structs.replace(first, placement="plain", fill=2))

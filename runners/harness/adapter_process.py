@@ -20,7 +20,7 @@ import numpy as np
 
 from golden.errors import GoldenError, TargetError, nearest
 from golden.formats import Array
-from golden.operator import REDUCTION_ENUMS, EntryPoint, Pointer, Role, entry_points
+from golden.operator import EntryPoint, Pointer, Role, entry_points
 from golden.shadow import shadows
 from runners.harness.frames import HEADER, MAGIC, VERSION, Message, frame
 from runners.process.fenv import FloatingPoint
@@ -97,9 +97,7 @@ def _offered(owner: str, offers: object) -> dict[str, EntryPoint]:
     if offers is None:
         return known
     if not isinstance(offers, Mapping):
-        raise TargetError(
-            f"{owner}.operators is no mapping of operators to dtypes, such as {{'nlllossgrad': ['fp32']}}"
-        )
+        raise TargetError(f"{owner}.operators is no mapping of operators to dtypes, such as {{'subext': ['fp32']}}")
     return {s: e for s, e in known.items() if e.fmt.name in offers.get(e.operator.name, ())}
 
 
@@ -159,9 +157,8 @@ def decode_call(payload: bytes, entries: Mapping[str, EntryPoint]) -> Request:
 
 
 def scalars_of(request: Request) -> dict[str, int | float | str]:
-    """Return the scalars of a call by name; a reduction by its own name."""
+    """Return the scalars of a call by name; a choice by its own name."""
     entry, found = request.entry, dict[str, int | float | str]()
-    reductions = {number: name for name, number in REDUCTION_ENUMS["sum-mean-none"].items()}
     for p, argument in zip(entry.operator.parameters, request.arguments, strict=False):
         if isinstance(p, Pointer):
             continue
@@ -170,7 +167,7 @@ def scalars_of(request: Request) -> dict[str, int | float | str]:
             found[p.name] = float(entry.fmt.from_bits(bits)[0])
         else:
             number = argument.number - (argument.number >> 31 << 32)
-            found[p.name] = reductions[number] if p.kind == "reduction" else number
+            found[p.name] = dict(enumerate(p.names()))[number] if p.kind == "choice" else number
     return found
 
 

@@ -15,7 +15,7 @@ _HEAD = """\
  *
  * With GCC and Clang references are weak, so that what the library lacks is told and not a linker's error; a static
  * library must then be linked whole (-Wl,--whole-archive libvendor.a -Wl,--no-whole-archive). With other compilers
- * leave out what is not there: -DHARNESS_WITHOUT_hp_nlllossgrad_s, and so on.
+ * leave out what is not there: -DHARNESS_WITHOUT_SYMBOL for each SYMBOL.
  */
 #include "harness.h"
 

@@ -16,7 +16,7 @@ from golden.document import Document
 from golden.errors import TargetError, unknown_name
 from golden.files.vectors import write_vectors
 from golden.operator import entry_points
-from golden.pointwise import DENSE, dense
+from golden.terms import Terms
 from runners.calling.call import ONE_CORE, Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
@@ -50,8 +50,7 @@ def chosen(session: Session, symbols: Sequence[str] = ()) -> list[str]:
             raise unknown_name("entry point", symbol, known)
         if symbol not in there:
             raise TargetError(f"The target has no {symbol}; it has {', '.join(there) or 'nothing'}.")
-        dense(known[symbol].operator.name)
-    found = list(dict.fromkeys(symbols)) or [s for s in there if known[s].operator.name in DENSE]
+    found = list(dict.fromkeys(symbols)) or there
     if not found:
         raise TargetError("The target has no entry point to hunt on.")
     return found
@@ -62,35 +61,33 @@ def hunt(
     symbol: str,
     out: Path | None = None,
     *,
-    beta: float = 0.1,
-    reduction: str = "mean",
     seed: int = 0,
     rounds: int = ROUNDS,
-    flush: bool = False,
+    terms: Terms = Terms(),  # noqa: B008 - frozen
     half_abi: str = "auto",
-    reduction_enum: str = "sum-mean-none",
+    numbering: str = "",
     progress: Callable[[int, float], None] = lambda turn, worst: None,
+    **options: float | str,
 ) -> tuple[Hunted, Case]:
     """Search for the worst input of one entry point, shrink it, and write it as a vector file into the folder ``out``.
 
-    ``beta`` and ``reduction`` apply to the operator that has them; ``rounds`` is the budget, a few thousand points
-    each; ``progress`` gets the round and the worst error so far. Raises :class:`UsageError` for an unknown symbol and
-    :class:`TargetError` if the target lacks it, crashes or hangs.
+    ``options``: scalars by the words of the command line; ``rounds`` is the budget, a few thousand points each;
+    ``progress`` gets the round and the worst error so far. Raises :class:`UsageError` for an unknown symbol or scalar
+    and :class:`TargetError` if the target lacks it, crashes or hangs.
     """
     chosen(session, [symbol])
     entry = entry_points()[symbol]
-    smooth = any(s.kind == "real" for s in entry.operator.scalars)
-    scalars: dict[str, float | str] = {"beta": entry.fmt.typed(beta)} if smooth else {"reduction_type": reduction}
+    scalars = entry.operator.given(entry.fmt, options, hunt=True)
     abi: HalfAbi = "uint16" if half_abi == "uint16" else "float16"
     if half_abi == "auto" and probe_half_abi(session) == "uint16":
         abi = "uint16"
-    target = Points(session, entry, scalars, flush, abi, reduction_enum)
+    target = Points(session, entry, scalars, terms, abi, numbering)
     row, bad = search(target, seed, rounds, progress)
     row = shrink(target, row, bad)
     case = target.case(row[None, :])
     outcome = session.run(
         call_for(entry, case.scalars, case.operands, [Invocation(core_mask=ONE_CORE)], half_abi=abi,
-                 reduction_enum=reduction_enum)
+                 numbering=numbering)
     )[0]  # fmt: skip
     output = np.frombuffer(outcome.output, entry.fmt.dtype)
     shrunk, bound, fails = target.errors(target.operands(row[None, :]), output)

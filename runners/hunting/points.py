@@ -10,13 +10,14 @@ from golden.files.vectors import case_digest
 from golden.formats import Array
 from golden.judge import Kind
 from golden.judge import judge as judge_case
-from golden.operator import EntryPoint, Operands, Operator
+from golden.operator import EntryPoint, Operands
 from golden.pointwise import dense
+from golden.terms import Terms
 from runners.calling.call import ONE_CORE, Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
 
-#: Points of one call of NLLLossGrad, which computes as many classes for each.
+#: Points of a call that writes as many other elements for each, or that share a number.
 SHARING = 64
 
 
@@ -24,36 +25,40 @@ class Points:
     """One entry point with its scalars, as a function from operands to errors."""
 
     def __init__(
-        self, session: Session, entry: EntryPoint, scalars: dict[str, float | str], flush: bool, half_abi: HalfAbi,
-        reduction_enum: str,
+        self, session: Session, entry: EntryPoint, scalars: dict[str, float | str], terms: Terms, half_abi: HalfAbi,
+        numbering: str,
     ) -> None:  # fmt: skip
-        self.entry, self.fmt, self.flush = entry, entry.fmt, flush
-        self.view: Operator = dense(entry.operator.name)
-        self.smooth = "beta" in scalars
-        self.names: tuple[str, ...] = ("dy", "x1", "x2") if self.smooth else ("loss_grad", "weight", "total_weight")
-        if scalars.get("reduction_type") in ("none", "sum"):
-            self.names = self.names[:2]
+        self.entry, self.fmt, self.terms = entry, entry.fmt, terms
+        self.view, page = dense(entry.operator.name), entry.operator
+        unused = page.untouched(scalars)
+        #: Operands that vary, each a column of the bit patterns.
+        self.varying = [p for p in page.numbers if p.name not in unused]
+        self.names = [p.name for p in self.varying]
+        self._unused = [p.name for p in page.numbers if p.name in unused]
+        self._arrangement = page.arrangements(scalars)[-1]
+        self._single = page.single(self._arrangement, scalars)
         #: Columns that one call has a single number of: points that share them are computed together.
-        single = {"total_weight"} | ({"loss_grad"} if scalars.get("reduction_type") != "none" else set())
-        self.shared = [i for i, name in enumerate(self.names) if name in single]
+        self.shared = [i for i, name in enumerate(self.names) if name in self._single]
         self.evaluated = 0
         self._session, self._scalars = session, scalars
-        self._abi, self._enum = half_abi, reduction_enum
+        self._abi, self._enum = half_abi, numbering
+
+    def near(self, column: int) -> float:
+        """Return the scalar near which a column's fp32 numbers matter, or 0 where any do."""
+        name = self.varying[column].domain.near
+        return float(self._scalars[name]) if name else 0.0
 
     def scalars(self, n: int) -> dict[str, int | float | str]:
         """Scalars of a call with n points, each an element."""
-        return {"length": n, **self._scalars} if self.smooth else {"batch": n, "class_num": n, **self._scalars}
+        return {**self.entry.operator.sizes(self._arrangement, n), **self._scalars}
 
     def operands(self, bits: Array) -> dict[str, Array]:
-        """Operands of a call, from bit patterns [points, operand]; NLL takes one gradient or total from the first."""
+        """Operands of a call, from bit patterns [points, operand]; those it has one number of, from the first."""
+        n = len(bits)
         columns = {name: self.fmt.from_bits(bits[:, i].copy()) for i, name in enumerate(self.names)}
-        if self.smooth:
-            return columns
-        columns.setdefault("total_weight", np.ones(1, self.fmt.dtype))
-        columns["total_weight"] = columns["total_weight"][:1]
-        if self._scalars["reduction_type"] != "none":
-            columns["loss_grad"] = columns["loss_grad"][:1]
-        return {**columns, "labels": np.arange(len(bits), dtype=np.int32)}
+        columns |= {name: np.ones(n, self.fmt.dtype) for name in self._unused}
+        columns = {name: values[:1] if name in self._single else values for name, values in columns.items()}
+        return {**columns, **{name: make(n) for name, make in self._arrangement.index.items()}}
 
     def case(self, bits: Array) -> Case:
         """The case of one point."""
@@ -73,8 +78,8 @@ class Points:
 
         Raises :class:`TargetError` if the call does not return.
         """
-        if self.smooth or self._scalars["reduction_type"] == "none":
-            size = len(bits) if self.smooth else SHARING
+        if not self.shared:
+            size = SHARING if self._arrangement.stride(2) > 1 else len(bits)
             return np.concatenate([self._call(bits[i : i + size]) for i in range(0, len(bits), size)])
         keys, which = np.unique(bits[:, self.shared], axis=0, return_inverse=True)
         result = np.zeros(len(bits))
@@ -90,30 +95,28 @@ class Points:
         self.evaluated += n
         call = call_for(
             self.entry, self.scalars(n), operands, [Invocation(core_mask=ONE_CORE)],
-            half_abi=self._abi, reduction_enum=self._enum,
+            half_abi=self._abi, numbering=self._enum,
         )  # fmt: skip
         outcome = self._session.run(call)[0]
         if outcome.status != "ok":
             raise TargetError(f"{outcome.message} Validate the library first: 'golden validate' finds such calls.")
         output = np.frombuffer(outcome.output, self.fmt.dtype)
-        if not self.smooth:
-            output = output.reshape(n, n).diagonal().copy()
-        return self.errors(operands, output)[0]
+        return self.errors(operands, output[:: self._arrangement.stride(n)][:n].copy())[0]
 
     def errors(self, operands: Operands, output: Array) -> tuple[Array, Array, Array]:
         """Return (badness, legal bound in ulp, whether it fails) of every point."""
         n = output.size
-        given = {k: v if k == "total_weight" else np.broadcast_to(v, n) for k, v in operands.items() if k != "labels"}
-        scalars = {**self.scalars(n), **({} if self.smooth else {"class_num": 1})}
+        given = {k: np.broadcast_to(v, n) for k, v in operands.items() if k not in self._arrangement.index}
+        scalars = self.view.call_scalars(self._scalars, n)
         golden = self.view.oracle(self.fmt, scalars, given)
         case = Case("", self.view, self.fmt.name, "required", "hunted", (), scalars, given, golden)
-        judged = judge_case(case, output, self.flush)
+        judged = judge_case(case, output, self.terms)
         bad = np.where(np.isnan(golden.residual) | np.isinf(golden.value), 0.0, np.abs(golden.residual)).astype(
             np.float64
         )
         bound, fails = np.full(n, 0.5), np.zeros(n, bool)
         bad[judged.at] = np.where(np.isnan(judged.signed), 0.0, np.abs(judged.signed))
-        bound[judged.at] = judged.bound
+        bound[judged.at] = np.maximum(judged.bound, 0.5)
         fails[judged.at[judged.failing]] = True
         lost = judged.at[np.isin(judged.kind, (Kind.NAN, Kind.INFINITY, Kind.NONZERO))]
         bad[lost] = 2.0**300

@@ -35,9 +35,10 @@ _LIMIT = 60
 
 
 class Region(msgspec.Struct, frozen=True):
-    """Where points are: biased exponent and leading bits of every operand, and how x2 follows from x1.
+    """Where points are: biased exponent and leading bits of every operand, and how what is subtracted follows.
 
-    ``second``: "free", "zero" (differences of any size, exactly), or "near" (a few places from x1).
+    ``second``: "free", "zero" (differences of any size, exactly), or "near" (a few places from what it is subtracted
+    from).
     """
 
     exponents: tuple[int, ...]
@@ -50,12 +51,18 @@ def _regions(points: Points) -> st.SearchStrategy[Region]:
     fmt, k = points.fmt, len(points.names)
     one = fmt.emax
     exponents = [st.integers(0, 2 * one) if fmt is FP16 else st.integers(one - _LIMIT, one + _LIMIT - 1)] * k
-    if points.smooth and fmt is not FP16:
-        middle = one + math.frexp(float(points.scalars(1)["beta"]))[1]
-        exponents[1:] = [st.integers(max(middle - 13, 1), middle + 1)] * 2
+    for column in range(k):
+        if (scalar := points.near(column)) and fmt is not FP16:
+            middle = one + math.frexp(scalar)[1]
+            exponents[column] = st.integers(max(middle - 13, 1), middle + 1)
     leading = [st.integers(0, (1 << LEADING) - 1)] * k
-    second = st.sampled_from(("zero", "free", "near") if points.smooth else ("free",))
+    second = st.sampled_from(("zero", "free", "near") if _subtracted(points) else ("free",))
     return st.builds(Region, st.tuples(*exponents), st.tuples(*leading), second)
+
+
+def _subtracted(points: Points) -> list[tuple[int, int]]:
+    """Return the columns that are subtracted from another, each with that one."""
+    return [(i, points.names.index(p.domain.minus)) for i, p in enumerate(points.varying) if p.domain.minus]
 
 
 def _filled(stream: np.random.Philox, points: Points, region: Region) -> Array:
@@ -68,15 +75,16 @@ def _filled(stream: np.random.Philox, points: Points, region: Region) -> Array:
     )
     bits = centre + (raw >> np.uint64(32)).astype(np.int64) % (1 << rest)
     bits |= np.where(raw & np.uint64(1) == 1, fmt.sign_mask, 0)
-    if region.second == "zero":
-        bits[:, 2] = 0
-    elif region.second == "near":
-        bits[:, 2] = bits[:, 1] + (raw[:, 2] >> np.uint64(8)).astype(np.int64) % 65 - 32
+    for column, minuend in _subtracted(points):
+        if region.second == "zero":
+            bits[:, column] = 0
+        elif region.second == "near":
+            bits[:, column] = bits[:, minuend] + (raw[:, column] >> np.uint64(8)).astype(np.int64) % 65 - 32
     return _legal(bits.astype(fmt.bits_dtype), points)
 
 
 def _anywhere(stream: np.random.Philox, points: Points, n: int) -> Array:
-    """Draw bit patterns [n, operand]: all alike in fp16; exponents alike in fp32, differences near beta."""
+    """Draw bit patterns [n, operand]: all alike in fp16; exponents alike in fp32, or near a scalar."""
     fmt, k = points.fmt, len(points.names)
     raw = stream.random_raw(n * k).reshape(n, k)
     if fmt is FP16:
@@ -85,13 +93,13 @@ def _anywhere(stream: np.random.Philox, points: Points, n: int) -> Array:
         bits = raw & (np.left_shift(np.uint64(1), length) - np.uint64(1) | np.uint64(0x8000))
     else:
         exponent = np.uint64(127 - _LIMIT) + (raw >> np.uint64(32)) % np.uint64(2 * _LIMIT)
-        if points.smooth:
-            middle = 127 + math.frexp(float(points.scalars(1)["beta"]))[1]
-            near = np.uint64(max(middle - 13, 1)) + (raw >> np.uint64(32)) % np.uint64(14)
-            exponent[:, 1:] = near[:, 1:]
+        for column in range(k):
+            if scalar := points.near(column):
+                low = np.uint64(max(127 + math.frexp(scalar)[1] - 13, 1))
+                exponent[:, column] = low + (raw[:, column] >> np.uint64(32)) % np.uint64(14)
         bits = (raw & np.uint64(0x807FFFFF)) | exponent << np.uint64(23)
-    if points.smooth:
-        bits[: n // 4, 2] = 0  # differences of any size, exactly
+    for column, _ in _subtracted(points):
+        bits[: n // 4, column] = 0  # differences of any size, exactly
     return _legal(bits.astype(fmt.bits_dtype), points)
 
 
@@ -142,8 +150,8 @@ def _worst(points: Array, bad: Array) -> tuple[Array, Array]:
 def _legal(bits: Array, points: Points) -> Array:
     """Move points into the required domain.
 
-    NaN, infinities, totals that are not positive and fp32 numbers beyond 2**±60 become one; a weight above the total
-    (a sum of weights) is exchanged with it, sign kept.
+    NaN, infinities, what is not positive or zero but should be, and fp32 numbers beyond 2**±60 become one; a number
+    that another has to be above, and is not, is exchanged with it, sign kept.
     """
     fmt = points.fmt
     magnitude = bits & fmt.bits_dtype.type(~fmt.sign_mask & ((1 << fmt.width) - 1))
@@ -151,15 +159,20 @@ def _legal(bits: Array, points: Points) -> Array:
     if fmt is not FP16:
         low, high = (127 - _LIMIT) << 23, (127 + _LIMIT) << 23
         outside |= (magnitude != 0) & ((magnitude < low) | (magnitude > high))
-    if "total_weight" in points.names:
-        outside[:, -1] |= (magnitude[:, -1] == 0) | (bits[:, -1] != magnitude[:, -1])
+    for column, p in enumerate(points.varying):
+        if p.domain.positive or not p.domain.zero:
+            outside[:, column] |= magnitude[:, column] == 0
+        if p.domain.positive:
+            outside[:, column] |= bits[:, column] != magnitude[:, column]
     one = fmt.bits(np.ones(1, fmt.dtype))[0]
     bits = np.where(outside, one, bits)
-    if "total_weight" in points.names:
-        magnitude = bits[:, 1] & fmt.bits_dtype.type(fmt.sign_mask - 1)
-        above = magnitude > bits[:, 2]
-        bits[:, 1] = np.where(above, bits[:, 2] | (bits[:, 1] ^ magnitude), bits[:, 1])
-        bits[:, 2] = np.where(above, magnitude, bits[:, 2])
+    for column, p in enumerate(points.varying):
+        if p.domain.above:
+            lower = points.names.index(p.domain.above)
+            magnitude = bits[:, lower] & fmt.bits_dtype.type(fmt.sign_mask - 1)
+            above = magnitude > bits[:, column]
+            bits[:, lower] = np.where(above, bits[:, column] | (bits[:, lower] ^ magnitude), bits[:, lower])
+            bits[:, column] = np.where(above, magnitude, bits[:, column])
     return bits
 
 

@@ -1,6 +1,5 @@
 """Runs and judges the cases of an entry point: calls sent ahead, in an order that is drawn."""
 
-import hashlib
 import math
 import random
 from collections import deque
@@ -10,11 +9,9 @@ from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
 
 from golden.case import Case, Head
 from golden.files.vectors import VectorFile
-from golden.formats import comparable_bits
 from golden.operator import EntryPoint
 from golden.profile import Profile
 from runners.calling.call import Call, Invocation
@@ -43,18 +40,16 @@ class _Waiting(NamedTuple):
 class Cases:
     """Runs the cases of a session's entry points. ``draw``: what the order is drawn from."""
 
-    def __init__(self, session: Session, profile: Profile, draw: str, half_abi: HalfAbi, reduction_enum: str) -> None:
+    def __init__(self, session: Session, profile: Profile, draw: str, half_abi: HalfAbi, numbering: str) -> None:
         self._session, self._profile, self._draw = session, profile, draw
         self._half_abi: HalfAbi = half_abi
-        self._reduction_enum = reduction_enum
-        #: Digests of the shared entry points' outputs, for comparison with the private ones.
-        self._outputs: dict[str, bytes] = {}
+        self._numbering = numbering
 
     def run(self, entry: EntryPoint, file: VectorFile, verdict: EntryPointVerdict) -> Iterator[None]:
         """Run and judge all cases of an entry point, keeping the worker busy; yields after each.
 
         Cases and the invocations of each are made in an order that is drawn, so that it tells a library nothing, and
-        judged as if in that of the suite and the plan. Nothing of a case may outlive its turn: the largest take
+        judged as if in that of the suite and the plan. Nothing of a large case may outlive its turn: it may take
         hundreds of megabytes.
         """
         running: deque[_Waiting] = deque()
@@ -80,16 +75,17 @@ class Cases:
             under_way -= size
             submit()
             verdict.add(case, plan, outcomes, place)
-            if outcomes[0].status == "ok":
-                self._compare_storages(verdict, case, outcomes[0].output)
             del case, plan, outcomes, made
             yield
+        verdict.judge()
         if self._session.in_place and not verdict.fails:
             # Each alone, operands lie where those of the call before lay, as in most programs; else they never do.
+            again = []
             for place in _of_one_size(file.heads):
                 case = file.cases[place]
                 plan = invocations(case, entry, self._profile)[:1]
-                verdict.again(case, plan, self._session.run(self._call(entry, case, plan)))
+                again.append((case, plan, self._session.run(self._call(entry, case, plan))))
+            verdict.again(again)
 
     def _submit(
         self, entry: EntryPoint, file: VectorFile, place: int, closed: frozenset[str], ways: random.Random
@@ -103,17 +99,9 @@ class Cases:
         return _Waiting(place, case, plan, order, made.size)
 
     def _call(self, entry: EntryPoint, case: Case, ways: list[Invocation]) -> Call:
-        abi, numbers = self._half_abi, self._reduction_enum
-        made = call_for(entry, case.scalars, case.operands, ways, half_abi=abi, reduction_enum=numbers)
+        abi, numbers = self._half_abi, self._numbering
+        made = call_for(entry, case.scalars, case.operands, ways, half_abi=abi, numbering=numbers)
         return msgspec.structs.replace(made, name=case.id)
-
-    def _compare_storages(self, verdict: EntryPointVerdict, case: Case, output: bytes) -> None:
-        bits = comparable_bits(case.fmt, np.frombuffer(output, case.fmt.dtype))
-        digest = hashlib.sha256(bits.data).digest()
-        if verdict.entry.storage == "shared":
-            self._outputs[case.id] = digest
-        elif (other := self._outputs.pop(case.id, None)) is not None:
-            verdict.storage_compared(case, other == digest)
 
 
 def _of_one_size(heads: Sequence[Head]) -> Iterator[int]:

@@ -1,34 +1,40 @@
 """Which evaluation order of an operator gives the bits of a build."""
 
+from collections import Counter
+
 from golden.case import Case
 from golden.formats import Array
-from runners.models import MODELS
+from runners.models import MODELS, models
 
 
 class OrderShares:
     """Counts how often a target's bits are those of each reference model, on cases where the models differ."""
 
     def __init__(self) -> None:
-        self._matches = dict.fromkeys(MODELS, 0)
+        self._matches = Counter[str]()
         self._total = 0
 
     def add(self, case: Case, output: Array) -> None:
         """Count the elements of one output that are not zero anyway."""
         fmt, counted = case.fmt, case.golden.value != 0
         got = fmt.bits(output)
-        for name, model in MODELS.items():
+        for name, model in models(case.operator).items():
             wanted = fmt.bits(model.evaluate(case.operator, fmt, case.scalars, case.operands))
             self._matches[name] += int((wanted == got)[counted].sum())
         self._total += int(counted.sum())
 
     def names(self) -> list[str]:
-        """Return the models that match best; none if nothing was counted."""
-        top = max(self._matches.values())
-        return [name for name, count in self._matches.items() if count == top and self._total]
+        """Return the models that match best, of equal ones those that others have, too; none if nothing was counted."""
+        best = [name for name, count in self._matches.items() if count == self._top and self._total]
+        return [name for name in best if name in MODELS] or best
 
     def share(self) -> float:
         """Return the share of elements that the best models match."""
-        return max(self._matches.values()) / self._total if self._total else 0.0
+        return self._top / self._total if self._total else 0.0
+
+    @property
+    def _top(self) -> int:
+        return max(self._matches.values(), default=0)
 
     def best(self) -> str:
         """Return the best match in words, such as ``formula (100 % of 2000 elements)``; "" if nothing was counted."""

@@ -7,8 +7,9 @@ import numpy as np
 
 from golden.case import Case
 from golden.formats import Array, comparable_bits
-from golden.judge import Judged, element, judge
-from golden.results import Failure, Severity
+from golden.judge import Judged, element, judge, overflow_of
+from golden.results import Element, Failure, Severity
+from golden.terms import Terms
 from runners.calling.call import FILLS, Invocation, Outcome
 
 #: Broken contracts that make an entry point fail; other findings are remarks.
@@ -80,28 +81,58 @@ def broken_contracts(case: Case, plan: Sequence[Invocation], outcomes: Sequence[
     return Shown(list(failures.values()), remarks)
 
 
-def illegal_values(case: Case, output: Array, judged: Judged, where: str = "") -> list[Failure]:
+def illegal_values(case: Case, output: Array, judged: Judged, terms: Terms, where: str = "") -> list[Failure]:
     """Return a failure for elements outside every legal bound, if there are any. ``where``: how the case was run."""
     failing = judged.failing
     if failing.size == 0:
         return []
     # The worst number says most; without numbers, the first element.
     sizes = np.nan_to_num(np.abs(judged.signed[failing]), nan=-1.0)
-    worst = element(case, output, judged, int(failing[np.argmax(sizes)]))
+    at = int(failing[np.argmax(sizes)])
+    worst = element(case, output, judged, at)
     message = (
         f"{failing.size} of {output.size} elements outside every legal bound{where}; "
         f"element {worst.index}: expected {worst.expected.decimal}, got {worst.got.decimal}"
     )
-    message += f" ({worst.ulp:.4g} ulp, at most {worst.bound:.4g} legal)." if worst.ulp else f" ({worst.kind})."
+    message += f" ({_measured(worst)})."
+    if cause := overflow_of(case, output, judged, at, terms):
+        message += f" There {cause}."
     return [Failure(case.id, case.klass, case.tier, worst.kind, message, int(failing.size), worst)]
 
 
+def _measured(found: Element) -> str:
+    """Say how far a result is off, and what would have been legal."""
+    if not found.ulp:
+        return found.kind
+    legal = f"at most {found.bound:.4g} legal" if found.bound else "only the correctly rounded number is legal"
+    return f"{found.ulp:.4g} ulp, {legal}"
+
+
+#: What the terms accept beyond the page.
+_ALLOWED = {
+    "allowed-overflow": "results of an order that overflows on the way, where the page's does not",
+    "allowed-nan": "results that are a number where the page's are NaN",
+}
+
+
+def allowed(case: Case, judged: Judged) -> list[Remark]:
+    """Return what was accepted only because the terms allow it, with its count."""
+    if not judged.allowed.any():
+        return []
+    found = {"allowed-overflow": judged.allowed & judged.beyond, "allowed-nan": judged.allowed & ~judged.beyond}
+    return [
+        Remark(kind, "info", f"Accepted as the terms say: {int(where.sum())} {_ALLOWED[kind]}.")
+        for kind, where in found.items()
+        if where.any()
+    ]
+
+
 def compared(
-    case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome], outputs: Sequence[Array | None], flush: bool
+    case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome], outputs: Sequence[Array | None], terms: Terms
 ) -> Shown:
     """Hold every other invocation against the first, which has an output: bits must not depend on how a case is run.
 
-    ``flush``: see :func:`golden.judge.judge`.
+    ``terms``: see :func:`golden.judge.judge`.
     """
     first = outputs[0]
     assert first is not None
@@ -119,7 +150,7 @@ def compared(
         differ = np.flatnonzero(comparable_bits(case.fmt, output) != comparable_bits(case.fmt, first))
         if differ.size == 0:
             continue
-        bad = illegal_values(case, output, judge(case, output, flush), f" with {_describe(invocation)}")
+        bad = illegal_values(case, output, judge(case, output, terms), terms, f" with {_describe(invocation)}")
         if bad and not unwritten.size:
             failures += bad
         if not bad:

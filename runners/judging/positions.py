@@ -59,6 +59,5 @@ class Positions:
 
 
 def _scope(case: Case) -> str:
-    """Name what besides the element's own inputs a result depends on."""
-    total = case.operands.get("total_weight")
-    return case.group if total is None else f"{case.group} {total.tobytes().hex()}"
+    """Name what besides the element's own inputs a result depends on: the scalars that are no sizes."""
+    return case.group

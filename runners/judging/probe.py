@@ -1,63 +1,105 @@
-"""What a target is like: half ABI, reduction numbers, subnormals. Found out with inputs that cannot be confused."""
+"""What a target is like: half ABI, numbers of choices, subnormals. Found out with inputs that cannot be confused.
+
+Any operator whose results can tell serves: for the half ABI one with a scalar of fp16, for the numbers of a choice one
+that has it, and for subnormals one that gives an exact one.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
 from golden.errors import UsageError
 from golden.formats import FORMATS, Array, Format
-from golden.operator import REDUCTION_ENUMS, EntryPoint, Operands, Scalars, Storage, operators
+from golden.operator import (
+    EntryPoint,
+    Operator,
+    Scalar,
+    Storage,
+    choice_words,
+    entry_points,
+    numberings,
+    operators,
+    page_numbering,
+)
 from runners.calling.call import Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
+from runners.judging.trial import MASK, Trial
 
-#: The operator whose ``half`` by value is probed.
-PROBED_OPERATOR = "smoothl1lossgrad"
+T = TypeVar("T")
 #: Tried in this order: private entry points have no core mask that a wrong guess could garble.
 _STORAGES: tuple[Storage, ...] = ("private", "shared")
 _HALF_ABIS: tuple[HalfAbi, ...] = ("float16", "uint16")
-#: Every core of the largest examples on the pages.
-MASK = 0xFF
+#: Numbers of operands whose results tell which value a scalar has, and the values that it is given.
+_TELLING = (0.25, -0.375, 0.5, -0.625, 3.0, -5.0, 7.0, -11.0)
+_VALUES = (0.75, 3.0)
+#: Different numbers, so that products and quotients of any of them differ.
+_PRIMES = (2.0, 3.0, 5.0, 7.0, 11.0, 13.0, 17.0, 19.0, 23.0, 29.0, 31.0, 37.0)
+
+
+def takes_half(entry: EntryPoint) -> bool:
+    """Tell whether an entry point takes ``half`` by value, so that its results tell how that arrives."""
+    return entry.fmt.width == 16 and any(s.kind == "real" for s in entry.operator.scalars)
 
 
 def probe_half_abi(session: Session) -> str:
     """Return how a target takes ``half`` by value: ``float16``, ``uint16``, or ``unknown``; "none" if it says so.
 
-    What a target states is taken as it is. Else two values of beta and differences well inside them: the result is
-    diff / beta * dy, so that no other beta gives it. ``unknown`` also where neither works or both seem to.
+    What a target states is taken as it is. Else two values of a scalar, and points at which these give results far from
+    each other: only a scalar that arrives gives both. The first operator with one answer decides. ``unknown`` where
+    there is none: no way works, or both seem to.
     """
     if session.stated_half_abi:
         return session.stated_half_abi
-    working = []
-    for abi in _HALF_ABIS:
-        if all(_beta_arrives(session, beta, abi) for beta in (0.75, 3.0)):
-            working.append(abi)
-    return working[0] if len(working) == 1 else "unknown"
+    for page, fmt in _kinds(session):
+        if fmt.width == 16 and any(s.kind == "real" for s in page.scalars):
+            answers = {abi: _asked(session, page, fmt, partial(_scalars_arrive, session, abi)) for abi in _HALF_ABIS}
+            working = [abi for abi, arrives in answers.items() if arrives]
+            if len(working) == 1:
+                return working[0]
+    return "unknown"
 
 
-def _beta_arrives(session: Session, beta: float, abi: HalfAbi) -> bool:
-    fmt = FORMATS["fp16"]
-    diff = np.array([0.5, -0.25, 0.625, -0.375], fmt.dtype)
-    operands = {"dy": np.array([3, 5, -7, 11], fmt.dtype), "x1": diff, "x2": np.zeros(4, fmt.dtype)}
-    scalars: Scalars = {"length": 4, "beta": beta}
-    got = _run(session, PROBED_OPERATOR, fmt, scalars, operands, half_abi=abi)
-    want = diff.astype(np.float64) / beta * operands["dy"].astype(np.float64)
-    return got is not None and bool(np.allclose(got.astype(np.float64), want, rtol=0.05))
+def _scalars_arrive(session: Session, abi: HalfAbi, entry: EntryPoint) -> bool | None:
+    """Tell whether results are near those of a call's scalars; None where it does not return."""
+    reals = [s.name for s in entry.operator.scalars if s.kind == "real"]
+    try:
+        trials = [Trial(entry, _TELLING, **dict.fromkeys(reals, value)) for value in _VALUES]
+    except UsageError:  # outside the page's domain: what it does there says nothing
+        return False
+    first, second = (trial.value.astype(np.float64) for trial in trials)
+    apart = np.abs(first - second) > 0.25 * np.maximum(np.abs(first), np.abs(second))
+    telling = apart & np.isfinite(first) & np.isfinite(second) & (first != 0) & (second != 0)
+    for trial in trials:
+        found = trial.run(session, telling, abi, page_numbering())
+        if found is None:
+            return None
+        if not np.allclose(found[1], trial.value[found[0]].astype(np.float64), rtol=0.05):
+            return False
+    return True
 
 
-def probe_reductions(session: Session) -> str:
-    """Return which numbering of reductions a target implements: a name of REDUCTION_ENUMS, ``other`` or ``unknown``.
+def probe_numbering(session: Session) -> str:
+    """Return which numbering of a choice a target implements: its name, ``other`` or ``unknown``.
 
-    Each number 0, 1, 2 is called with distinct gradients per sample, weights and a total: sum, mean and none give
-    results that differ by factors. ``other``: it answers, but not as any known numbering.
+    Each number is called with operands all different, so that what it stands for shows. ``other``: it answers, but not
+    as any known numbering.
     """
-    meaning: dict[int, str] = {}
-    for number in range(3):
-        meaning[number] = _reduction_of(session, number)
-    if set(meaning.values()) == {""}:
-        return "unknown"
-    for name, numbers in REDUCTION_ENUMS.items():
-        if all(meaning[number] == reduction for reduction, number in numbers.items()):
-            return name
-    return "other"
+    for page in operators().values():
+        for scalar in page.choices:
+            if found := _numbering(session, page, scalar):
+                return found
+    return "unknown"
+
+
+def _numbering(session: Session, page: Operator, scalar: Scalar) -> str:
+    """Return the numbering of one choice of an operator; "" where no call is answered as any name of it would be."""
+    meaning = tuple(_meaning(session, page, scalar, name) for name in scalar.names())
+    if not any(meaning):
+        return ""
+    return "-".join(meaning) if meaning in scalar.numberings else "other"
 
 
 def choose_half_abi(session: Session, asked: str, used: bool) -> tuple[str, str]:
@@ -78,70 +120,90 @@ def choose_half_abi(session: Session, asked: str, used: bool) -> tuple[str, str]
     return found, remark if found == "unknown" else ""
 
 
-def choose_reductions(session: Session, asked: str) -> tuple[str, str, str]:
-    """Return the numbering of reductions that a target has, the one to use, and a remark on that, or ""."""
-    found = probe_reductions(session)
+def choose_numbering(session: Session, asked: str) -> tuple[str, str, str]:
+    """Return the numbering of choices that a target has, the one to use, and a remark on that, or ""."""
+    found = probe_numbering(session)
     if asked != "auto":
         return found, asked, ""
-    used = found if found in REDUCTION_ENUMS else "sum-mean-none"
-    remark = f"This build numbers reductions {used}; the gradient's page says sum-mean-none."
-    return found, used, remark if used != "sum-mean-none" else ""
+    used = found if found in numberings() else page_numbering()
+    remark = f"This build numbers {choice_words()} {used}; the page says {page_numbering()}."
+    return found, used, remark if used != page_numbering() else ""
 
 
-def _reduction_of(session: Session, number: int) -> str:
-    """Return the reduction that a number stands for, or "" where the result is none of them."""
-    for fmt in (FORMATS["fp32"], FORMATS["fp16"]):
-        operands = {
-            "loss_grad": np.array([2, 3], fmt.dtype),  # as long as none needs it, whatever the number means
-            "labels": np.array([1, 0], np.int32),
-            "weight": np.array([5, 7], fmt.dtype),
-            "total_weight": np.array([16], fmt.dtype),
-        }
-        name = {n: r for r, n in REDUCTION_ENUMS["sum-mean-none"].items()}[number]
-        scalars: Scalars = {"batch": 2, "class_num": 2, "reduction_type": name}
-        got = _run(session, "nlllossgrad", fmt, scalars, operands)
-        if got is None:
-            continue
-        results = {"sum": (-14, -10), "mean": (-14 / 16, -10 / 16), "none": (-14, -15)}
-        for reduction, (first, second) in results.items():
-            if np.allclose(got.astype(np.float64), [0, first, second, 0], rtol=0.01, atol=0):
-                return reduction
+def _meaning(session: Session, page: Operator, scalar: Scalar, mine: str) -> str:
+    """Return the name that a number stands for, "" if that is none; ``mine``: what it stands for on the page."""
+    for fmt in sorted((f for p, f in _kinds(session) if p is page), key=lambda f: -f.width):
+        if found := _asked(session, page, fmt, partial(_named, session, scalar, mine)):
+            return found
     return ""
 
 
-def probe_subnormals(session: Session, half_abi: HalfAbi = "float16") -> str:
-    """Return ``preserve``, ``flush``, ``mixed`` or ``unknown``, from subnormal results of every dtype there is."""
-    found = set()
-    for fmt in FORMATS.values():
-        tiny = fmt.smallest_normal
-        dy = np.array([1.5 * tiny, 1.25 * tiny, -1.75 * tiny], fmt.dtype)
-        half = np.full(3, 0.5, fmt.dtype)
-        operands = {"dy": dy, "x1": half, "x2": np.zeros(3, fmt.dtype)}
-        scalars: Scalars = {"length": 3, "beta": 1.0}
-        got = _run(session, "smoothl1lossgrad", fmt, scalars, operands, half_abi=half_abi)
-        if got is not None:
-            kept = got.astype(np.float64) == dy.astype(np.float64) / 2
-            found.add("preserve" if kept.all() else "flush" if (got == 0).all() else "mixed")
-    return found.pop() if len(found) == 1 else "mixed" if found else "unknown"
+def _named(session: Session, scalar: Scalar, mine: str, entry: EntryPoint) -> str | None:
+    """Return the name whose result a call gives, "" if it is that of none; None where the call does not return.
+
+    ``mine``: what the call's number stands for on the page.
+    """
+    page, names = entry.operator, scalar.names()
+    given = page.given(entry.fmt, {})
+    arrangement = page.arrangements(given)[-1]
+    scalars = {**given, **page.sizes(arrangement, 2)}
+    shapes = [page.shapes({**scalars, scalar.name: name}) for name in names]
+    operands, primes = dict[str, Array](), iter(_PRIMES)
+    for p in page.inputs:  # as long as any name needs it, whatever the number means
+        if p.name in arrangement.index:
+            operands[p.name] = arrangement.index[p.name](2)
+        else:
+            size = max(int(np.prod(shape[p.name])) for shape in shapes)
+            operands[p.name] = np.array([next(primes) for _ in range(size)], entry.fmt.dtype)
+    call = call_for(entry, {**scalars, scalar.name: mine}, operands, [Invocation(core_mask=MASK)])
+    outcome = session.run(call)[0]
+    if outcome.status != "ok":
+        return None
+    got = np.frombuffer(outcome.output, entry.fmt.dtype).astype(np.float64)
+    for name, shape in zip(names, shapes, strict=True):
+        own = {k: v[: int(np.prod(shape[k]))] for k, v in operands.items()}
+        want = page.oracle(entry.fmt, {**scalars, scalar.name: name}, own).value
+        if want.shape == got.shape and np.allclose(got, want.astype(np.float64), rtol=0.01, atol=0):
+            return name
+    return ""
 
 
-def _run(
-    session: Session,
-    operator: str,
-    fmt: Format,
-    scalars: Scalars,
-    operands: Operands,
-    half_abi: HalfAbi = "float16",
-) -> Array | None:
-    """Run one call on the first entry point that answers; None where there is none."""
-    op = operators().get(operator)
-    for storage in _STORAGES if op else ():
-        assert op is not None
-        entry = EntryPoint(op, fmt, storage)
-        if entry.symbol not in session.symbols:
-            continue
-        call = call_for(entry, scalars, operands, [Invocation(core_mask=MASK)], half_abi=half_abi)
-        outcome = session.run(call)[0]
-        if outcome.status == "ok":
-            return np.frombuffer(outcome.output, fmt.dtype)
+def probe_subnormals(session: Session, half_abi: HalfAbi = "float16", numbering: str = "") -> str:
+    """Return ``preserve``, ``flush``, ``mixed`` or ``unknown``, from subnormal results of every dtype there is.
+
+    The results are exact, and those of normal operands. An operator that gives neither them nor zeros says nothing, as
+    long as another does.
+    """
+    found = set[str]()
+    for page, fmt in _kinds(session):
+        answer = _asked(session, page, fmt, partial(_subnormals, session, half_abi, numbering))
+        found |= {answer} if answer else set()
+    clear = found - {"mixed"} or found
+    return clear.pop() if len(clear) == 1 else "mixed" if clear else "unknown"
+
+
+def _subnormals(session: Session, half_abi: HalfAbi, numbering: str, entry: EntryPoint) -> str | None:
+    """Return what an entry point does with subnormal results; None where it has none, or the call does not return."""
+    tiny = entry.fmt.smallest_normal
+    trial = Trial(entry, (1.5 * tiny, 1.25 * tiny, -1.75 * tiny, tiny, 0.5, -0.5, 1.0, 0.0))
+    size = np.abs(trial.value.astype(np.float64))
+    got = trial.run(session, (size > 0) & (size < tiny) & (trial.residual == 0), half_abi, numbering)
+    if got is None:
+        return None
+    kept = got[1] == trial.value[got[0]].astype(np.float64)
+    return "preserve" if kept.all() else "flush" if (got[1] == 0).all() else "mixed"
+
+
+def _kinds(session: Session) -> list[tuple[Operator, Format]]:
+    """Return the operators and dtypes that a target has an entry point of."""
+    known = {(e.operator.name, e.fmt.name) for e in entry_points().values() if e.symbol in session.symbols}
+    return [(operators()[name], FORMATS[dtype]) for name, dtype in sorted(known)]
+
+
+def _asked(session: Session, page: Operator, fmt: Format, ask: Callable[[EntryPoint], T | None]) -> T | None:
+    """Return the answer of the first entry point that has one."""
+    for storage in _STORAGES:
+        entry = EntryPoint(page, fmt, storage)
+        if entry.symbol in session.symbols and (answer := ask(entry)) is not None:
+            return answer
     return None

@@ -7,15 +7,21 @@ import numpy as np
 
 from golden.case import Case, Head
 from golden.document import Document
+from golden.files.names import NUMBERING_OPTION
 from golden.files.vectors import VectorFile
+from golden.flags import ORDER_ALONE
 from golden.formats import Array
-from golden.operator import EntryPoint, entry_points
+from golden.judge import judge
+from golden.operator import EntryPoint, entry_points, page_numbering
+from golden.profile import Profile
 from runners.calling.call import Call, Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
+from runners.judging.figures import Illegal, would_conform
 from runners.judging.orders import OrderShares
 from runners.judging.positions import Positions
-from runners.judging.probe import MASK, probe_half_abi, probe_reductions, probe_subnormals
+from runners.judging.probe import probe_half_abi, probe_numbering, probe_subnormals
+from runners.judging.trial import MASK
 
 _FIRST = Invocation(core_mask=MASK, fill=1)
 
@@ -26,6 +32,7 @@ class EntryPointTraits(msgspec.Struct, Document):
     symbol: str
     evaluation_order: str  #: models whose bits match best, with the share
     internal_precision: str  #: fp16 only: ``fp16``, ``wider``, or ``unclear``
+    arithmetic: str  #: ``correctly rounded``, or the smallest change of the terms under which all results are legal
     position: str  #: ``independent``, or where equal inputs give other bits
     alignment: str  #: bytes that operands need, found by misaligning them
     empty: str  #: ``safe``, or what length or batch 0 does
@@ -35,21 +42,21 @@ class Traits(msgspec.Struct, Document):
     """What was found about a target."""
 
     half_abi: str
-    reduction_enum: str
+    numbering: str = msgspec.field(name=NUMBERING_OPTION.replace("-", "_"))
     subnormals: str
     entry_points: list[EntryPointTraits]
 
 
-def inspect(session: Session, files: Sequence[VectorFile]) -> Traits:
-    """Probe every entry point that the target has and the vectors cover."""
+def inspect(session: Session, files: Sequence[VectorFile], profile: Profile) -> Traits:
+    """Probe every entry point that the target has and the vectors cover; ``profile``: what its results are held to."""
     half = probe_half_abi(session)
     abi: HalfAbi = "uint16" if half == "uint16" else "float16"
-    numbers = probe_reductions(session)
-    enum = numbers if numbers not in ("unknown", "other") else "sum-mean-none"
-    subnormals = probe_subnormals(session, abi)
+    numbers = probe_numbering(session)
+    numbering = numbers if numbers not in ("unknown", "other") else page_numbering()
+    subnormals = probe_subnormals(session, abi, numbering)
     by_kind = {(f.operator.name, f.dtype): f for f in files}
     found = [
-        _Prober(session, entry, by_kind[entry.operator.name, entry.fmt.name], abi, enum).traits()
+        _Prober(session, entry, by_kind[entry.operator.name, entry.fmt.name], abi, numbering, profile).traits()
         for entry in entry_points().values()
         if entry.symbol in session.symbols and (entry.operator.name, entry.fmt.name) in by_kind
     ]
@@ -60,23 +67,38 @@ class _Prober:
     """Probes one entry point."""
 
     def __init__(
-        self, session: Session, entry: EntryPoint, file: VectorFile, half_abi: HalfAbi, reduction_enum: str
-    ) -> None:
+        self, session: Session, entry: EntryPoint, file: VectorFile, half_abi: HalfAbi, numbering: str,
+        profile: Profile,
+    ) -> None:  # fmt: skip
+        self._profile = profile
         self._session, self._entry, self._file = session, entry, file
-        self._half_abi, self._reduction_enum = half_abi, reduction_enum
+        self._half_abi, self._numbering = half_abi, numbering
 
     def traits(self) -> EntryPointTraits:
         orders = OrderShares()
-        for case, output in self._outputs(lambda c: c.klass == "order-distinguishing"):
+        for case, output in self._outputs(lambda head: head.flags == ORDER_ALONE):
             orders.add(case, output)
         order = orders.best() or "unknown"
         precision = "-"
         if self._entry.fmt.name == "fp16":
             inside = {"fp32-inside", "exact"} & set(orders.names())
             precision = "wider" if inside else "fp16" if orders.share() > 0.99 else "unclear"
+        arithmetic = self._arithmetic()
         return EntryPointTraits(
-            self._entry.symbol, order, precision, self._position(), self._alignment(), self._empty()
+            self._entry.symbol, order, precision, arithmetic, self._position(), self._alignment(), self._empty()
         )
+
+    def _arithmetic(self) -> str:
+        """Judge everything that is required, and say what a profile would have to allow."""
+        illegal, terms = Illegal(self._entry), self._profile.terms
+        held = terms.told() or "correctly rounded"
+        for case, output in self._outputs(lambda c: True):
+            judged = judge(case, output, terms)
+            if judged.failing.size:
+                illegal.add(case, judged.at[judged.failing], output)
+        if illegal.empty:
+            return held
+        return would_conform(illegal, terms) or "unclear: some results are legal with no figures"
 
     def _position(self) -> str:
         positions = Positions()
@@ -88,7 +110,7 @@ class _Prober:
     def _alignment(self) -> str:
         """Move all operands together, from large alignments down to single elements, until something breaks."""
         several = [head for head in self._file.heads if head.size > 16]
-        plain = next((head for head in several if head.klass in ("length", "shape")), next(iter(several), None))
+        plain = next((head for head in several if "partition" in head.flags), next(iter(several), None))
         if plain is None:
             return "unknown: no case is long enough"
         case = next(self._cases(lambda head: head is plain))
@@ -132,5 +154,5 @@ class _Prober:
             case.operands,
             plan,
             half_abi=self._half_abi,
-            reduction_enum=self._reduction_enum,
+            numbering=self._numbering,
         )

@@ -14,8 +14,9 @@ import numpy as np
 
 from golden import __version__
 from golden.errors import TargetError
+from golden.files.names import NUMBERING_OPTION
 from golden.files.vectors import VectorFile
-from golden.operator import EntryPoint
+from golden.operator import EntryPoint, choice_words, page_numbering
 from golden.profile import Profile
 from golden.results import SCHEMA, Finding, Host, Library, Platform, Probe, Results, Vectors
 from golden.selfcheck import check_arithmetic
@@ -26,7 +27,7 @@ from runners.calling.call import Mode
 from runners.calling.from_case import HalfAbi
 from runners.calling.session import Session
 from runners.judging.cases import Cases
-from runners.judging.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions, probe_subnormals
+from runners.judging.probe import choose_half_abi, choose_numbering, probe_subnormals, takes_half
 from runners.judging.verdict import EntryPointVerdict
 from runners.judging.xfail import read_xfail
 
@@ -39,7 +40,7 @@ class Settings:
     suite: str
     strict: bool = False
     half_abi: str = "auto"
-    reduction_enum: str = "sum-mean-none"
+    numbering: str = ""
     timeout: float = 10.0
     memory: str = "any"
     xfail: Path | None = None
@@ -105,17 +106,12 @@ class _Validation:
     def probe(self) -> None:
         """Find out what has to be known before judging, and remark on how the target was loaded."""
         session, settings = self._session, self._settings
-        # The only entry points with a half by value whose results tell how it arrived.
-        uses_half = any(
-            e.fmt.name == "fp16" and e.operator.name == PROBED_OPERATOR
-            for e in self._wanted
-            if e.symbol in session.symbols
-        )
+        uses_half = any(takes_half(e) for e in self._wanted if e.symbol in session.symbols)
         half_abi, on_half = choose_half_abi(session, settings.half_abi, uses_half)
-        numbers, self._reduction_enum, on_numbers = choose_reductions(session, settings.reduction_enum)
+        numbers, self._numbering, on_numbers = choose_numbering(session, settings.numbering or page_numbering())
         self._half_abi: HalfAbi = "uint16" if half_abi == "uint16" else "float16"
-        self._probed = Probe(half_abi, numbers, probe_subnormals(session, self._half_abi))
-        remarks = [("half-abi", on_half), ("reduction-enum", on_numbers)]
+        self._probed = Probe(half_abi, numbers, probe_subnormals(session, self._half_abi, self._numbering))
+        remarks = [("half-abi", on_half), (NUMBERING_OPTION, on_numbers)]
         remarks += [(f"load-{f.kind}", f"Loading the library: {f.message}") for f in session.load_findings]
         self._findings += [Finding(kind, "", "warning", message) for kind, message in remarks if message]
         if session.blind:
@@ -127,8 +123,8 @@ class _Validation:
         session, settings = self._session, self._settings
         there = [e for e in self._wanted if e.symbol in session.symbols]
         self._total = sum(len(self._file(e).cases) for e in there)
-        judgements = Judgements(settings.profile.may_flush)
-        cases = Cases(session, settings.profile, self._draw, self._half_abi, self._reduction_enum)
+        judgements = Judgements(settings.profile.terms)
+        cases = Cases(session, settings.profile, self._draw, self._half_abi, self._numbering)
         for entry in self._wanted:
             verdict = EntryPointVerdict(
                 entry, settings.profile, settings.strict, self._xfail, session.unobservable, judgements
@@ -190,13 +186,13 @@ class _Validation:
 
     def _refused(self, verdict: EntryPointVerdict) -> bool:
         """Tell whether an entry point is not run at all, and have its verdict say why."""
-        found, numbers = self._probed.reduction_enum, self._reduction_enum
-        if found in (numbers, "unknown", "other") or all(s.kind != "reduction" for s in verdict.entry.operator.scalars):
+        found, numbers = self._probed.numbering, self._numbering
+        if found in (numbers, "unknown", "other") or not verdict.entry.operator.choices:
             return False
         verdict.refuse(
-            "reduction-enum",
-            f"This build numbers reductions {found}, not {numbers} as the gradient's page does: validate with "
-            f"--reduction-enum {found} to judge the rest.",
+            NUMBERING_OPTION,
+            f"This build numbers {choice_words()} {found}, not {numbers} as the page does: validate with "
+            f"--{NUMBERING_OPTION} {found} to judge the rest.",
         )
         return True
 
@@ -219,7 +215,7 @@ class _Validation:
         settings = self._settings
         return {
             "half-abi": settings.half_abi,
-            "reduction-enum": settings.reduction_enum,
+            NUMBERING_OPTION: settings.numbering or page_numbering(),
             "strict": "yes" if settings.strict else "no",
             "timeout": f"{settings.timeout:g} s",
             "memory": settings.memory,
@@ -240,4 +236,6 @@ def _platform(profile: Profile) -> Platform:
         list(profile.provenance.stated),
         list(profile.provenance.assumed),
         *profile.origin,
+        profile.arithmetic,
+        profile.accept,
     )

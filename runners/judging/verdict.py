@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import count
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
@@ -10,18 +11,23 @@ from typing import NamedTuple
 import numpy as np
 
 from golden.case import Case, Head
+from golden.flags import ORDER_ALONE
 from golden.formats import Array, comparable_bits
-from golden.judge import KEPT_FAILURES, judge
+from golden.judge import KEPT_FAILURES, judge_all
 from golden.operator import EntryPoint
 from golden.profile import Profile
 from golden.results import EntryPointResult, Failure, Finding, Severity, Status
 from golden.tally import Accumulator, Judgements, Measured
 from runners.calling.call import Invocation, Outcome
 from runners.judging.contracts import Contracts
+from runners.judging.figures import Illegal, would_conform
 from runners.judging.orders import OrderShares
-from runners.judging.outcomes import FAILING, Remark, array, broken_contracts, compared, illegal_values
+from runners.judging.outcomes import FAILING, Remark, allowed, array, broken_contracts, compared, illegal_values
 from runners.judging.positions import Positions
 from runners.judging.xfail import Xfail
+
+#: Cases that are judged together: so many, or fewer with outputs of so many bytes.
+TOGETHER, _TOGETHER_BYTES = 256, 4 << 20
 
 
 class _Noted(NamedTuple):
@@ -30,6 +36,16 @@ class _Noted(NamedTuple):
     rank: tuple[int, int]  #: place of its case in the suite, and a number that rises
     first: Finding
     cases: set[str]
+
+
+class _Waiting(NamedTuple):
+    """A case that is not judged yet."""
+
+    place: int
+    case: Case
+    plan: Sequence[Invocation]
+    outcomes: Sequence[Outcome]
+    outputs: list[Array | None]
 
 
 class EntryPointVerdict:
@@ -45,7 +61,7 @@ class EntryPointVerdict:
         judgements: Judgements | None = None,
     ) -> None:
         self.entry = entry
-        self._judgements = judgements or Judgements(profile.may_flush)
+        self._judgements = judgements or Judgements(profile.terms)
         self.orders = OrderShares()
         self._profile = profile
         self._strict = strict
@@ -65,62 +81,112 @@ class EntryPointVerdict:
         self._places: dict[str, int] = {}  # of cases by id
         self._groups: dict[str, int] = {}  # places of the first cases of classes and groups
         self._refused = ""
+        self._only_values = True
+        self._waiting: list[_Waiting] = []
+        self._waiting_bytes = 0
         self._positions = Positions()
         self._checks = Contracts(entry, unobservable)
         self._bits: dict[str, list[tuple[int, bytes]]] = {}
+        self._illegal = Illegal(entry)
 
     def add(
-        self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome], place: int | None = None
+        self,
+        case: Case,
+        plan: Sequence[Invocation],
+        outcomes: Sequence[Outcome],
+        place: int | None = None,
     ) -> None:
-        """Judge the outcomes of one case, one an invocation of its plan.
+        """Take in the outcomes of one case, one an invocation of its plan; they are judged with those of others.
 
         Cases may come in any order: what is found is told in the order of the suite. ``place``: where the case stands
         in it, if not behind those that were added before.
         """
+        case = self._tiered(case)
         place = self._cases if place is None else place
         self._places[case.id] = place
         for group in (case.klass, case.group):
             self._groups[group] = min(self._groups.get(group, place), place)
         self._cases += 1
-        row = self._classes.setdefault(case.klass, Counter())
-        row["cases"] += 1
+        self._classes.setdefault(case.klass, Counter())["cases"] += 1
+        waiting = _Waiting(place, case, plan, outcomes, [array(case, o) for o in outcomes])
+        self._waiting.append(waiting)
+        self._waiting_bytes += len(plan) * len(outcomes[0].output)
+        if len(self._waiting) >= TOGETHER or self._waiting_bytes >= _TOGETHER_BYTES:
+            self.judge()
+
+    def judge(self) -> None:
+        """Judge the cases that wait for others to be judged with."""
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        outputs = [(w.case, w.outputs[0]) for w in waiting if w.outputs[0] is not None]
+        measured = iter(self._judgements.of(outputs))
+        for w in waiting:
+            self._judge(w, None if w.outputs[0] is None else next(measured))
+
+    def _judge(self, waiting: "_Waiting", measured: Measured | None) -> None:
+        place, case, plan, outcomes, outputs = waiting
         problems, remarks = broken_contracts(case, plan, outcomes)
-        outputs = [array(case, o) for o in outcomes]
         self._checks.add(case, plan, outcomes, outputs)
         first = outputs[0]
         bits = b"" if first is None else comparable_bits(case.fmt, first).tobytes()
         self._bits.setdefault(case.klass, []).append((place, hashlib.sha256(case.id.encode() + bits).digest()))
-        measured = None if first is None else self._judgements.of(case, first)
         if first is not None and measured is not None:
-            others = compared(case, plan, outcomes, outputs, self._profile.may_flush)
-            problems += illegal_values(case, first, measured.judged) + others.failures
-            remarks += others.remarks
+            terms = self._profile.terms
+            others = compared(case, plan, outcomes, outputs, terms)
+            problems += illegal_values(case, first, measured.judged, terms) + others.failures
+            remarks += others.remarks + allowed(case, measured.judged)
         self._note_all(remarks, case)
         self._checks.problems(case, problems)
         if problems and self._xfail.expects(self.entry.symbol, case.id):
             self._expected += 1
-            return
-        self._evidence += _is_evidence(case)
-        if first is not None and measured is not None:
-            self._count(case, first, measured, place)
-        if problems:
-            self._fail(case, problems)
-            row["failures"] += 1
+        else:
+            self._evidence += _is_evidence(case)
+            if first is not None and measured is not None:
+                self._count(case, first, measured, place)
+            if problems:
+                self._fail(case, problems)
+                self._classes[case.klass]["failures"] += 1
+                if measured is not None and first is not None and (case.tier == "required" or self._strict):
+                    self._illegal.add(case, measured.judged.at[measured.judged.failing], first)
+        if first is not None:
+            self._compare_storages(case, bits)
+
+    def _compare_storages(self, case: Case, bits: bytes) -> None:
+        """Hold the private entry point's output against the shared one's, which is judged before it."""
+        digest = hashlib.sha256(bits).digest()
+        if self.entry.storage == "shared":
+            self._judgements.shared[case.id] = digest
+        elif (other := self._judgements.shared.pop(case.id, None)) is not None:
+            self._checks.compared("storage", case, other == digest)
+            if other != digest:
+                self._note("storage-dependent", "warning", "_s and _p give different bits for the same case.", case)
+
+    def _tiered(self, case: Case) -> Case:
+        """Return the case as one of stress if the platform promises nothing of its NaNs and infinities."""
+        if self._profile.calling.specials == "ieee" or case.tier == "stress":
+            return case
+        given = (v for v in case.operands.values() if v.dtype.kind == "f")
+        return case if all(np.isfinite(v).all() for v in given) else replace(case, tier="stress")
 
     @property
     def fails(self) -> bool:
         """Tell whether a case has failed already."""
         return self._failing > 0
 
-    def again(self, case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> None:
-        """Judge a case that was run once more, with operands at the addresses of the call before."""
-        problems, remarks = broken_contracts(case, plan, outcomes)
-        self._note_all(remarks, case)
-        if (output := array(case, outcomes[0])) is not None:
-            judged = judge(case, output, self._profile.may_flush)
-            problems += illegal_values(case, output, judged, " where operands lie as in the call before")
-        if problems and not self._xfail.expects(self.entry.symbol, case.id):
-            self._fail(case, problems)
+    def again(self, runs: Iterable[tuple[Case, Sequence[Invocation], Sequence[Outcome]]]) -> None:
+        """Judge cases that were run once more, with operands at the addresses of the call before."""
+        runs = [(self._tiered(case), plan, outcomes) for case, plan, outcomes in runs]
+        outputs = [array(case, outcomes[0]) for case, _, outcomes in runs]
+        terms = self._profile.terms
+        got = [(case, output) for (case, _, _), output in zip(runs, outputs, strict=True) if output is not None]
+        judgements = iter(judge_all(got, terms))
+        for (case, plan, outcomes), output in zip(runs, outputs, strict=True):
+            problems, remarks = broken_contracts(case, plan, outcomes)
+            self._note_all(remarks, case)
+            if output is not None:
+                where = " where operands lie as in the call before"
+                problems += illegal_values(case, output, next(judgements), terms, where)
+            if problems and not self._xfail.expects(self.entry.symbol, case.id):
+                self._fail(case, problems)
 
     def _count(self, case: Case, output: Array, measured: Measured, place: int) -> None:
         """Add the first output to the statistics."""
@@ -129,13 +195,14 @@ class EntryPointVerdict:
         rows.setdefault(case.group, Accumulator()).add(case, output, judged, measured, place)
         if case.tier == "required":
             self._overall.add(case, output, judged, measured, place)
-        if case.klass == "order-distinguishing":
+        if case.flags == ORDER_ALONE:
             self.orders.add(case, output)
         if "position" in case.flags:
             self._positions.add(case, output, place)
 
     def _settle(self) -> None:
         """Hold the cases that were added against each other, once they are all there."""
+        self.judge()
         for head, where in self._positions.differing():
             self._checks.compared("position", head, where is None)
             if where is not None:
@@ -153,6 +220,7 @@ class EntryPointVerdict:
                 self._note(f"stress-{problem.kind}", "warning", f"In the stress tier: {problem.message}", case)
             return
         self._failing += 1
+        self._only_values &= all(p.first is not None for p in problems)
         self._statuses.update({_status_of(p) for p in problems})
         self._failures += [(self._places[case.id], problem) for problem in problems]
 
@@ -170,22 +238,18 @@ class EntryPointVerdict:
             noted = self._findings[key] = _Noted(rank, first, noted.cases if noted else set())
         noted.cases.add(case.id)
 
-    def storage_compared(self, case: Case, equal: bool) -> None:
-        """Take in whether the private entry point gave the bits of the shared one."""
-        self._checks.compared("storage", case, equal)
-        if not equal:
-            self._note("storage-dependent", "warning", "_s and _p give different bits for the same case.", case)
-
     def died(self, case: Head | None, message: str) -> None:
         """Fail because the target died after a call: that of a case, or of a probe."""
         if case is None:
             self._failures.append((0, Failure("", "", "required", "crash", message)))
             self._failing += 1
+            self._only_values = False
         elif case.id not in self._places or self._xfail.expects(self.entry.symbol, case.id):
             return  # of an interrupted run, or expected
         else:
             failure = Failure(case.id, case.klass, case.tier, "crash", message)
             self._checks.problems(case, [failure])
+            self._only_values = False
             if all(known.case != case.id for _, known in self._failures):
                 self._classes[case.klass]["failures"] += 1
                 self._failing += 1
@@ -257,6 +321,7 @@ class EntryPointVerdict:
             cases=self._cases,
             failures=self._failing,
             detail=detail,
+            would_conform=would_conform(self._illegal, self._profile.terms) if self._only_values else "",
             groups={name: self._required[name].tally() for name in self._in_order(self._required)},
             stress={name: self._stress[name].tally() for name in self._in_order(self._stress)},
             classes={k: {n: self._classes[k][n] for n in ("cases", "failures")} for k in self._in_order(self._classes)},

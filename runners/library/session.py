@@ -43,7 +43,7 @@ class LibrarySession(Session):
     that the library may map. After ``crash_limit`` crashes of a symbol its calls are answered "not-run";
     before that, the remaining invocations of a crashed call go on in a fresh worker. ``regions``: where operands
     have to lie; anywhere by default. ``allocator``: functions of the library that operands come from. ``half_abi`` and
-    ``reduction_enum`` are what :meth:`call_for` uses, and may be changed at any time. ``mode``: whether the layers of
+    ``numbering`` are what :meth:`call_for` uses, and may be changed at any time. ``mode``: whether the layers of
     :mod:`runners.process.sandbox` are required, used where the system has them, or off; ``draw``: what fills, guards
     and registers are drawn from, anything by default; both can be asked for afterwards, as can ``layers``.
 
@@ -66,7 +66,7 @@ class LibrarySession(Session):
         self,
         path: Path,
         half_abi: HalfAbi = "float16",
-        reduction_enum: str = "sum-mean-none",
+        numbering: str = "",
         *,
         timeout: float = 10.0,
         memory: int = 4 << 30,
@@ -80,7 +80,7 @@ class LibrarySession(Session):
         self._image = Image(path)
         self.library, self.name = self._image.library, self._image.library.path
         self.half_abi: HalfAbi = half_abi
-        self.reduction_enum = reduction_enum
+        self.numbering = numbering
         self.timeout = timeout
         self.draw = draw or secrets.token_hex(8)
         wanted = sorted(entry_points() if symbols is None else symbols)
@@ -134,9 +134,9 @@ class LibrarySession(Session):
     def call_for(
         self, entry_point: EntryPoint, scalars: Scalars, operands: Operands, invocations: Sequence[Invocation]
     ) -> Call:
-        """Build a call with this session's half ABI and reduction numbers; see :func:`call_for`."""
-        abi, numbers = self.half_abi, self.reduction_enum
-        return call_for(entry_point, scalars, operands, invocations, half_abi=abi, reduction_enum=numbers)
+        """Build a call with this session's half ABI and numbering of choices; see :func:`call_for`."""
+        abi, numbers = self.half_abi, self.numbering
+        return call_for(entry_point, scalars, operands, invocations, half_abi=abi, numbering=numbers)
 
     def facts(self) -> dict[str, str]:
         """Return what kept the library in its process, too."""

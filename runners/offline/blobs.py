@@ -14,8 +14,9 @@ import msgspec
 
 from golden.errors import TargetError, UsageError
 from golden.files import reading
+from golden.files.names import NUMBERING_OPTION
 from golden.files.reading import plain_name
-from golden.operator import REDUCTION_ENUMS, entry_points
+from golden.operator import entry_points, numberings
 from runners.calling.call import Call
 from runners.calling.placement import remainders
 from runners.harness.frames import (
@@ -42,7 +43,7 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "suite": (),
     "vectors": (),
     "platform": (),
-    "reduction-enum": tuple(REDUCTION_ENUMS),
+    NUMBERING_OPTION: tuple(numberings()),
     "memory": ("any", "documented"),
     "draw": (),
 }

@@ -17,6 +17,7 @@ import msgspec
 
 from golden import __version__
 from golden.errors import UsageError
+from golden.files.names import NUMBERING_OPTION
 from golden.files.vectors import VectorFile
 from golden.operator import entry_points
 from golden.profile import Profile
@@ -68,7 +69,7 @@ def export(
 ) -> Manifest:
     """Write every call of a validation into ``folder``, which must not hold anything yet, with C sources.
 
-    ``options``: what the validation will use: ``suite`` or ``vectors``, ``platform``, ``reduction-enum``, ``memory``,
+    ``options``: what the validation will use: ``suite`` or ``vectors``, ``platform``, that of numberings, ``memory``,
     ``draw`` (what their order is drawn from; anything by default).
     ``address``: where the region for calls and results begins; by default the first shared region of the platform, or
     0 where it documents none. ``limit``: bytes of the region. The folder is there whole or not at all.
@@ -85,7 +86,7 @@ def export(
         )
     options = {**options, "draw": options.get("draw") or secrets.token_hex(8)}
     start = address if address is not None else next(iter(profile.memory.shared), 0)
-    settings = Settings(profile, options["suite"], reduction_enum=options["reduction-enum"], draw=options["draw"])
+    settings = Settings(profile, options["suite"], numbering=options[NUMBERING_OPTION], draw=options["draw"])
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         scratch.mkdir(parents=True)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from golden.errors import TargetError, UsageError, VectorError
+from golden.files.names import NUMBERING_OPTION
 from golden.files.vectors import VectorFile
 from golden.results import Library
 from runners.calling.call import Call, Finding, Outcome
@@ -39,7 +40,7 @@ def as_exported(target: str, manifest: Manifest, given: Collection[str], options
     """
     merged = dict(options)
     for name, value in manifest.options.items():
-        key = name.replace("-", "_")
+        key = "numbering" if name == NUMBERING_OPTION else name.replace("-", "_")
         if name in ("suite", "vectors"):
             if not {"suite", "vectors"} & {*given}:
                 merged[key] = Path(value) if name == "vectors" else value

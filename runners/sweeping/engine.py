@@ -20,13 +20,15 @@ import numpy as np
 from golden.errors import TargetError, UsageError, unknown_name
 from golden.files import reading
 from golden.files.atomic import write_atomically
+from golden.files.names import NUMBERING_OPTION
 from golden.files.sweeps import SweepResult
-from golden.operator import REDUCTION_ENUMS
+from golden.operator import choice_words, numberings, operator, page_numbering
 from golden.results import Library, Number
+from golden.terms import Terms
 from runners.calling.call import Mode
-from runners.judging.probe import PROBED_OPERATOR, choose_half_abi, choose_reductions
+from runners.judging.probe import choose_half_abi, choose_numbering, takes_half
 from runners.library.session import LibrarySession
-from runners.models import MODELS
+from runners.models import models
 from runners.sweeping.evaluate import Evaluated, Evaluator, Pool, Work, identity
 from runners.sweeping.space import Space
 from runners.sweeping.tally import BINS, BlockTally
@@ -68,23 +70,24 @@ def open_work(
     space: Space,
     *,
     half_abi: str = "auto",
-    reduction_enum: str = "sum-mean-none",
-    flush: bool = False,
+    numbering: str = "",
+    terms: Terms = Terms(),  # noqa: B008 - frozen
     timeout: float = 10.0,
     judge: str = "auto",
     sandbox: Mode = "auto",
 ) -> tuple[Work, Library]:
     """Turn what a user names as TARGET into work: a shared library's path, or ``reference:MODEL``.
 
-    ``half_abi`` and ``reduction_enum`` as in :class:`runners.judging.validate.Settings`. Raises :class:`UsageError` for
-    a name that means nothing or a build with other reduction numbers, and :class:`TargetError` for a library that
+    ``half_abi`` and ``numbering`` as in :class:`runners.judging.validate.Settings`. Raises :class:`UsageError` for
+    a name that means nothing or a build with other numbers of choices, and :class:`TargetError` for a library that
     cannot be loaded or lacks the entry point.
     """
-    work = Work(space=space, flush=flush, timeout=timeout, judge=judge, sandbox=sandbox)  # type: ignore[arg-type]
+    work = Work(space=space, terms=terms, timeout=timeout, judge=judge, sandbox=sandbox)  # type: ignore[arg-type]
     kind, separator, name = target.partition(":")
     if separator and kind == "reference":
-        if name not in MODELS:
-            raise unknown_name("reference model", name, MODELS)
+        known = models(operator(space.operator))
+        if name not in known:
+            raise unknown_name("reference model", name, known)
         return msgspec.structs.replace(work, model=name), Library()
     if separator and kind in ("exec", "python") and not Path(target).exists():
         raise UsageError(f"A sweep needs a library or reference:MODEL: {kind}: is too slow for whole input spaces.")
@@ -94,21 +97,19 @@ def open_work(
             raise TargetError(
                 f"{target} has no {entry.symbol}; it has {', '.join(sorted(session.symbols)) or 'nothing'}."
             )
-        used = entry.fmt.width == 16 and space.operator == PROBED_OPERATOR
-        abi, on_half = choose_half_abi(session, half_abi, used)
-        enum, on_numbers = reduction_enum, ""
-        if any(s.kind == "reduction" for s in entry.operator.scalars):
-            numbers, enum, on_numbers = choose_reductions(session, reduction_enum)
-            if numbers in REDUCTION_ENUMS and numbers != enum:
-                raise UsageError(
-                    f"{target} numbers reductions {numbers}, not {enum}: sweep with --reduction-enum {numbers}."
-                )
+        abi, on_half = choose_half_abi(session, half_abi, takes_half(entry))
+        used, on_numbers = numbering or page_numbering(), ""
+        if entry.operator.choices:
+            numbers, used, on_numbers = choose_numbering(session, used)
+            if numbers in numberings() and numbers != used:
+                option = f"--{NUMBERING_OPTION} {numbers}"
+                raise UsageError(f"{target} numbers {choice_words()} {numbers}, not {used}: sweep with {option}.")
         work = msgspec.structs.replace(
             work,
             path=str(path.resolve()),
             sha256=session.library.sha256,
             half_abi="uint16" if abi == "uint16" else "float16",
-            reduction_enum="sum-mean-none" if enum == "auto" else enum,
+            numbering=page_numbering() if used == "auto" else used,
             notes=tuple(filter(None, (on_half, on_numbers))),
         )
         return work, session.library
@@ -149,7 +150,7 @@ class _Sweep:
         self._sum = 0, Evaluated(BlockTally(), findings=list(work.notes))
         self._seconds = 0.0
         # What decides the bits, not where they are made: machine, path and judge may differ when a sweep is resumed.
-        judged = (work.model, work.flush, work.half_abi, work.reduction_enum)
+        judged = (work.model, work.terms, work.half_abi, work.numbering)
         what = (space.digest(), library.sha256, *judged, self._per_task)
         self._digest = hashlib.sha256(repr((*what, identity())).encode()).hexdigest()
 
@@ -253,7 +254,7 @@ class _Sweep:
             dtype=space.dtype,
             space=space.name,
             parameters=_parameters(space),
-            flush=self._work.flush,
+            flush=self._work.terms.flush,
             points=tally.points,
             total_points=space.points,
             share=space.share * tally.points / max(space.points, 1),

@@ -1,6 +1,7 @@
 """Computes and judges blocks of a space: a library in its own process, one block ahead of the judge; or a model."""
 
 import hashlib
+import math
 from collections.abc import Generator, Iterator
 from functools import cache
 from pathlib import Path
@@ -17,16 +18,17 @@ from golden.judge import KINDS, element, number, readable_inputs
 from golden.judge import judge as judge_case
 from golden.operator import Operands, Pointer
 from golden.results import Element
+from golden.terms import Terms
 from runners.calling.call import ONE_CORE, Mode, ScalarArgument
 from runners.calling.from_case import HalfAbi, scalar_argument
 from runners.judging.outcomes import FAILING
 from runners.library.image import Image
 from runners.library.shared_memory import BlockError, BlockLibrary
-from runners.models import MODELS
+from runners.models import models
 from runners.process.block_worker import SLOTS, Run
-from runners.sweeping.judge import NativeJudge, load
+from runners.sweeping.judge import code_for, load
 from runners.sweeping.space import CallPlan, Space
-from runners.sweeping.tally import BlockTally, full, numpy_tally, parts
+from runners.sweeping.tally import BlockTally, full, numpy_tally
 from runners.toolchain.compiled import helper
 
 
@@ -42,8 +44,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str = ""
     model: str = ""
     half_abi: HalfAbi = "float16"
-    reduction_enum: str = "sum-mean-none"
-    flush: bool = False
+    numbering: str = ""
+    terms: Terms = Terms()
     timeout: float = 10.0
     judge: Literal["auto", "numpy"] = "auto"
     notes: tuple[str, ...] = ()
@@ -109,9 +111,11 @@ class Evaluator:
         self.work, self.space = work, work.space
         self._view, self._fmt = work.space.view, work.space.fmt
         native = load() if work.judge == "auto" else None
+        if native is not None and code_for(self._view, self._fmt, self.space.call_scalars(1), work.terms) is None:
+            native = None
         self._judge = "numpy" if native is None else "native"
         # A judge of its own: evaluators may run in several threads, and a judge has scratch memory.
-        self._tally = numpy_tally if native is None else NativeJudge(native.library).tally
+        self._tally = numpy_tally if native is None else native.tally
         self._library: BlockLibrary | None = None
         self._filled: dict[tuple[str, int], int] = {}
         self._runs: dict[tuple[int, int], Run] = {}
@@ -135,7 +139,7 @@ class Evaluator:
         for block, operands, output, seconds in self.outputs(blocks):
             found.kernel_seconds += seconds
             scalars = self.space.call_scalars(output.size)
-            tally = self._tally(self._view, self._fmt, scalars, operands, output, self.work.flush)
+            tally = self._tally(self._view, self._fmt, scalars, operands, output, self.work.terms)
             tally.shift(block * self.space.step)
             found.tally.add(tally)
         if self._library is not None:
@@ -146,17 +150,12 @@ class Evaluator:
     def outputs(self, blocks: range) -> Iterator[tuple[int, Operands, Array, float]]:
         """Yield (block, operands, output, seconds in the kernel) one by one; the output is valid until the next."""
         if self._library is None:
-            model = MODELS[self.work.model]
+            model = models(self._view)[self.work.model]
             for block in blocks:
                 operands = self.space.operands(block)
                 n = min(self.space.step, self.space.points - block * self.space.step)
-                output = np.empty(n, self._fmt.dtype)
-                for points, part in parts(operands, n):
-                    size = points.stop - points.start
-                    with np.errstate(all="ignore"):
-                        output[points] = model.evaluate(
-                            self._view, self._fmt, self.space.call_scalars(size), full(part, size)
-                        )
+                with np.errstate(all="ignore"):
+                    output = model.evaluate(self._view, self._fmt, self.space.call_scalars(n), full(operands, n))
                 yield block, operands, output, 0.0
             return
         running: tuple[int, Operands, int, int] | None = None
@@ -185,15 +184,13 @@ class Evaluator:
         block, position = divmod(index, self.space.step)
         for _, operands, output, _ in self.outputs(range(block, block + 1)):
             one = np.array([position])
-            points, part = next(p for p in parts(operands, output.size) if position < p[0].stop)
-            within, size = one - points.start, points.stop - points.start
-            mine = {name: v if name == "total_weight" else v[within] for name, v in full(part, size).items()}
+            mine = {name: values[one] for name, values in full(operands, output.size).items()}
             scalars = self.space.call_scalars(1)
             golden = self._view.oracle(self._fmt, scalars, mine)
             name = f"{self._view.name}/{self._fmt.name}/{self._view.group(scalars)}/sweep/{self.space.name}"
             case = Case(name, self._view, self._fmt.name, "required", "sweep", (), dict(scalars), mine, golden)
             got = output[one].copy()
-        judged = judge_case(case, got, self.work.flush)
+        judged = judge_case(case, got, self.work.terms)
         if judged.at.size:
             return msgspec.structs.replace(element(case, got, judged, 0), index=index)
         expected = number(self._fmt, golden.value[0])
@@ -211,7 +208,8 @@ class Evaluator:
             if p.name in plan.arrays:
                 count = plan.arrays[p.name].size
             else:
-                count = plan.calls * plan.width if p.role.value == "output" else plan.written
+                shape = entry.operator.shapes(plan.scalars)[p.name]
+                count = plan.calls * plan.width if p.role.value == "output" else math.prod(shape)
             arguments.append((p.name, p.role.value, p.dtype(entry.fmt).itemsize, count))
         mask = ONE_CORE if entry.has_core_mask else None
         image = self._image()
@@ -268,7 +266,7 @@ class Evaluator:
                 steps.append(step * p.dtype(entry.fmt).itemsize)
             else:
                 value = plan.scalars[p.name]
-                scalars.append(scalar_argument(p, value, entry, self.work.half_abi, self.work.reduction_enum))
+                scalars.append(scalar_argument(p, value, entry, self.work.half_abi, self.work.numbering))
                 steps.append(0)
         return Run(slot, plan.calls, scalars, steps, plan.width, plan.gather, plan.written)
 

@@ -1,20 +1,26 @@
 """The C judge: compiled once for this machine, loaded into the judge's own process, bit-identical with NumPy's path.
 
-``c/judge.c`` is this project's code, so it may live where foreign libraries may not. Without a compiler,
-or with one that fails, :func:`load` returns None, and the NumPy path does the same work.
+``c/judge.c`` and what golden's own programs are traced to (:mod:`runners.sweeping.trace`) is this project's code, so it
+may live where foreign libraries may not. Without a compiler, or with one that fails, there is none, and the NumPy path
+does the same work.
 """
 
 import ctypes
 import struct
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from golden.formats import Array, Format
+from golden.formats import FORMATS, FP32, Array, Format
 from golden.operator import Operands, Operator, Scalars
+from golden.terms import Terms
+from runners.sweeping.lanes import UntraceableError
+from runners.sweeping.samples import load as load_samples
 from runners.sweeping.tally import BINS, SUMS, BlockTally, full, numpy_tally, parts, resized, spread
+from runners.sweeping.trace import functions
 from runners.toolchain.compiled import VECTORS
 from runners.toolchain.compiled import load as load_compiled
 
@@ -22,21 +28,18 @@ from runners.toolchain.compiled import load as load_compiled
 LIMIT = 1 << 22
 
 
+#: Operands and uniform numbers that a job has room for.
+_MOST = 8
+
+
 class _Job(ctypes.Structure):
     _fields_ = (
         ("count", ctypes.c_int64),
-        *((name, ctypes.c_void_p) for name in ("first", "second", "third")),
-        *((f"stride_{name}", ctypes.c_int64) for name in ("first", "second", "third")),
-        ("output", ctypes.c_void_p),
-        ("divisor", ctypes.c_double),
+        ("from", ctypes.c_void_p * _MOST),
+        ("stride", ctypes.c_int64 * _MOST),
+        ("uniform", ctypes.c_double * _MOST),
         ("reciprocal", ctypes.c_double),
-        ("documented", ctypes.c_double * 2),
-        ("legal", ctypes.c_double * 2),
-        ("legal_small", ctypes.c_double * 2),
-        ("small", ctypes.c_double),
-        ("step", ctypes.c_double),
-        ("overflow", ctypes.c_double),
-        *((n, ctypes.c_int32) for n in ("is_power", "scales_exactly", "fp32", "smooth", "rounded_once", "flush")),
+        ("output", ctypes.c_void_p),
     )
 
 
@@ -44,63 +47,75 @@ class _Job(ctypes.Structure):
 _JOBS = np.dtype(_Job)
 #: golden_tally: the sums but for the points; first failure, worst point, points handed back; largest error; histogram.
 _TALLY = struct.Struct(f"={len(SUMS) - 1}q 3q f4x {BINS}q")
-_OPERANDS = {"smoothl1lossgrad": ("dy", "x1", "x2"), "nlllossgrad": ("loss_grad", "weight")}
+
+
+@dataclass(frozen=True)
+class Code:
+    """Compiled code for an operator's elements.
+
+    ``varying`` names operands, ``uniform`` what a row has one number of. ``divides``: by that, which may not be zero.
+    """
+
+    judge: Callable[..., None]
+    varying: tuple[str, ...]
+    uniform: tuple[str, ...]
+    divides: bool
 
 
 class NativeJudge:
-    """The compiled judge; :meth:`tally` is :func:`runners.sweeping.tally.numpy_tally` at the speed of memory."""
+    """The compiled judge; :meth:`tally` is :func:`runners.sweeping.tally.numpy_tally` at the speed of memory.
 
-    def __init__(self, library: ctypes.CDLL) -> None:
-        self.library = library
-        self._judge = library.golden_judge
-        self._judge.restype = None
-        self._judge.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p]
+    It has scratch memory: threads need one each.
+    """
+
+    def __init__(self) -> None:
         self._back = np.empty(LIMIT, np.uint32)
         self._found = ctypes.create_string_buffer(_TALLY.size)
-        self._jobs: tuple[object, Array] = (None, np.empty(0))
 
     def tally(
-        self, operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, flush: bool
+        self, operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, terms: Terms
     ) -> BlockTally:
         """Judge a block of points; the arguments and the result are those of ``numpy_tally``.
 
-        Operators that the C code does not know go to NumPy.
+        Operators of which no C code can be made go to NumPy.
         """
-        names = _OPERANDS.get(operator.name)
-        divisors = np.empty(0) if names is None else _divisors(scalars, operands)
-        rows = 0 if names is None else _rows(divisors, [operands[name] for name in names], output.size)
-        if names is None or rows == 0 or (divisors == 0).any() or not output.flags.c_contiguous:
-            return numpy_tally(operator, fmt, scalars, operands, output, flush)
+        code = code_for(operator, fmt, scalars, terms)
+        if code is None or not output.flags.c_contiguous:
+            return numpy_tally(operator, fmt, scalars, operands, output, terms)
+        numbers = [_numbers(name, scalars, operands) for name in code.uniform]
+        rows = _rows(numbers, [operands[name] for name in code.varying], output.size)
+        if rows == 0 or (code.divides and any((v == 0).any() for v in numbers)):
+            return numpy_tally(operator, fmt, scalars, operands, output, terms)
         if output.size <= LIMIT:
-            return self._block(names, operator, fmt, scalars, operands, output, spread(divisors, rows), flush)
+            numbers = [spread(v, rows) for v in numbers]
+            return self._block(code, operator, fmt, scalars, operands, output, numbers, rows, terms)
         tally = BlockTally()
         for points, part in _cut(operands, output.size):
-            found = self.tally(operator, fmt, scalars, part, output[points], flush)
+            found = self.tally(operator, fmt, scalars, part, output[points], terms)
             found.shift(points.start)
             tally.add(found)
         return tally
 
     def _block(
         self,
-        names: tuple[str, ...],
+        code: Code,
         operator: Operator,
         fmt: Format,
         scalars: Scalars,
         operands: Operands,
         output: Array,
-        divisors: Array,
-        flush: bool,
+        numbers: Sequence[Array],
+        rows: int,
+        terms: Terms,
     ) -> BlockTally:
-        rows = divisors.size
-        key = (fmt.name, operator.name, scalars.get("reduction_type"), flush, output.size, divisors.tobytes())
-        if self._jobs[0] != key:
-            self._jobs = key, _jobs(operator, fmt, output.size // rows, divisors, scalars, flush)
-        jobs = self._jobs[1]
-        arrays = [np.ascontiguousarray(operands[name], fmt.dtype) for name in names]
-        for slot, values in zip(("first", "second", "third"), arrays, strict=False):
-            jobs[slot], jobs[f"stride_{slot}"] = _addresses(values, rows), int(values.size > rows)
-        jobs["output"] = _addresses(output, rows)
-        self._judge(jobs.ctypes.data, rows, self._found, self._back.ctypes.data)
+        jobs: Array = np.zeros(rows, _JOBS)
+        jobs["count"], jobs["output"] = output.size // rows, _addresses(output, rows)
+        arrays = [np.ascontiguousarray(operands[name], fmt.dtype) for name in code.varying]
+        for k, values in enumerate(arrays):
+            jobs["from"][:, k], jobs["stride"][:, k] = _addresses(values, rows), int(values.size > rows)
+        for k, values in enumerate(numbers):
+            jobs["uniform"][:, k] = values
+        code.judge(jobs.ctypes.data, rows, self._found, self._back.ctypes.data)
         found = _TALLY.unpack(self._found)
         *sums, first_failure, worst, handed_back, largest = found[:-BINS]
         tally = BlockTally(
@@ -112,13 +127,88 @@ class NativeJudge:
         )
         if handed_back:
             index = self._back[:handed_back].astype(np.int64)
-            tally.add(_by_numpy(operator, fmt, scalars, operands, output, index, flush))
+            tally.add(_by_numpy(operator, fmt, scalars, operands, output, index, terms))
         return tally
 
 
+def code_for(operator: Operator, fmt: Format, scalars: Scalars, terms: Terms) -> Code | None:
+    """Return compiled code for an operator's elements; None where that is not possible or not wanted."""
+    sizes = dict.fromkeys((s.name for s in operator.scalars if s.kind == "int"), 1)  # which no program depends on
+    return _code(_Page(operator), fmt.name, tuple({**scalars, **sizes}.items()), terms)
+
+
+class _Page:
+    """A dense operator as a key: views of one page are alike."""
+
+    def __init__(self, view: Operator) -> None:
+        self.view, self.page = view, getattr(view, "page", view)
+
+    def __hash__(self) -> int:
+        return id(self.page)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Page) and self.page is other.page
+
+
+@lru_cache(maxsize=256)
+def _code(key: _Page, dtype: str, scalars: tuple[tuple[str, int | float | str], ...], terms: Terms) -> Code | None:
+    operator, fmt = key.view, FORMATS[dtype]
+    try:
+        text, varying, uniform = source(operator, fmt, dict(scalars), terms)
+    except UntraceableError:
+        return None
+    library = _loaded(text)
+    if library is None:
+        return None
+    judge = library.golden_judge
+    judge.restype = None
+    judge.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p]
+    return Code(judge, varying, uniform, operator.scaled(dict(scalars)) is not None)
+
+
+@lru_cache(maxsize=256)
+def _loaded(text: str) -> ctypes.CDLL | None:
+    return load_compiled(Path(__file__).with_name("c") / "judge.c", VECTORS, text)
+
+
+def source(
+    operator: Operator, fmt: Format, scalars: Scalars, terms: Terms
+) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Return what comes before ``judge.c``, and the names of the operands that vary and of the uniform numbers.
+
+    Raises :class:`UntraceableError` for an operator with a ``correctly_rounded`` of its own that is no scaled product.
+    """
+    shape, names = operator.scaled(scalars), operator.variables(scalars)
+    page = getattr(operator, "page", operator)
+    if shape is None and type(page).correctly_rounded is not Operator.correctly_rounded:
+        raise UntraceableError("an own oracle")
+    operands = {p.name for p in operator.inputs}
+    uniform = tuple(n for n in names if n not in operands or (shape is not None and n == shape.s))
+    varying = tuple(n for n in names if n not in uniform)
+    if max(len(uniform), len(varying)) > _MOST:
+        raise UntraceableError("more variables than a job has room for")
+    places = [
+        f"load((value)[{varying.index(n)}] + (i))" if n in varying else f"splat((job)->uniform[{uniform.index(n)}])"
+        for n in names
+    ]
+    settings = {
+        "FP32": int(fmt is FP32),
+        "VARY": len(varying),
+        "UNIFORM": len(uniform),
+        "SCALED": int(shape is not None),
+    }
+    if shape is not None:
+        settings |= {"FIRST": varying.index(shape.b), "SECOND": varying.index(shape.a)}
+        settings |= {"THIRD": varying.index(shape.minus) if shape.minus else 0}
+        settings |= {"CLAMPED": int(bool(shape.minus)), "NEGATED": int(shape.negative)}
+    head = "".join(f"#define {name} {value}\n" for name, value in settings.items())
+    head += f"#define VARIABLES(value, i, job) {', '.join(places)}\n"
+    return f'{head}#include "rules.h"\n\n{functions(operator, fmt, scalars, terms)}', varying, uniform
+
+
 def _cut(operands: Operands, n: int) -> Iterator[tuple[slice, dict[str, Array]]]:
-    """Cut a block that is too large: into rows of a total each, or one row into pieces."""
-    if "total_weight" in operands and operands["total_weight"].size > 1:
+    """Cut a block that is too large: into its rows, or one row into pieces."""
+    if any(1 < values.size < n for values in operands.values()):
         yield from parts(operands, n)
         return
     for start in range(0, n, LIMIT):
@@ -127,7 +217,7 @@ def _cut(operands: Operands, n: int) -> Iterator[tuple[slice, dict[str, Array]]]
 
 
 def _by_numpy(
-    operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, index: Array, flush: bool
+    operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, index: Array, terms: Terms
 ) -> BlockTally:
     """Judge the few points, their numbers in rising order, that the C code does not settle."""
     tally = BlockTally()
@@ -135,8 +225,8 @@ def _by_numpy(
         mine = index[(points.start <= index) & (index < points.stop)]
         if mine.size:
             row = full(part, points.stop - points.start)
-            chosen = {name: v if name == "total_weight" else v[mine - points.start] for name, v in row.items()}
-            found = numpy_tally(operator, fmt, resized(scalars, mine.size), chosen, output[mine], flush)
+            chosen = {name: v[mine - points.start] for name, v in row.items()}
+            found = numpy_tally(operator, fmt, resized(scalars, mine.size), chosen, output[mine], terms)
             found.worst = int(mine[found.worst]) if found.worst >= 0 else -1
             found.first_failure = int(mine[found.first_failure]) if found.first_failure >= 0 else -1
             tally.add(found)
@@ -144,36 +234,14 @@ def _by_numpy(
 
 
 @np.errstate(invalid="ignore")  # signalling NaNs
-def _divisors(scalars: Scalars, operands: Operands) -> Array:
-    """Return what rows of points divide by."""
-    if scalars.get("reduction_type") == "mean":
-        return operands["total_weight"].astype(np.float64)
-    return np.array([scalars.get("beta", 1)], np.float64)
+def _numbers(name: str, scalars: Scalars, operands: Operands) -> Array:
+    """Return a uniform number: one for all rows, or one each."""
+    return np.asarray(operands[name] if name in operands else [scalars[name]]).astype(np.float64)
 
 
-@np.errstate(invalid="ignore")
-def _jobs(operator: Operator, fmt: Format, count: int, divisors: Array, scalars: Scalars, flush: bool) -> Array:
-    """Return a job a divisor, of ``count`` points each: all but the addresses of what is judged."""
-    u, smooth, mean = fmt.roundoff, operator.name == "smoothl1lossgrad", scalars.get("reduction_type") == "mean"
-    jobs: Array = np.zeros(divisors.size, _JOBS)
-    size, power = np.abs(divisors), np.abs(np.frexp(divisors)[0]) == 0.5
-    jobs["count"], jobs["divisor"], jobs["reciprocal"] = count, divisors, 1 / divisors
-    jobs["is_power"], jobs["scales_exactly"] = power, power & (size <= 1)
-    jobs["small"], jobs["step"] = fmt.smallest_normal * (1 + u) ** 3, (1 + u) ** 3 * fmt.step / 2
-    growth = np.array([(1 + u) ** k - 1 for k in range(4)])
-    for before in (0, 1):
-        jobs["documented"][:, before] = growth[before + np.where(power, 0, 1)]
-        jobs["legal"][:, before] = growth[before + np.where(power, 0, 2)]
-        jobs["legal_small"][:, before] = growth[before + np.where(power, 1, 2)]
-    jobs["fp32"], jobs["smooth"], jobs["flush"] = fmt.name == "fp32", smooth, flush
-    jobs["rounded_once"] = not smooth and not mean
-    jobs["overflow"] = fmt.overflow_threshold * size if mean else np.inf
-    return jobs
-
-
-def _rows(divisors: Array, values: Sequence[Array], n: int) -> int:
+def _rows(numbers: Sequence[Array], values: Sequence[Array], n: int) -> int:
     """Return how many rows there are if every array has an entry for all, a row or a point; else 0."""
-    sizes = {divisors.size, *(array.size for array in values if array.size != n)} - {1}
+    sizes = {*(v.size for v in numbers), *(array.size for array in values if array.size != n)} - {1}
     return 0 if len(sizes) > 1 else max(sizes, default=1)
 
 
@@ -183,8 +251,6 @@ def _addresses(values: Array, rows: int) -> Array | int:
     return first if rows == 1 or values.size == 1 else first + np.arange(rows) * (values.size // rows * values.itemsize)
 
 
-@cache
 def load() -> NativeJudge | None:
-    """Return the C judge, compiling it on first use; None where that is not possible or not wanted."""
-    library = load_compiled(Path(__file__).with_name("c") / "judge.c", VECTORS)
-    return None if library is None else NativeJudge(library)
+    """Return a C judge; None where nothing can be compiled, or is not wanted."""
+    return NativeJudge() if load_samples() is not None else None

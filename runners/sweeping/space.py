@@ -3,13 +3,12 @@
 A point is one set of operand values; its index says which. A space is cut into blocks of consecutive points, each of
 which can be made from its number alone, anywhere. With two axes the index is outer * len(inner) + inner.
 
-SmoothL1LossGrad takes a block in one call. NLLLossGrad writes batch * class_num elements a call, of which a point is
-one: with class_num = 1 every sample is a point and the weight is the same for all ("rows"); with as many classes as
-samples and labels 0, 1, 2, ... the diagonal of the output is points with a weight each ("diagonal").
+A call computes points as one of the operator's arrangements says (:class:`golden.layout.Arrangement`).
 """
 
 import hashlib
 import math
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -18,56 +17,62 @@ import numpy as np
 
 from golden.errors import UsageError, unknown_name
 from golden.formats import FORMATS, Array, Format
-from golden.operator import STORAGES, EntryPoint, Operands, Operator, Storage, operator
-from golden.pointwise import dense
+from golden.layout import Arrangement, Domain
+from golden.operator import STORAGES, EntryPoint, Operands, Operator, Storage, operator, operators
+from golden.pointwise import Pointwise, dense
 from runners.sweeping.samples import Exponents, sample
 from runners.sweeping.tally import spread
 
-#: Points a block, unless an axis is shorter; and samples a call on a diagonal: more would have the kernel write more
-#: for each, fewer would leave it less to do than calling it takes.
+#: Points a block, unless an axis is shorter; and points of a call that writes other elements, too: more would have the
+#: kernel write more for each, fewer would leave it less to do than calling it takes.
 BLOCK = 1 << 20
 DIAGONAL = 32
-#: Bit patterns of ±0 in fp16, the one format in which totals vary.
-_ZEROS = (0, 0x8000)
-#: Exponents of sampled fp32 operands stay within 2**±60, and differences near beta: see Space.operands.
+#: Exponents of sampled fp32 operands stay within 2**±60, unless they are near a scalar: see Space.operands.
 _LIMIT = 60
 
-SPACES: dict[str, str] = {
-    "pairs": "smoothl1lossgrad fp16: all 2**32 (x1, x2), for one beta and dy",
-    "diff-dy": "smoothl1lossgrad fp16: all 2**32 (x1 - x2, dy), x2 = 0, for one beta",
-    "g-w": "nlllossgrad fp16: all 2**32 (gradient, weight); mean with one total_weight",
-    "w-total": "nlllossgrad fp16, mean: all 2**32 (weight, total_weight), for one gradient",
-    "operand:NAME": "every bit pattern of one operand, the others fixed",
-    "random": "a number of sampled points",
-}
+
+def spaces() -> dict[str, str]:
+    """Return the names of all spaces, each with what it is for people."""
+    named = {
+        name: f"{op.name} fp16, {space.about}"
+        for op in operators().values()
+        for name, space in op.spaces(op.given(FORMATS[op.dtypes[0]], {})).items()
+    }
+    return {
+        **named,
+        "pair:NAME,NAME": "fp16: all pairs of two operands' bit patterns, the others fixed",
+        "operand:NAME": "every bit pattern of one operand, the others fixed",
+        "random": "a number of sampled points",
+    }
 
 
 class Axis(msgspec.Struct, frozen=True, array_like=True):
     """An operand that runs through the bit patterns start, start + step, ... below stop.
 
-    ``total_weight`` leaves out ±0, which is outside the documented domain and never fed to a kernel.
+    ``without``: patterns that are left out: those of zeros that are outside the page's domain.
     """
 
     operand: str
     start: int
     stop: int
     step: int = 1
+    without: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         patterns = range(self.start, self.stop, self.step)
-        return len(patterns) - (sum(zero in patterns for zero in _ZEROS) if self.operand == "total_weight" else 0)
+        return len(patterns) - sum(pattern in patterns for pattern in self.without)
 
     def bits(self, first: int, stop: int) -> Array:
         """Return the patterns number ``first`` to ``stop``, uint32[stop - first]."""
-        if self.operand == "total_weight":
-            return _totals(self)[first:stop]
+        if self.without:
+            return _kept(self)[first:stop]
         patterns = np.arange(stop - first, dtype=np.uint32)
         patterns *= np.uint32(self.step)
         patterns += np.uint32(self.start + first * self.step)
         return patterns
 
     def covers(self, fmt: Format) -> bool:
-        """Tell whether this is every pattern of a format."""
+        """Tell whether this is every pattern of a format that the operand may have."""
         return (self.start, self.stop, self.step) == (0, 1 << fmt.width, 1)
 
 
@@ -110,7 +115,7 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
         return EntryPoint(operator(self.operator), self.fmt, self.storage)
 
     @property
-    def view(self) -> Operator:
+    def view(self) -> Pointwise:
         """The element-by-element view of the operator."""
         return dense(self.operator)
 
@@ -166,7 +171,7 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
             return found
         rows = outer.bits(first // len(inner), (first + n) // len(inner))
         numbers = self._numbers(rows)
-        if len(rows) > 1 and "beta" in self.scalars:  # its kernels take an entry a point
+        if len(rows) > 1 and outer.operand not in self._arranged()[1]:  # its kernels take an entry a point
             found[outer.operand] = self._placed(outer.operand, n, places)
             found[outer.operand].reshape(len(rows), -1)[:] = numbers[:, None]
         else:
@@ -181,41 +186,36 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
 
     def call_scalars(self, n: int) -> dict[str, int | float | str]:
         """Return the scalars of the dense view for n points."""
-        size = {"length": n} if "beta" in self.scalars else {"batch": n, "class_num": 1}
-        return {**size, **self.scalars}
+        return self.view.call_scalars(self.scalars, n)
 
     def plan(self, operands: dict[str, Array], n: int) -> CallPlan:
         """Return how the kernel computes n points with these operands."""
-        if "beta" in self.scalars:
-            arrays = {name: spread(values, n) for name, values in operands.items()}
-            return CallPlan(1, self.call_scalars(n), arrays, dict.fromkeys(arrays, 0), n, 1, n)
-        reduction = str(self.scalars["reduction_type"])
-        g, w, total = operands["loss_grad"], operands["weight"], operands["total_weight"]
-        inner = len(self.axes[-1]) if self.axes else n
-        scalars: dict[str, int | float | str]
-        if reduction == "none" and self._dense():
-            labels = np.zeros(inner, np.int32)
-            arrays = {"loss_grad": g[:inner], "labels": labels, "weight": w}
-            scalars = {"batch": inner, "class_num": 1, "reduction_type": reduction}
-            steps = {"loss_grad": 0, "labels": 0, "weight": 1, "total_weight": 0}
-            return CallPlan(n // inner, scalars, {**arrays, "total_weight": total}, steps, inner, 1, inner)
-        k = math.gcd(n, inner, DIAGONAL)  # a row is a whole number of calls
-        arrays = {"labels": np.arange(k, dtype=np.int32), "weight": spread(w, n)}
-        steps = {"labels": 0, "weight": k}
-        for name, values in (("loss_grad", g), ("total_weight", total)):
-            if name == "loss_grad" and reduction == "none":
-                arrays[name], steps[name] = spread(values, n), k
-            else:  # each call takes one
+        arrangement, single = self._arranged()
+        page = operator(self.operator)
+        # Points of a call: a row, where a call takes one number of what varies from row to row; else all.
+        k = n // max([operands[name].size for name in single], default=1)
+        if arrangement.stride(2) > 1:  # it writes elements that are no points, the more the longer it is
+            k = math.gcd(k, DIAGONAL)
+        arrays = {name: make(k) for name, make in arrangement.index.items()}
+        steps = dict.fromkeys(arrays, 0)
+        inner = self.axes[1] if len(self.axes) == 2 else None
+        for name, values in operands.items():
+            if name in single:
                 arrays[name], steps[name] = (spread(values, n // k), 1) if values.size > 1 else (values, 0)
-        scalars = {"batch": k, "class_num": k, "reduction_type": reduction}
-        return CallPlan(n // k, scalars, arrays, steps, k, k + 1, k * k)
+            elif inner and name == inner.operand and k == len(inner):  # the same in every call
+                arrays[name], steps[name] = values[:k], 0
+            else:
+                arrays[name], steps[name] = spread(values, n), k
+        scalars = {**page.sizes(arrangement, k), **self.scalars}
+        return CallPlan(n // k, scalars, arrays, steps, k, arrangement.stride(k), page.output_size(scalars))
 
-    def _dense(self) -> bool:
-        """Tell whether all points of a call have one weight."""
-        return bool(self.axes) and self.axes[-1].operand == "loss_grad"
+    def _arranged(self) -> tuple[Arrangement, frozenset[str]]:
+        """Return the cheapest arrangement of calls for these points, and the operands that each call has one of."""
+        inner = {self.axes[-1].operand} if self.axes else {n for n in self._names() if n not in self.fixed}
+        return arranged(operator(self.operator), self.scalars, inner)
 
-    def _names(self) -> tuple[str, ...]:
-        return ("dy", "x1", "x2") if "beta" in self.scalars else ("loss_grad", "weight", "total_weight")
+    def _names(self) -> list[str]:
+        return [p.name for p in operator(self.operator).numbers]
 
     def _numbers(self, bits: Array) -> Array:
         return self.fmt.from_bits(bits.astype(self.fmt.bits_dtype))
@@ -227,37 +227,48 @@ class Space(msgspec.Struct, frozen=True, kw_only=True):
     def _sampled(self, block: int, n: int, places: Operands) -> dict[str, Array]:
         """Sample what is not fixed.
 
-        fp16: all bit patterns alike. fp32: exponents alike, within 2**±60; x1 and x2 within 2**-12 .. 2**2 of beta,
-        where differences matter, or subnormal where beta is near that. One gradient or total serves a block where a
-        call takes only one.
+        fp16: all bit patterns alike. fp32: exponents alike, within 2**±60; where the operand has a scalar that decides
+        how large numbers matter, within 2**-12 .. 2**2 of that, or subnormal where it is near that. Where a call takes
+        one number, one serves a block.
         """
-        found = {}
-        for number, name in enumerate(self._names()):
-            if name in self.fixed:
+        found, single = {}, self._arranged()[1]
+        for number, p in enumerate(operator(self.operator).numbers):
+            if p.name in self.fixed:
                 continue
-            single = name == "total_weight" or (name == "loss_grad" and self.scalars.get("reduction_type") != "none")
-            found[name] = np.empty(1, self.fmt.dtype) if single else self._placed(name, n, places)
-            sample(found[name], self.seed, block, number, self._exponents(name))
-            if name == "total_weight" and found[name] == 0:  # outside the documented domain
-                found[name][:] = 1
+            values = np.empty(1, self.fmt.dtype) if p.name in single else self._placed(p.name, n, places)
+            sample(values, self.seed, block, number, self._exponents(p.domain))
+            if not p.domain.zero:
+                values[values == 0] = 1
+            found[p.name] = values
         return found
 
-    def _exponents(self, name: str) -> Exponents | None:
+    def _exponents(self, domain: Domain) -> Exponents | None:
         """Return the exponents that sampled numbers have; None: any bits."""
         if self.dtype == "fp16":
             return None
         low, high = 127 - _LIMIT, 127 + _LIMIT
-        if name in ("x1", "x2"):
-            middle = 127 + math.frexp(float(self.scalars["beta"]))[1]
+        if domain.near:
+            middle = 127 + math.frexp(float(self.scalars[domain.near]))[1]
             low, high = max(middle - 13, 0), min(max(middle + 2, 1), 254)
         return Exponents(low, high - low)
 
 
+def arranged(
+    page: Operator, scalars: dict[str, float | str], varying: Collection[str]
+) -> tuple[Arrangement, frozenset[str]]:
+    """Return the cheapest arrangement that takes a number a point of what varies, and what a call has one number of.
+
+    Where none does, the one that takes any points.
+    """
+    ways = [(a, page.single(a, scalars)) for a in page.arrangements(scalars)]
+    return next((way for way in ways if way[1].isdisjoint(varying)), ways[-1])
+
+
 @lru_cache(maxsize=4)
-def _totals(axis: Axis) -> Array:
-    """Return an axis' patterns without those of ±0."""
+def _kept(axis: Axis) -> Array:
+    """Return an axis' patterns without those that are left out."""
     patterns: Array = np.arange(axis.start, axis.stop, axis.step, dtype=np.uint32)
-    patterns = patterns[~np.isin(patterns, _ZEROS)]
+    patterns = patterns[~np.isin(patterns, axis.without)]
     patterns.flags.writeable = False
     return patterns
 
@@ -278,75 +289,75 @@ def make_space(
     dtype: str,
     *,
     storage: Storage = "private",
-    beta: float = 1.0,
-    reduction: str = "none",
-    fixed: dict[str, float] | None = None,
+    fixed: Mapping[str, float] | None = None,
     samples: int = 1 << 30,
     seed: int = 0,
     axes: tuple[Axis, ...] | None = None,
     block: int = BLOCK,
+    **options: float | str,
 ) -> Space:
-    """Build a space by name (see :data:`SPACES`).
+    """Build a space by name (see :func:`spaces`); an empty name is the operator's first.
 
-    ``fixed`` gives operands that do not vary their value (default 1; x2 of ``diff-dy`` is 0). ``axes`` restricts
-    the bit patterns. Raises :class:`UsageError` for names and combinations that do not exist.
+    ``fixed`` gives operands that do not vary their value, instead of their usual one. ``axes`` restricts the bit
+    patterns. ``options``: scalars by the words of the command line. Raises :class:`UsageError` for names and
+    combinations that do not exist.
     """
     if dtype not in FORMATS:
         raise unknown_name("dtype", dtype, FORMATS)
     if storage not in STORAGES:
         raise unknown_name("storage", storage, STORAGES)
-    fmt, view = FORMATS[dtype], dense(operator_name)
-    smooth = view.name == "smoothl1lossgrad"
-    names = ("dy", "x1", "x2") if smooth else ("loss_grad", "weight", "total_weight")
-    scalars: dict[str, float | str] = {"beta": fmt.typed(beta)} if smooth else {"reduction_type": reduction}
-    if smooth and not (scalars["beta"] != 0 and 0 < fmt.typed(beta) <= fmt.largest):
-        raise UsageError(f"beta {beta} is outside the documented domain: give a positive number of {dtype}.")
-    if not smooth and reduction not in ("sum", "mean", "none"):
-        raise unknown_name("reduction", reduction, ("sum", "mean", "none"))
-    varying = _varying(name, names, smooth, fmt, reduction)
-    if name == "random":
-        varying = tuple(n for n in names if n not in (fixed or {}))
-    values = dict.fromkeys(names, 1.0) | ({"x2": 0.0} if name == "diff-dy" else {}) | (fixed or {})
+    fmt, page, fixed = FORMATS[dtype], operator(operator_name), fixed or {}
+    if dtype not in page.dtypes:
+        raise unknown_name(f"dtype of {page.name}", dtype, page.dtypes)
+    scalars, names = page.given(fmt, options), [p.name for p in page.numbers]
+    known = page.spaces(scalars)
+    name = name or (next(iter(known), "random") if fmt.width == 16 else "random")
+    unused = page.untouched(scalars)
+    varying = (
+        [n for n in names if n not in fixed and n not in unused]
+        if name == "random"
+        else _varying(name, page, fmt, scalars)
+    )
+    usual = {p.name: p.domain.usual for p in page.numbers}
+    values = {**usual, **(known[name].fixed if name in known else {}), **fixed}
     unknown = [n for n in values if n not in names]
     if unknown:
         raise unknown_name("operand", unknown[0], names)
-    held = {n: int(fmt.bits(np.array([v], fmt.dtype))[0]) for n, v in values.items() if n not in varying}
+    held = {n: int(fmt.bits(fmt.cast(np.array([v])))[0]) for n, v in values.items() if n not in varying}
+    for p in page.numbers:
+        if p.name in held and p.name not in unused and not p.domain.zero and fmt.typed(values[p.name]) == 0:
+            raise UsageError(f"{p.name} 0 is outside the documented domain.")
+    if name == "random" and samples < 1:
+        raise UsageError("A sample needs at least one point.")
+    made = Space(name=name, operator=page.name, dtype=dtype, storage=storage, scalars=scalars, fixed=held,
+                 seed=seed, block=block)  # fmt: skip
     if name == "random":
-        if not smooth and reduction != "mean":
-            held.setdefault("total_weight", int(fmt.bits(np.array([1], fmt.dtype))[0]))
-        if samples < 1:
-            raise UsageError("A sample needs at least one point.")
-        return Space(name=name, operator=view.name, dtype=dtype, storage=storage, scalars=scalars, fixed=held,
-                     samples=samples, seed=seed, block=block)  # fmt: skip
-    if not smooth and reduction == "mean" and "total_weight" in held and values["total_weight"] == 0:
-        raise UsageError("total_weight 0 is outside the documented domain.")
+        return msgspec.structs.replace(made, samples=samples)
     if axes is None:
         axes = tuple(Axis(n, 0, 1 << fmt.width) for n in varying)
-    if tuple(a.operand for a in axes) != varying:
+    if [a.operand for a in axes] != varying:
         raise UsageError(f"The axes of {name} are {', '.join(varying)}.")
-    return Space(name=name, operator=view.name, dtype=dtype, storage=storage, scalars=scalars, fixed=held,
-                 axes=axes, seed=seed, block=block)  # fmt: skip
+    zeros = {p.name: () if p.domain.zero else (0, fmt.sign_mask) for p in page.numbers}
+    return msgspec.structs.replace(made, axes=tuple(msgspec.structs.replace(a, without=zeros[a.operand]) for a in axes))
 
 
-def _varying(name: str, names: tuple[str, ...], smooth: bool, fmt: Format, reduction: str) -> tuple[str, ...]:
+def _varying(name: str, page: Operator, fmt: Format, scalars: dict[str, float | str]) -> list[str]:
     """Return the operands that vary in a space, outer one first."""
-    if name == "random":
-        return names
-    if name.startswith("operand:"):
-        operand = name.removeprefix("operand:")
+    known, names = page.spaces(scalars), [p.name for p in page.numbers]
+    kind, separator, listed = name.partition(":")
+    chosen = listed.split(",") if separator else []
+    if name in known:
+        chosen = list(known[name].varying)
+        if known[name].refused:
+            raise UsageError(known[name].refused)
+    elif (kind, len(chosen)) not in (("operand", 1), ("pair", 2)) or len(set(chosen)) < len(chosen):
+        raise unknown_name("space", name, [*known, *(f"operand:{n}" for n in names), "pair:NAME,NAME", "random"])
+    for operand in chosen:
         if operand not in names:
             raise unknown_name("operand", operand, names)
-        if operand == "total_weight" or (operand == "loss_grad" and reduction != "none"):
-            raise UsageError(f"A call takes one {operand} with this reduction: sweep g-w or w-total in fp16 instead.")
-        return (operand,)
-    both = {"pairs": ("x1", "x2"), "diff-dy": ("x1", "dy")} if smooth else {
-        "g-w": ("weight", "loss_grad") if reduction == "none" else ("loss_grad", "weight"),
-        "w-total": ("total_weight", "weight"),
-    }  # fmt: skip
-    if name not in both:
-        raise unknown_name("space", name, [*both, *(f"operand:{n}" for n in names), "random"])
-    if fmt.width != 16:
+    if len(chosen) == 2 and fmt.width != 16:
         raise UsageError(f"{name} has 2**64 points in {fmt.name}: sweep one operand, or sample at random.")
-    if name == "w-total" and reduction != "mean":
-        raise UsageError("total_weight is used with the reduction mean only.")
-    return both[name]
+    if chosen[-1] in arranged(page, scalars, chosen[-1:])[1]:
+        pairs = " or ".join([*known, f"pair:{chosen[-1]},NAME"])
+        raise UsageError(f"A call takes one {chosen[-1]} with these scalars: sweep {pairs} in fp16 instead.")
+    return chosen

@@ -22,6 +22,7 @@ from golden.judge import judge as judge_case
 from golden.operator import Operands, Operator, Scalars
 from golden.results import GRADES, Grade, Tally
 from golden.rounding import TINY_RESIDUAL
+from golden.terms import Terms
 
 #: Bins of :mod:`golden.histogram` for errors up to 2**127 ulp; 255 is for what has no error.
 BINS = 256
@@ -125,29 +126,17 @@ SUMS = [
 
 
 def numpy_tally(
-    operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, flush: bool
+    operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, terms: Terms
 ) -> BlockTally:
     """Judge a block of points with the oracle and the judge of :mod:`golden`: slow, and the definition.
 
     ``operator``: a dense one (:func:`golden.pointwise.dense`); ``operands`` as :func:`spread` takes them; ``output``:
     one element a point. Positions in the tally are relative to the block.
     """
-    tally = BlockTally()
-    for points, part in parts(operands, output.size):
-        output_part = output[points]
-        found = _row(operator, fmt, resized(scalars, output_part.size), part, output_part, flush)
-        found.shift(points.start)
-        tally.add(found)
-    return tally
-
-
-def _row(
-    operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, output: Array, flush: bool
-) -> BlockTally:
-    operands = full(operands, output.size)
+    operands, scalars = full(operands, output.size), resized(scalars, output.size)
     golden = operator.oracle(fmt, scalars, operands)
     case = Case("", operator, fmt.name, "required", "sweep", (), dict(scalars), operands, golden)
-    found = judge_case(case, output, flush)
+    found = judge_case(case, output, terms)
     value, residual = golden
     measured = np.isfinite(value) & ~np.isnan(residual) & ((value != 0) | (residual != 0))
     measured[found.at[found.kind == Kind.NAN]] = False
@@ -190,16 +179,16 @@ def spread(values: Array, n: int) -> Array:
 
 
 def full(operands: Operands, n: int) -> dict[str, Array]:
-    """Return the operands with one entry for each of n points; ``total_weight`` has one for all."""
-    return {k: v if k == "total_weight" else spread(v, n) for k, v in operands.items()}
+    """Return the operands with one entry for each of n points."""
+    return {name: spread(values, n) for name, values in operands.items()}
 
 
 def parts(operands: Operands, n: int) -> Iterator[tuple[slice, dict[str, Array]]]:
-    """Cut a block of n points into rows of one ``total_weight`` each; yield which points, and their operands.
+    """Cut a block of n points into its rows, if operands have an entry a row; yield which points, and their operands.
 
     Operands are as :func:`spread` takes them.
     """
-    rows = operands["total_weight"].size if "total_weight" in operands else 1
+    rows = max((values.size for values in operands.values() if values.size < n), default=1)
     for row in range(rows):
         part = {}
         for name, values in operands.items():
@@ -209,5 +198,6 @@ def parts(operands: Operands, n: int) -> Iterator[tuple[slice, dict[str, Array]]
 
 
 def resized(scalars: Scalars, n: int) -> dict[str, int | float | str]:
-    """Return the scalars of a dense operator for n points."""
-    return {**scalars, "length" if "length" in scalars else "batch": n}
+    """Return the scalars of a dense operator for n points: the first size is their number."""
+    size = next(name for name, value in scalars.items() if isinstance(value, int))
+    return {**scalars, size: n}

@@ -71,9 +71,9 @@ def build_library(
     """Compile kernels into a shared library and return its path, which is ``output``.
 
     ``cc``: see :func:`find_compiler`. ``cflags``: arguments of the compiler, appended to
-    :data:`DEFAULT_FLAGS`; the kernels know ``-DGOLDEN_HALF_UINT16``, ``-DGOLDEN_FP32_ONLY``,
-    ``-DGOLDEN_REDUCTION_NONE_SUM_MEAN`` and ``-DGOLDEN_THREADS`` (with ``-pthread``). ``sources``: C files to
-    compile in place of :func:`kernel_sources`; the bundled headers are found from them too.
+    :data:`DEFAULT_FLAGS`; the kernels know ``-DGOLDEN_HALF_UINT16``, ``-DGOLDEN_FP32_ONLY``, ``-DGOLDEN_THREADS`` (with
+    ``-pthread``), and what their own sources name. ``sources``: C files to compile in place of
+    :func:`kernel_sources`; the bundled headers are found from them, too.
 
     Parent folders are created. The library appears under its name only when it is complete: a failed build
     leaves an older file as it was.

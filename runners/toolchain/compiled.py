@@ -44,11 +44,14 @@ def compiler() -> tuple[str, ...] | None:
         return None
 
 
-def load(source: Path, tunings: Sequence[Sequence[str]] = ((),)) -> ctypes.CDLL | None:
-    """Return a C file compiled and loaded, with the first flags that do; None where that is not possible."""
+def load(source: Path, tunings: Sequence[Sequence[str]] = ((),), before: str = "") -> ctypes.CDLL | None:
+    """Return a C file compiled and loaded, with the first flags that do; None where that is not possible.
+
+    ``before``: generated text that comes before it, and includes what it needs from the same folder.
+    """
     for tuning in tunings:
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            return ctypes.CDLL(str(compiled(source, tuning)))
+            return ctypes.CDLL(str(compiled(source, tuning, before)))
     return None
 
 
@@ -59,8 +62,8 @@ def helper() -> str:
     return "" if library is None else library._name
 
 
-def compiled(source: Path, tuning: Sequence[str] = ()) -> Path:
-    """Return a C file compiled, from the cache if it is there.
+def compiled(source: Path, tuning: Sequence[str] = (), before: str = "") -> Path:
+    """Return a C file compiled, from the cache if it is there; see :func:`load`.
 
     Raises OSError or SubprocessError where that is not possible.
     """
@@ -70,14 +73,17 @@ def compiled(source: Path, tuning: Sequence[str] = ()) -> Path:
     command = [*found, *FLAGS, *tuning]
     version = subprocess.run([*found, "--version"], capture_output=True, check=True).stdout
     content = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(source.parent.glob("*.[ch]"))))
-    for part in (repr(command).encode(), version, platform.machine().encode(), processor()):
+    for part in (repr(command).encode(), version, platform.machine().encode(), processor(), before.encode()):
         content.update(part)
     folder = _cache_folder()
     path = folder / f"{source.stem}-{content.hexdigest()[:32]}.so"
     if not path.is_file():
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             built = Path(scratch) / "built.so"
-            subprocess.run([*command, str(source), "-o", str(built), "-lm"], capture_output=True, check=True)
+            text = Path(scratch) / "generated.c"
+            text.write_text(f'{before}#include "{source.name}"\n')
+            whole = [*command, f"-I{source.parent}", str(text), "-o", str(built), "-lm"]
+            subprocess.run(whole, capture_output=True, check=True)
             built.replace(path)
     return path
 

@@ -9,10 +9,10 @@ import pytest
 
 from generators.extremal import Search, error, telling_apart, worst, worst_differences, worst_products
 from generators.stream import Stream
-from golden.arithmetic import Arithmetic, OrdinaryArithmetic
 from golden.errors import UsageError
 from golden.formats import FORMATS, FP16, Array, Format
 from golden.scaled_product import ORDERS
+from golden.working import OrdinaryPrecision, WorkingPrecision
 from tests.mutants.bounds import figure
 
 BOTH = pytest.mark.parametrize("fmt", FORMATS.values(), ids=list(FORMATS))
@@ -135,7 +135,7 @@ def test_ordinary_arithmetic_gives_the_same_bits(fmt: Format) -> None:
     else:
         stream = Stream("ordinary")
         a, b = (fmt.from_bits(stream.integers(1 << 20, 0x3F800000, 0x40000000).astype(np.uint32)) for _ in range(2))
-    plain, ordinary = Arithmetic(fmt), OrdinaryArithmetic(fmt)
+    plain, ordinary = WorkingPrecision(fmt), OrdinaryPrecision(fmt)
     for x, y in ((a, b), (-a, b), (a, -b), (a * fmt.dtype.type(8), b)):
         wide = ordinary.load(x), ordinary.load(y)
         for name in ("subtract", "multiply", "divide"):

@@ -12,14 +12,15 @@ import pytest
 from generators import smoothl1lossgrad
 from generators.stream import SEED
 from generators.suite import generator
-from golden.arithmetic import Arithmetic
 from golden.case import Case
 from golden.files.manifest import NAME, File, Manifest, read_suite
 from golden.files.vectors import case_digest, write_vectors
-from golden.flags import FLAGS
 from golden.formats import FORMATS, FP16, FP32, Array, Format, is_power_of_two
 from golden.judge import FAILS, judge
-from golden.operator import operator
+from golden.operator import known_flags, operator
+from golden.scaled_product import ORDERS
+from golden.terms import Terms
+from golden.working import WorkingPrecision
 from tests import ROOT
 from tests.helpers.kinds import EVERY_KIND, KINDS
 
@@ -106,7 +107,7 @@ def test_ids_flags_and_tiers(suite: str, name: str, dtype: str) -> None:
     for case in cases:
         assert re.fullmatch(rf"{name}/{dtype}(/[a-z0-9]([a-z0-9.=+-]*[a-z0-9])?)+", case.id), case.id
         assert case.klass in case.id.split("/") and case.tier in ("required", "stress")
-        assert case.flags and set(case.flags) <= FLAGS.keys(), case.id
+        assert case.flags and set(case.flags) <= known_flags().keys(), case.id
 
 
 @OURS
@@ -116,7 +117,7 @@ def test_flags_that_are_reached(name: str, dtype: str) -> None:
 
 
 def test_every_flag_is_used() -> None:
-    assert {f for cases in committed("core").values() for case in cases for f in case.flags} == FLAGS.keys()
+    assert {f for cases in committed("core").values() for case in cases for f in case.flags} == known_flags().keys()
 
 
 @BOTH
@@ -260,8 +261,8 @@ def test_order_distinguishing(name: str, dtype: str) -> None:
     fmt, tested = FORMATS[dtype], 0
     for case in core(name, fmt, "order-distinguishing"):
         assert not is_power_of_two(divisor_of(case))  # dividing is exact there
-        orders = case.operator.orders.values()
-        bits = np.stack([fmt.bits(o(Arithmetic(fmt), case.scalars, case.operands))[on_label(case)] for o in orders])
+        results = [case.operator.evaluate(o, WorkingPrecision(fmt), fmt, case.scalars, case.operands) for o in ORDERS]
+        bits = np.stack([fmt.bits(found)[on_label(case)] for found in results])
         assert (bits != bits[0]).any(axis=0).all(), case.id
         if bits.shape[1] > 30:
             assert len({row.tobytes() for row in bits}) == len(bits), case.id
@@ -277,9 +278,9 @@ def test_maximal_error(name: str, dtype: str) -> None:
         value, residual = case.golden
         exact = value.astype(np.float64) + residual * fmt.ulp_of(np.abs(value))
         ulps = []
-        for order, evaluate in case.operator.orders.items():
-            output = evaluate(Arithmetic(fmt), case.scalars, case.operands)
-            assert (judge(case, output, False).grade < FAILS).all(), (case.id, order)
+        for order in case.operator.orders:
+            output = case.operator.evaluate(order, WorkingPrecision(fmt), fmt, case.scalars, case.operands)
+            assert (judge(case, output, Terms()).grade < FAILS).all(), (case.id, order)
             ulps.append((np.abs(output - exact) / fmt.ulp_of(np.abs(exact)))[on_label(case)])
             seen[order] = max(seen[order], float(ulps[-1].max()))
         worst = np.max(ulps, axis=0)

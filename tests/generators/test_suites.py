@@ -14,7 +14,8 @@ from generators.suite import generate, generate_file, heads
 from golden.errors import UsageError, VectorError
 from golden.files.manifest import NAME, Manifest, read_suite, suite_folder, write_manifest
 from golden.files.vectors import read_vectors, write_vectors
-from golden.operator import Golden, Operator, operator
+from golden.operator import Operator, operator
+from golden.rounding import Golden
 from tests.helpers.kinds import EVERY_KIND, KINDS
 from tests.helpers.small_files import small_cases
 

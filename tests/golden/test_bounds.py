@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import astuple, dataclass
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -14,40 +13,23 @@ from generators import nlllossgrad, smoothl1lossgrad
 from generators.samplers import log_uniform, neighbours, uniform_bits
 from generators.stream import Stream
 from generators.suite import make_case
-from golden.arithmetic import Arithmetic
 from golden.case import Case
 from golden.formats import FORMATS, FP16, FP32, Array, Format, is_power_of_two
 from golden.judge import FAILS, FORMULA, judge
 from golden.operator import operator
+from golden.scaled_product import EVALUATIONS
+from golden.scaled_product import ORDERS as DISTINCT
+from golden.terms import Flush, Terms
+from golden.working import WorkingPrecision
 from tests.mutants.bounds import figure, sweeps
 
 SMOOTH, NLL = operator("smoothl1lossgrad"), operator("nlllossgrad")
 BOTH = pytest.mark.parametrize("fmt", FORMATS.values(), ids=list(FORMATS))
 NAMES = pytest.mark.parametrize("name", [SMOOTH.name, NLL.name])
 FP64 = Format("fp64", "dp", precision=53, emin=-1022, emax=1023, width=64)
-ORDERS = tuple(SMOOTH.orders)
-#: The judge widens intervals by 2**-24 ulp.
+ORDERS = tuple(EVALUATIONS)
+#: Errors are measured from exact values that vectors hold to 2**-25 ulp.
 WIDENED = 2.0**-23
-
-
-class Watched(Arithmetic):
-    """Working precision that remembers where an operation other than the last one overflowed."""
-
-    def __init__(self, fmt: Format, flush: bool = False) -> None:
-        super().__init__(fmt, flush)
-        self._last: Array = np.zeros(1, bool)
-        self.overflowed: Array = np.zeros(1, bool)
-
-    def multiply(self, a: Array, b: Array) -> Array:
-        return self._watch(a, b, super().multiply(a, b))
-
-    def divide(self, a: Array, b: Array) -> Array:
-        return self._watch(a, b, super().divide(a, b))
-
-    def _watch(self, a: Array, b: Array, result: Array) -> Array:
-        self.overflowed = self.overflowed | self._last
-        self._last = np.isinf(result) & np.isfinite(a) & np.isfinite(b)
-        return result
 
 
 @dataclass(frozen=True)
@@ -56,35 +38,17 @@ class How:
 
     order: str
     wide: Format | None = None
-    flush: bool = False
+    flush: Flush = Flush.NONE
 
-    def evaluate(self, case: Case) -> tuple[Array, Array]:
-        """Return the output, and which elements say nothing because an intermediate overflowed.
-
-        In the documented order they have to conform all the same.
-        """
-        m = Watched(self.wide or case.fmt, self.flush)
-        with np.errstate(all="ignore"):
-            values = case.operator.orders[self.order](m, case.scalars, case.operands)
-            output: Array = values.astype(case.fmt.dtype)
-        excluded = np.zeros(output.shape, bool)
-        if self.order == "formula":
-            return output, excluded
-        if case.operator is SMOOTH:
-            # Saturated elements do not use the product, except where rounding takes |diff| down to beta.
-            with np.errstate(invalid="ignore"):
-                diff = case.operands["x1"].astype(np.float64) - case.operands["x2"].astype(np.float64)
-            reach = 1.01 * float(case.scalars["beta"]) + 4 * case.fmt.smallest_normal
-            excluded |= m.overflowed & (np.abs(diff) <= reach)
-        else:
-            excluded[on_label(case)] = m.overflowed
-        return output, excluded
+    def evaluate(self, case: Case) -> Array:
+        m = WorkingPrecision(self.wide or case.fmt, self.flush)
+        return case.operator.evaluate(self.order, m, case.fmt, case.scalars, case.operands)
 
 
 def ways(fmt: Format) -> list[How]:
     """Every legal evaluation of a format; wider arithmetic has no subnormals to flush here."""
     wider = (FP32, FP64) if fmt is FP16 else (FP64,)
-    narrow = [How(order, None, flush) for order in ORDERS for flush in (False, True)]
+    narrow = [How(order, None, flush) for order in ORDERS for flush in (Flush.NONE, Flush.BOTH)]
     return narrow + [How(order, wide) for order in ORDERS for wide in wider]
 
 
@@ -143,8 +107,8 @@ def nll_cases(fmt: Format, seed: str, n: int) -> Iterator[Case]:
 
 
 def cases_of(name: str, fmt: Format, seed: str) -> Iterator[Case]:
-    """About 200,000 elements of SmoothL1LossGrad, 60,000 of NLLLossGrad (whose outputs are mostly zeros)."""
-    return smooth_cases(fmt, seed, 1600) if name == SMOOTH.name else nll_cases(fmt, seed, 512)
+    """About 50,000 elements of SmoothL1LossGrad, 30,000 of NLLLossGrad (whose outputs are mostly zeros)."""
+    return smooth_cases(fmt, seed, 400) if name == SMOOTH.name else nll_cases(fmt, seed, 256)
 
 
 @dataclass(frozen=True)
@@ -173,7 +137,9 @@ class Scene:
                 a, b = operands["weight"], np.resize(operands["loss_grad"], len(operands["weight"]))
                 rounded, kept = np.zeros(a.shape, bool), np.ones(a.shape, bool)
             least = np.min(np.abs([a, b, a / s, a * b, b / s, a * b / s, np.full(a.shape, 1 / s)]), axis=0)
-            kept &= (least > 2 * normal) & (np.maximum(np.abs(a / s), np.abs(a * b / s)) < case.fmt.largest / 2)
+            kept &= (least > 2 * normal) & (
+                np.max(np.abs([a / s, b / s, a * b, a * b / s]), axis=0) < case.fmt.largest / 2
+            )
         return cls(kept, rounded, is_power_of_two(s))
 
 
@@ -183,7 +149,6 @@ class Seen:
 
     elements: int = 0
     differing: int = 0
-    excluded: int = 0
     failing: int = 0
     too_poor: int = 0  #: the documented order with a grade worse than ``formula``
     beyond: int = 0  #: ordinary elements whose error or legal bound exceeds the familiar figure
@@ -192,17 +157,15 @@ class Seen:
     power: float = 0.0
 
     def add(self, how: How, case: Case, scene: Scene) -> None:
-        output, excluded = how.evaluate(case)
-        judged = judge(case, output, how.flush)
-        kept = ~excluded[judged.at]
+        output = how.evaluate(case)
+        judged = judge(case, output, Terms(how.flush is not Flush.NONE, any_range=True))
         self.elements += output.size if case.operator is SMOOTH else len(case.operands["labels"])
         self.differing += len(judged.at)
-        self.excluded += int(excluded.sum())
-        self.failing += int(((judged.grade == FAILS) & kept).sum())
+        self.failing += int((judged.grade == FAILS).sum())
         if how.order == "formula":
-            self.too_poor += int(((judged.grade > FORMULA) & kept).sum())
+            self.too_poor += int((judged.grade > FORMULA).sum())
         sample = judged.at if case.operator is SMOOTH else judged.at // int(case.scalars["class_num"])
-        ordinary, rounded, error = kept & scene.ordinary[sample], scene.rounded[sample], np.abs(judged.signed)
+        ordinary, rounded, error = scene.ordinary[sample], scene.rounded[sample], np.abs(judged.signed)
         narrow, wide = (
             np.where(rounded, 1.5, 0.5)
             if scene.power
@@ -236,7 +199,6 @@ def see(name: str, dtype: str, seed: str) -> dict[How, Seen]:
 def check(name: str, seen: dict[How, Seen]) -> None:
     for how, found in seen.items():
         assert (found.failing, found.too_poor, found.beyond) == (0, 0, 0), (how, found)
-        assert found.excluded < found.elements / 4, (how, found)
         if how.wide is None:
             # Not vacuous: the worst seen comes near the figures of the theory.
             exact, rounded = (figure(FP16, how.order, r) for r in (False, True))
@@ -248,7 +210,7 @@ def check(name: str, seen: dict[How, Seen]) -> None:
 @NAMES
 def test_no_legal_order_fails(name: str, fmt: Format) -> None:
     seen = see(name, fmt.name, "fast-0")
-    assert min(found.elements for found in seen.values()) > 50_000
+    assert min(found.elements for found in seen.values()) > 20_000
     check(name, seen)
 
 
@@ -259,23 +221,24 @@ def test_no_legal_order_fails(name: str, fmt: Format) -> None:
 def test_no_legal_order_fails_in_ten_million(name: str, fmt: Format, capsys: pytest.CaptureFixture[str]) -> None:
     merged = {how: Seen() for how in ways(fmt)}
     with ProcessPoolExecutor(2) as pool:
-        seeds = map(str, range(50 if name == SMOOTH.name else 165))
+        seeds = map(str, range(200 if name == SMOOTH.name else 330))
         for future in [pool.submit(see, name, fmt.name, seed) for seed in seeds]:
             for how, found in future.result().items():
                 merged[how] = merged[how].merge(found)
     with capsys.disabled():
         print(f"\n{name} {fmt.name}")
         for how, found in merged.items():
-            print(f"  {how.order} {how.wide.name if how.wide else 'working'} flush={how.flush}: {found}")
+            print(f"  {how.order} {how.wide.name if how.wide else 'working'} flush={how.flush.name}: {found}")
     assert min(found.elements for found in merged.values()) >= 10**7
     check(name, merged)
 
 
 #: The order with the widest bounds, and the one that overflows first; the others confirm.
 SWEPT = [
-    pytest.param(o, 200_000, marks=() if o in ("reciprocal", "gradient-first") else pytest.mark.confirm) for o in ORDERS
+    pytest.param(o, 200_000, marks=() if o in ("reciprocal", "gradient-first") else pytest.mark.confirm)
+    for o in DISTINCT
 ]
-SWEPT += [pytest.param(o, 10**8, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]) for o in ORDERS]
+SWEPT += [pytest.param(o, 10**8, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]) for o in DISTINCT]
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="the kernels in other orders are built with gcc, which is missing")
@@ -291,7 +254,7 @@ def test_kernels_in_every_order_stay_within_their_bounds(order: str, samples: in
         assert row.misrounded > 0.02 * row.points or is_power_of_two(float(row.space.scalars.get("beta", 3.0)))
 
 
-# The judge's interval against rationals, and what lies outside
+# What lies outside
 
 
 def plain_case(name: str, fmt: Format, divisor: float, exact: bool, n: int) -> Case:
@@ -306,64 +269,22 @@ def plain_case(name: str, fmt: Format, divisor: float, exact: bool, n: int) -> C
     return smooth_case(fmt, divisor, b, a, x2)
 
 
-def roundings(case: Case, index: int) -> tuple[int, int]:
-    """Roundings before the last one: of the documented order, and of the longest legal one."""
-    divisor = case.scalars["beta"] if case.operator is SMOOTH else case.operands["total_weight"][0]
-    before = 0
-    if case.operator is SMOOTH:
-        diff = Fraction(float(case.operands["x1"][index])) - Fraction(float(case.operands["x2"][index]))
-        before = not case.fmt.is_representable(diff)
-    return (before, before) if is_power_of_two(float(divisor)) else (before + 1, before + 2)
-
-
-@BOTH
-@NAMES
-@pytest.mark.parametrize("divisor", [0.1, 0.7, 0.5, 3.0])
-def test_the_interval_is_the_theorys(name: str, fmt: Format, divisor: float) -> None:
-    """Every number within nine places of golden is accepted or refused as exact rationals say."""
-    at_the_end = 0
-    for exact in (True, False) if name == SMOOTH.name else (True,):
-        case = plain_case(name, fmt, fmt.typed(divisor), exact, 40)
-        index = np.arange(40) if case.operator is SMOOTH else on_label(case)
-        judged = {}
-        for steps in range(-9, 10):
-            moved = case.golden.value.copy()
-            moved[index] = neighbours(fmt, moved[index], steps)
-            found = judge(case, moved, False)
-            judged[steps] = (moved, dict(zip(found.at.tolist(), found.grade.tolist(), strict=True)))
-        for i, at in enumerate(index.tolist()):
-            y = Fraction(case.operator.exact(fmt, case.scalars, case.operands, at))
-            u, figures = Fraction(fmt.roundoff), roundings(case, i)
-            ends = [
-                [fmt.decode(fmt.round(y + side * ((1 + u) ** k - 1) * abs(y))) for side in (-1, 1)] for k in figures
-            ]
-            for moved, grades in judged.values():
-                got, grade = Fraction(float(moved[at])), grades.get(at, 0)
-                documented, legal = (min(pair) <= got <= max(pair) for pair in ends)
-                close = legal and abs(got - y) < fmt.ulp(y)
-                assert (grade <= FORMULA, grade < FAILS) == (documented or close, legal), (i, got, y)
-                at_the_end += got in (ends[1][0], ends[1][1])
-                if legal:
-                    assert abs(got - y) <= (figures[1] + (1 if figures[1] else Fraction(1, 2))) * fmt.ulp(y)
-    assert at_the_end >= 40
-
-
 @BOTH
 @NAMES
 @pytest.mark.parametrize("order", ORDERS)
 def test_one_place_beyond_a_legal_result_is_refused(name: str, fmt: Format, order: str) -> None:
     """Results of an order, moved away from the exact value: some are at the end of the interval already."""
     case = plain_case(name, fmt, fmt.typed(0.7), True, 400)
-    output, _ = How(order).evaluate(case)
+    output = How(order).evaluate(case)
     exact = case.golden.value.astype(np.float64) + case.golden.residual * fmt.ulp_of(np.abs(case.golden.value))
     away = np.where(np.abs(output) >= np.abs(exact), 1, -1)
-    assert judge(case, output, False).failing.size == 0
+    assert judge(case, output, Terms()).failing.size == 0
     refused = []
     for places in (1, 2, 4, 5):
         moved = np.where(
             output != 0, neighbours(fmt, np.where(output == 0, fmt.dtype.type(1), output), places * away), 0
         )
-        judged = judge(case, moved.astype(fmt.dtype), False)
+        judged = judge(case, moved.astype(fmt.dtype), Terms())
         refused.append(judged.failing.size)
         accepted = np.abs(judged.signed[judged.grade < FAILS])
         assert accepted.size == 0 or accepted.max() <= figure(fmt, "reciprocal", False) + WIDENED
@@ -382,7 +303,7 @@ def test_products_must_have_the_golden_bits(fmt: Format, reduction: str) -> None
     golden = fmt.bits(case.golden.value)
     for bit in range(fmt.width):
         flipped = golden ^ fmt.bits_dtype.type(1 << bit)
-        judged = judge(case, fmt.from_bits(flipped), False)
+        judged = judge(case, fmt.from_bits(flipped), Terms())
         magnitude = flipped & fmt.bits_dtype.type(fmt.sign_mask - 1)
         both_nan = np.isnan(case.golden.value) & (magnitude > fmt.exponent_mask)
         both_zero = (case.golden.value == 0) & (magnitude == 0)

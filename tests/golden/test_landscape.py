@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from golden.arithmetic import Arithmetic
 from golden.case import Case
 from golden.formats import FP16, FP32, Array, Format
 from golden.judge import FAILS, judge
@@ -13,6 +12,8 @@ from golden.landscape import Bins
 from golden.operator import operator
 from golden.results import Landscape
 from golden.tally import KEPT_WORST, Accumulator
+from golden.terms import Terms
+from golden.working import WorkingPrecision
 from tests.helpers.elements import moved_by, nll, sample, smooth
 
 BOTH = pytest.mark.parametrize("fmt", [FP16, FP32], ids=lambda f: f.name)
@@ -21,13 +22,13 @@ BOTH = pytest.mark.parametrize("fmt", [FP16, FP32], ids=lambda f: f.name)
 def collected(*parts: tuple[Case, Array]) -> Accumulator:
     rows = Accumulator(detailed=True)
     for case, output in parts:
-        rows.add(case, output, judge(case, output, False))
+        rows.add(case, output, judge(case, output, Terms()))
     return rows
 
 
 def formula(case: Case) -> Array:
     with np.errstate(all="ignore"):
-        return case.operator.orders["formula"](Arithmetic(case.fmt), case.scalars, case.operands)
+        return case.operator.evaluate("formula", WorkingPrecision(case.fmt), case.fmt, case.scalars, case.operands)
 
 
 def by_hand(case: Case, output: Array, coordinate: list[float]) -> dict[tuple[bool, int], list[float]]:
@@ -86,7 +87,7 @@ def test_every_coordinate_has_a_bin() -> None:
     bins = Bins("x", signed=True, limit=40)
     values = np.array([0.0, 5e-324, 2.0**-41, 2.0**-40, 1.0, -1.0, 1.99, 2.0, 1e300, np.inf, -np.inf, -(2.0**-60)])
     found = bins.of(values)
-    bins.add(bins.share(found, np.ones(len(values))))
+    bins.add(bins.shares(found, np.ones(len(values)), 0 * found, 1)[0])
     told = [(b.negative, b.exponent, b.elements) for b in bins.landscape().binades]
     assert told == [
         (True, 40, 1),
@@ -141,7 +142,7 @@ def test_order_of_cases_and_rows_without_details() -> None:
     assert counts(one) == counts(other)
     plain = Accumulator()
     for case, output in parts:
-        plain.add(case, output, judge(case, output, False))
+        plain.add(case, output, judge(case, output, Terms()))
     assert plain.landscapes() == [] and plain.worst_cases() == []
 
 
@@ -162,7 +163,7 @@ def test_the_worst_cases_are_kept_one_element_each_worst_first() -> None:
     case = sample(FP16, 1, "nan")
     output = moved_by(case, 30, 10)
     output[3] = np.nan
-    assert judge(case, output, False).grade.max() == FAILS
+    assert judge(case, output, Terms()).grade.max() == FAILS
     first = collected(*parts, (case, output)).worst_cases()[0]
     assert (first.case, first.index, first.kind) == (case.id, 3, "nan"), "a failure without distance is worst"
 

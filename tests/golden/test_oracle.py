@@ -14,7 +14,8 @@ from generators.samplers import neighbours
 from generators.stream import Stream
 from golden import exact as ex
 from golden.formats import FORMATS, FP16, Array, Format, two_to
-from golden.operator import Golden, Operator, operator
+from golden.operator import Operator, operator
+from golden.rounding import Golden
 
 SMOOTH, NLL = operator("smoothl1lossgrad"), operator("nlllossgrad")
 REDUCTIONS = ("sum", "mean", "none")

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from golden.cli import cli
 from golden.errors import UsageError
 from golden.operator import entry_points
-from golden.profile import Memory, Profile, Provenance, load_profile, shipped
+from golden.profile import ALLOWANCES, Calling, Memory, Profile, Provenance, load_profile, shipped
+from golden.terms import Accept, Figures, PlatformArithmetic
 from tests import ROOT
 
 OWN = """
@@ -31,9 +32,9 @@ def test_shipped_profiles_require_what_the_pages_say() -> None:
     assert {e.symbol for e in load_profile("mt7004").required()} == {*entry_points()}
     for name in ("FT78NE", "MT7004"):
         profile = load_profile(name)
-        assert profile.may_flush and profile.full_mask == 0xFF
+        assert profile.terms.flush and profile.full_mask == 0xFF
         assert profile.provenance.stated and profile.provenance.assumed
-    assert not load_profile("host").may_flush
+    assert not load_profile("host").terms.flush
 
 
 def test_own_profile(tmp_path: Path) -> None:
@@ -120,6 +121,64 @@ def test_the_command_shows_what_is_stated_and_what_is_assumed(tmp_path: Path) ->
 
 def test_the_document_names_every_key() -> None:
     text = (ROOT / "docs/platform-profiles.md").read_text(encoding="utf-8")
-    for schema, prefix in ((Profile, ""), (Memory, "memory."), (Provenance, "provenance.")):
+    tables = {
+        "": Profile,
+        "memory.": Memory,
+        "provenance.": Provenance,
+        "arithmetic.": PlatformArithmetic,
+        "calling.": Calling,
+        "accept.": Accept,
+    }
+    apart = ("memory", "provenance", "arithmetic", "calling", "accept", "origin", "fp32", "fp16")
+    for prefix, schema in tables.items():
         for field in msgspec.structs.fields(schema):
-            assert f"| `{prefix}{field.name}` |" in text or field.name in ("memory", "provenance", "origin"), field.name
+            assert f"| `{prefix}{field.encode_name}` |" in text or field.name in apart, field.name
+    assert all(f"`{name}`" in text for name in Figures.__struct_fields__)
+
+
+ARITHMETIC = """
+[arithmetic]
+fp32 = { divide = 2.5, reciprocal = 1.5 }
+rounding = "toward-zero"
+exact-powers = false
+[calling]
+specials = "finite"
+[accept]
+range = "any-order"
+nan = "unspecified"
+"""
+
+
+def test_terms_of_a_profile(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(OWN + ARITHMETIC)
+    profile = load_profile(str(path))
+    terms = profile.terms
+    assert (terms.arithmetic.fp32.divide, terms.arithmetic.fp32.add, terms.arithmetic.fp16.divide) == (2.5, 0.5, 0.5)
+    assert terms.any_range and terms.any_nan and profile.calling.specials == "finite"
+    assert terms.told() == (
+        "fp32.divide = 2.5, fp32.reciprocal = 1.5, rounding = toward-zero, exact-powers = false, range = any-order, "
+        "nan = unspecified"
+    )
+    assert load_profile("host").terms.told() == ""
+    allowed = load_profile("host").allowing(["overflow", "nan"]).terms
+    assert allowed.any_range and allowed.any_nan and set(ALLOWANCES) == {"overflow", "nan"}
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("fp32 = { divide = 0.4 }", "0.5"),
+        ("fp32 = { divide = nan }", "divide"),
+        ("fp64 = { divide = 1 }", "arithmetic.fp64"),
+        ("fp32 = { division = 1 }", "divide"),
+        ('rounding = "up"', "up"),
+        ("exact-power = true", "exact-powers"),
+    ],
+)
+def test_figures_that_make_no_sense(line: str, named: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(f"{OWN}\n[arithmetic]\n{line}\n")
+    with pytest.raises(UsageError) as error:
+        load_profile(str(path))
+    assert str(path) in str(error.value) and named in str(error.value)

@@ -65,7 +65,20 @@ PIECES = [
 ]
 TEXTS = st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=5).map("".join)
 #: Values of few kinds, and those that numbers are read from.
-FIXED = {"schema", "verdict", "status", "grade", "severity", "tier", "hex", "bits", "created"}
+FIXED = {
+    "schema",
+    "verdict",
+    "status",
+    "grade",
+    "severity",
+    "tier",
+    "hex",
+    "bits",
+    "created",
+    "rounding",
+    "range",
+    "nan",
+}
 #: Keys are names of others.
 NAMED = {"options", "option_sources", "groups", "stress", "classes", "bits", "evaluation_order", "digests", "inputs"}
 #: What golden's own Markdown and HTML may become on GitHub.
@@ -235,7 +248,7 @@ def test_commands(tmp_path_factory: pytest.TempPathFactory, text: str, command: 
         command = (*command, str(profile))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(runners.toolchain.doctor, "diagnose", lambda: [check])
-        patch.setattr(runners.judging.traits, "inspect", lambda session, files: traits)
+        patch.setattr(runners.judging.traits, "inspect", lambda session, files, profile: traits)
         for options in ((), ("--json",)):
             done = CliRunner().invoke(cli, ["--no-config", *command, *options])
             assert done.exit_code == 0, done.output

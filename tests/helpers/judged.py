@@ -5,6 +5,7 @@ import pytest
 
 from golden.formats import FORMATS, Array, Format
 from golden.pointwise import dense
+from golden.terms import Terms
 from runners.sweeping import judge as native
 from runners.sweeping.judge import NativeJudge
 from runners.sweeping.tally import BlockTally, numpy_tally
@@ -23,10 +24,11 @@ def judge() -> NativeJudge:
 
 
 def assert_same(name: str, fmt: Format, call: Call, output: Array, flush: bool = False) -> BlockTally:
+    terms = Terms(flush)
     scalars, operands = call
     output = np.ascontiguousarray(output)
-    expected = numpy_tally(dense(name), fmt, scalars, operands, output, flush)
-    assert judge().tally(dense(name), fmt, scalars, operands, output, flush) == expected
+    expected = numpy_tally(dense(name), fmt, scalars, operands, output, terms)
+    assert judge().tally(dense(name), fmt, scalars, operands, output, terms) == expected
     return expected
 
 

@@ -2,7 +2,8 @@
 
 ``python -m tests.mutants.bounds [--jobs 2] [--samples N] [--out FILE.md]``: compiles the bundled kernels in each legal
 order, sweeps them (fp16: every bit pattern of two operands; fp32: a sample) and searches for the worst inputs of
-each order. Exit code 1 if a result lies outside its bound.
+each order, and has Gappa prove the figures (:mod:`tests.mutants.gappa`). Exit code 1 if a result lies outside its
+bound, or a proof is refused.
 
 The spaces are chosen so that no order overflows in an intermediate where the documented formula does not, which is
 outside what orders are legal on: product-first has a divisor below 1, gradient-first one above.
@@ -10,7 +11,7 @@ outside what orders are legal on: product-first has a divisor below 1, gradient-
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,17 +21,17 @@ from generators.extremal import error, worst_differences, worst_products
 from generators.stream import Stream
 from golden.formats import FORMATS, Array, Format
 from golden.results import Element
-from golden.scaled_product import ORDERS
+from golden.scaled_product import EVALUATIONS, ORDERS
 from runners.sweeping.engine import open_work, sweep
 from runners.sweeping.processes import Processes
 from runners.sweeping.space import Space, make_space
-from tests.mutants import nll, smoothl1
+from tests.mutants import gappa, nll, smoothl1
 from tests.mutants.legal import LEGAL
 from tests.mutants.run import FOLDER
 from tests.mutants.variant import NLL, SMOOTHL1, Edit, Variant, build
 
 #: Roundings of an order before its last one, where a is exact (golden/scaled_product.py, "Relative part").
-ROUNDINGS = {"formula": 1, "product-first": 1, "gradient-first": 1, "reciprocal": 2}
+ROUNDINGS = dict.fromkeys(EVALUATIONS, 1) | {name: 2 for name in EVALUATIONS if name.startswith("reciprocal")}
 #: Divisors that the search for worst inputs tries.
 DIVISORS = 200
 FLAGS = ("-O3", "-march=native")
@@ -180,8 +181,61 @@ s = beta; for NLLLossGrad with mean a = weight, b = loss_grad, s = total_weight,
 """
 
 
-def render(swept: Sequence[Swept], found: Sequence[Worst]) -> str:
-    """Render both tables."""
+PROVED = """
+## Proved
+
+[Gappa](https://gappa.gitlabpages.inria.fr) proves it; `tests/mutants/gappa.py` writes its scripts from the programs
+that the judge evaluates: for each order, format and region (beyond beta, within, rounded to it). With k roundings
+before the last one, the number before that is within ((1 + u)^k - 1) |y| of y, the result within
+((1 + u)^(k + 1) - 1) |y|, and within the figure in ulp. A unit with another figure F: 2 F u instead of u.
+
+"""
+PROVED_TABLE = """Figures in ulp, by x1 - x2 and divisor s. All are proved, unless a cell says *refused*, and so are the
+relative bounds; a dash: the last operation is not correctly rounded. Every figure of the table above is here.
+
+| arithmetic | orders | exact | rounded | exact, s = 2^n | rounded, s = 2^n |
+|---|---|---:|---:|---:|---:|
+"""
+NOT_PROVED = """
+Given, not proved: nothing overflows, and what is rounded is twice the smallest normal number at least; y is in [1, 2]
+or [-2, -1], other binades are that one, scaled; rounding is monotonic, so comparisons come out alike or equal. Derived
+only: what underflow adds, and the interval of a single element. By exhaustion: fp16 rows that say *yes*, at their
+divisor.
+"""
+
+
+def proved(found: Sequence[gappa.Proof], scaled: Mapping[str, tuple[int, int]]) -> str:
+    """Render what Gappa has proved; ``scaled``: of the lemmas on powers of two, by format, how many and of how many."""
+    if not found:
+        return f"{PROVED}Not tried: {gappa.LACKING}.\n"
+    cells: dict[tuple[str, str], list[str]] = {}
+    for row in found:
+        text = "-" if row.ulp is None else f"{float(row.ulp):.5g}"
+        cells.setdefault(row.key[:2], []).append(text + " refused" * bool(row.refused))
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for (name, order), texts in cells.items():
+        alike.setdefault((name, *texts), []).append(order)
+    rows = [f"| {name} | {', '.join(orders)} | {' | '.join(texts)} |\n" for (name, *texts), orders in alike.items()]
+    lemmas = ", ".join(f"{dtype} {done} of {of}" for dtype, (done, of) in scaled.items())
+    count = f"{len(list(gappa.scripts()))} scripts, and {lemmas}"
+    scaling = f"{count} for the lemma that a number times a power of two is a number.\n"
+    return "".join([PROVED, PROVED_TABLE, *rows, "\n", scaling, NOT_PROVED])
+
+
+def prove() -> tuple[list[gappa.Proof], dict[str, tuple[int, int]]]:
+    """Run Gappa on every script; returns nothing, and says why, where it is not installed."""
+    if not gappa.installed():
+        print(f"proofs are skipped: {gappa.LACKING}", file=sys.stderr)
+        return [], {}
+    scaled = {}
+    for fmt in FORMATS.values():
+        said = gappa.prove(list(gappa.scaling(fmt)))
+        scaled[fmt.name] = (said.count(""), len(said))
+    return gappa.proofs(), scaled
+
+
+def render(swept: Sequence[Swept], found: Sequence[Worst], proofs: str) -> str:
+    """Render the tables."""
     first = [
         f"| {row.space.operator} | {row.space.dtype} | {row.order} | {row.what} | {row.points:,} "
         f"| {'yes' if row.exhaustive else 'no'} | {row.misrounded:,} | {row.outside:,} |\n"
@@ -192,7 +246,7 @@ def render(swept: Sequence[Swept], found: Sequence[Worst]) -> str:
         f"| {figure(FORMATS[row.dtype], row.order, row.rounded):.4f} | {row.ulp:.4f} | `{row.inputs}` |\n"
         for row in found
     ]
-    return "".join([HEAD, *first, SEARCHED, *second])
+    return "".join([HEAD, *first, SEARCHED, *second, proofs])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -209,11 +263,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{row.seconds:6.1f} s {row.order} {row.space.dtype} {row.what}: {row.outside} outside", file=sys.stderr)
         if row.first is not None:
             print(f"  {row.first}", file=sys.stderr)
-    text = render(swept, searched)
+    found, scaled = prove()
+    refused = [name for proof in found for name in proof.refused]
+    print(*refused, sep="\n", file=sys.stderr)
+    text = render(swept, searched, proved(found, scaled))
     print(text)
     if chosen.out:
         chosen.out.write_text(text)
-    return int(any(row.outside for row in swept))
+    missing = any(done < of for done, of in scaled.values())
+    return int(any(row.outside for row in swept) or bool(refused) or missing)
 
 
 if __name__ == "__main__":

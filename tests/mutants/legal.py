@@ -28,7 +28,7 @@ class Legal:
 
     variant: Variant
     platform: str = "host"
-    reduction_enum: str = "sum-mean-none"
+    numbering: str = ""
     verdict: Literal["conforms", "fails"] = "conforms"
     findings: tuple[str, ...] = ()
 
@@ -102,7 +102,7 @@ COMPILERS: list[Legal] = [
     Legal(
         _build("gcc-numbered-none-first", "gcc", "-DGOLDEN_REDUCTION_NONE_SUM_MEAN",
                description="reductions numbered none, sum, mean, and validated as such"),
-        reduction_enum="none-sum-mean",
+        numbering="none-sum-mean",
     ),
 ]  # fmt: skip
 

@@ -14,8 +14,10 @@ from pathlib import Path
 
 from golden.errors import TargetError, UsageError
 from golden.files.manifest import read_suite
+from golden.files.names import NUMBERING_OPTION
 from golden.files.vectors import VectorFile
 from golden.judge import KINDS
+from golden.operator import page_numbering
 from golden.profile import load_profile
 from golden.results import Results
 from runners.judging.validate import Settings, validate
@@ -118,7 +120,7 @@ def _validate(
     settings = Settings(
         load_profile(expected.platform),
         suite,
-        reduction_enum=expected.reduction_enum,
+        numbering=expected.numbering,
         timeout=timeout,
         draw="mutants",  # of boards, whose calls are exported once for all; that of libraries is their session's
     )
@@ -139,7 +141,7 @@ def _target(built: Path, settings: Settings, part: str) -> str:
     exported = built.with_name(f"export-{settings.suite}-{part}")
     if not exported.is_dir():
         options = {"suite": settings.suite, "platform": settings.profile.name, "memory": "any", "draw": settings.draw}
-        options["reduction-enum"] = settings.reduction_enum
+        options[NUMBERING_OPTION] = settings.numbering or page_numbering()
         export(exported, _files(settings.suite, part), settings.profile, options)
     run_board(built, exported)
     return f"dump:{exported}"

@@ -15,10 +15,12 @@ from golden.files.manifest import read_suite, suite_folder
 from golden.files.vectors import VectorFile
 from golden.formats import FORMATS
 from golden.judge import judge
+from golden.legal import legal_ranges
 from golden.operator import entry_points, operator
 from golden.profile import load_profile
 from golden.results import Failure, Results
-from reports.repro import choose_symbol, legal_intervals, render_repro
+from golden.terms import Terms
+from reports.repro import choose_symbol, render_repro
 from runners.calling.plan import invocations
 from runners.judging.validate import Settings, validate
 from runners.library.session import LibrarySession
@@ -107,7 +109,7 @@ def find(files: list[VectorFile], name: str) -> Case:
 
 def render(results: Results, case: Case, symbol: str) -> str:
     plan = invocations(case, entry_points()[symbol], load_profile(results.platform.name))
-    return render_repro(results, case, symbol, plan)
+    return render_repro(results, case, symbol, plan, results.platform.terms)
 
 
 def run(
@@ -250,9 +252,8 @@ def test_intervals_are_what_the_judge_accepts(part: str, flush: bool, suite: lis
     assert chosen
     for case in chosen[:2]:
         fmt = case.fmt
-        intervals = legal_intervals(case, flush)
-        signed = {name: rank(fmt, getattr(intervals, name)) for name in ("low", "high")}
-        nan = np.isnan(case.golden.value)
+        terms = Terms(flush)
+        sets = legal_ranges(case.operator, fmt, case.scalars, case.operands, case.golden.value, terms)
         patterns = np.unique(
             np.concatenate([np.arange(0, 1 << 16, 809), [0, 1, 0x8000, 0x8001, 0x7C00, 0xFC00, 0x7E01]])
         )
@@ -261,40 +262,38 @@ def test_intervals_are_what_the_judge_accepts(part: str, flush: bool, suite: lis
             tried = [near + offset] if offset is not None else [np.full(near.shape, p) for p in patterns]
             for bits in tried:
                 output = (bits & 0xFFFF).astype(fmt.bits_dtype)
-                judged = judge(case, fmt.from_bits(output), flush)
+                judged = judge(case, fmt.from_bits(output), terms)
                 accepted = np.ones(output.shape, bool)
                 accepted[judged.at[judged.failing]] = False
-                is_nan = (output & 0x7FFF) > 0x7C00
-                place = rank(fmt, output)
-                inside = (signed["low"] <= place) & (place <= signed["high"]) | intervals.zero & (place == 0)
-                expected = np.where(nan, is_nan, inside & ~is_nan)
+                expected = [inside(bits, ranges) for bits, ranges in zip(output.tolist(), sets, strict=True)]
                 assert (accepted == expected).all(), (case.id, np.flatnonzero(accepted != expected))
 
 
-def test_a_zero_that_is_legal_for_its_own_reason_does_not_widen_the_interval() -> None:
+def inside(bits: int, ranges: list[tuple[int, int]]) -> bool:
+    """Tell whether an fp16 pattern is in one of the ranges; zeros are one number, and so are NaNs."""
+    if (bits & 0x7FFF) > 0x7C00:
+        return any((low & 0x7FFF) > 0x7C00 for low, _ in ranges)
+    numbers = [(rank(low), rank(high)) for low, high in ranges if (low & 0x7FFF) <= 0x7C00]
+    return any(low <= rank(bits) <= high for low, high in numbers)
+
+
+def test_zero_is_a_range_of_its_own_where_flushing_gives_it() -> None:
     fmt = FORMATS["fp16"]
-    patterns = np.arange(0x0400, 0x4000, dtype=fmt.bits_dtype)  # bisection meets zero at some of them only
-    results = fmt.from_bits(patterns)
-    subnormal = fmt.dtype.type(2.0**-15)
     operands = {
-        "loss_grad": (results.astype(np.float64) * 2.0**15).astype(fmt.dtype),
-        "labels": np.zeros(len(patterns), np.int32),
-        "weight": np.array([subnormal]),
+        "loss_grad": np.array([2.0**15], fmt.dtype),
+        "labels": np.zeros(1, np.int32),
+        "weight": np.array([2.0**-15], fmt.dtype),
         "total_weight": np.ones(1, fmt.dtype),
     }
-    scalars = {"batch": len(patterns), "class_num": 1, "reduction_type": "none"}
+    scalars = {"batch": 1, "class_num": 1, "reduction_type": "none"}
     op = operator("nlllossgrad")
-    golden = op.oracle(fmt, scalars, operands)
-    case = Case("nlllossgrad/fp16/x", op, "fp16", "required", "x", (), dict(scalars), operands, golden)
-    intervals = legal_intervals(case, flush=True)
-    assert intervals.zero.all()
-    assert (intervals.low == (patterns | 0x8000)).all() and (intervals.high == intervals.low).all()
-    assert not legal_intervals(case, flush=False).zero.any()
+    golden = op.oracle(fmt, scalars, operands).value
+    for flush, ranges in ((True, [(0xBC00, 0xBC00), (0, 0)]), (False, [(0xBC00, 0xBC00)])):
+        assert legal_ranges(op, fmt, scalars, operands, golden, Terms(flush)) == [ranges]
 
 
-def rank(fmt: object, bits: np.ndarray) -> np.ndarray:
-    wide = bits.astype(np.int64)
-    return np.where(wide & 0x8000, -(wide & 0x7FFF), wide)
+def rank(bits: int) -> int:
+    return -(bits & 0x7FFF) if bits & 0x8000 else bits
 
 
 def test_nan_payloads_are_kept(suite: list[VectorFile]) -> None:
@@ -311,7 +310,7 @@ def test_text_of_others_cannot_leave_the_comment(suite: list[VectorFile], kernel
     entry.failing = [Failure(case.id, evil, "required", evil, evil, 1)]
     results.library = msgspec.structs.replace(results.library, path=evil)
     plan = invocations(case, entry_points()[entry.symbol], HOST)
-    program = render_repro(results, dataclasses.replace(case, id=evil), entry.symbol, plan)
+    program = render_repro(results, dataclasses.replace(case, id=evil), entry.symbol, plan, Terms())
     assert run(program, kernels, tmp_path).returncode == 0
 
 
@@ -350,7 +349,7 @@ def test_what_cannot_be_reproduced_is_said(suite: list[VectorFile]) -> None:
     with pytest.raises(UsageError, match="no entry point for"):
         render(results_factory.results(), case, "fp_smoothl1lossgrad_s")
     with pytest.raises(UsageError, match="no call"):
-        render_repro(results_factory.results(), case, "hp_smoothl1lossgrad_s", [])
+        render_repro(results_factory.results(), case, "hp_smoothl1lossgrad_s", [], Terms())
 
 
 def test_reduction_numbers_and_timeout_are_the_runs(suite: list[VectorFile]) -> None:
@@ -363,7 +362,7 @@ def test_reduction_numbers_and_timeout_are_the_runs(suite: list[VectorFile]) -> 
         ({"reduction-enum": "auto"}, "unknown", 2),
     ):
         results = results_factory.results(options={**options, "timeout": "2.5 s"})
-        results.probe = msgspec.structs.replace(results.probe, reduction_enum=found)
+        results.probe = msgspec.structs.replace(results.probe, numbering=found)
         program = render(results, case, "fp_nlllossgrad_p")
         assert f"{arguments}, {number});" in " ".join(program.split())
         assert "#define TIMEOUT 3 " in program

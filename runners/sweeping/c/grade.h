@@ -1,138 +1,146 @@
-/* Legal or not, one element at a time: the derived slack of golden/scaled_product.py, and proof 4 of judge.c. */
+/* The second stage: grades what the first one leaves, by the legal set that traced code gives (runners/sweeping/trace.py).
+ *
+ * 4. Errors are computed as golden/judge.py does, from the residual as a float; members of the legal set are so bit by
+ *    bit, since the traced code is golden's own. Where it does not follow everything (`open`), elements are graded if
+ *    that cannot change the grade: more parts make nothing illegal. Handed back is what is left, where the exact
+ *    value is no number, where golden overflows, and where the exact value is not known well enough.
+ */
 #ifndef GRADE_H
 #define GRADE_H
 
-#include "lanes.h"
+#include "screen.h"
 
-/* Factors of y and the roundings of `a`, for elements that are to be graded. */
+/* Numbers of elements. */
 typedef struct {
-    double a, b;
-    int before, saturated;
-} factors;
+    int64_t all, failing, faithful, formula, legal, nan, zero, infinite, zero_sign;
+} grades;
 
-/* Whether the documented order's quotient a / s overflows: infinity, and 0 * infinity, will do then. */
-inline_always int overflows(const picked *s, int i, const golden_job *job)
+inline_always int count_of(uint32_t lanes)
 {
-    const double a = fabs((double)s->second[i]);
-    return a >= job->overflow && a < INFINITY;
+    return __builtin_popcount(lanes);
 }
 
-inline_always factors factors_of(const picked *s, int i, const golden_job *job, format f, int smooth)
-{
-    const double x = (double)s->first[i], y = (double)s->second[i];
-    if (!smooth)
-        return (factors){fabs(y), fabs(x), 0, 0};
-    const double z = (double)s->third[i], d = y - z, beta = job->divisor, magnitude = fabs(d);
-    const double back = d - y, lost = (y - (d - back)) + (-z - back); /* TwoSum */
-    const element rounded = compare(d, 0, f);
-    const int saturated = magnitude >= beta;
-    const int rounds = !((lost == 0) & (rounded.golden == magnitude));
-    return (factors){magnitude < beta ? magnitude : beta, fabs(x), rounds & !saturated, saturated};
-}
+/* Grade elements; lists those that are left and returns their number. `page`: by the page's order alone, and only what
+ * this makes certain. Otherwise `decided` is called for each vector, with what fails and what is to be handed back. */
+typedef struct {
+    uint32_t failing, back;
+} undone;
 
-/* Slack of an order's last rounding (golden/scaled_product.py) with thresholds moved by `shift`. */
-static void slack_of(const golden_job *job, factors k, double y, double shift, format f, double *documented,
-                     double *legal)
+inline_always undone grade_vector(picked *s, int i, const golden_job *job, int power, int page, grades *g, uint32_t *done)
 {
-    const double small = job->small * shift, r = fabs(job->reciprocal);
-    const double quotient_term = !job->scales_exactly && k.a * r < small ? job->step * k.b : 0;
-    const double product = k.a * k.b; /* exact, unless `a` is rounded anyway */
-    const int rounds = k.before || compare(product, 0, f).golden != product;
-    const double product_term = rounds && product < small ? job->step * r : 0;
-    const double scaled_term = !job->scales_exactly && k.b * r < small ? job->step * k.a : 0;
-    const double inverse_term = r < small ? job->step * (k.a * k.b) : 0;
-    const double rest = fmax(fmax(quotient_term, product_term), scaled_term) + inverse_term;
-    const double widest = (y < small ? job->legal_small : job->legal)[k.before];
-    *documented = y * job->documented[k.before] + quotient_term;
-    *legal = fmax(*documented, y * widest + rest);
-    if (k.saturated)
-        *documented = 0;
-}
+    const format f = format_of(FP32);
+    const uint32_t inside = s->n - i < LANES ? (1u << (s->n - i)) - 1 : ALL;
+    const doubles output = load(s->got + i);
+    uint32_t open;
+    const doubles q = values_of(s, i, job, power, &open);
+    const elements e = compare_lanes(q, output, f);
+    const words sign = (words)q & SIGN;
+    const uint32_t q_nan = IS_NAN(q), got_nan = IS_NAN(output), flip = NEGATIVE((words)q ^ (words)output);
+    const uint32_t same = EQUAL(e.got, e.golden) & ~(q_nan | got_nan), zero = EQUAL(e.golden, splat(0));
+    const uint32_t known = LESS(e.golden, splat(f.over)) & ~q_nan, nothing = EQUAL(e.magnitude, splat(0));
+    const uint32_t agrees = (same & (~flip | zero)) | (q_nan & got_nan), certain = inside & ~open;
+    const uint32_t graded = ~agrees & known & certain, measured = graded & ~nothing & ~got_nan;
 
-/* Slack that a result asks for (proof 4): from y to the nearer midpoint beside the result. */
-static double needed(double along, double y, format f)
-{
-    const double magnitude = fabs(along);
-    double below, above;
-    if (magnitude == 0) {
-        above = ldexp(1.0, f.emin - f.p);
-        below = -above;
+    const doubles along = (doubles)((words)e.got | (((words)q ^ (words)output) & SIGN));
+    const doubles error = (along - (e.golden + as_floats(e.held) * e.ulp)) * e.inverse;
+    const uint32_t near = LESS(magnitude_of(error), splat(1)) & measured;
+    uint32_t in_page, in_any, page_open = 0, any_open = 0;
+    if (page) {
+        const page_members_result m = page_members(VARIABLES(s->value, i, job), output);
+        in_page = in_any = lanes_of(m.page) & measured;
+        any_open = ALL;
     } else {
-        int exponent;
-        const double fraction = frexp(magnitude, &exponent);
-        exponent = exponent - 1 > f.emin ? exponent - 1 : f.emin;
-        const double half = ldexp(1.0, exponent - f.p);
-        below = magnitude - (fraction == 0.5 && exponent > f.emin ? half / 2 : half);
-        above = magnitude >= f.over ? INFINITY : magnitude + half;
+        const all_members_result m = all_members(VARIABLES(s->value, i, job), output);
+        in_page = lanes_of(m.page) & graded;
+        in_any = lanes_of(m.any) & graded;
+        page_open = lanes_of(m.page_open);
+        any_open = lanes_of(m.any_open);
     }
-    return along < 0 ? fmax(-above - y, y + below) : fmax(below - y, y - above);
+    const uint32_t faithful = in_any & near, formula = in_page & ~near, legal = in_any & ~in_page & ~near & ~page_open;
+    const uint32_t failing = graded & ~in_any & ~any_open, settled = faithful | formula | legal | failing;
+    const uint32_t right = page ? 0 : agrees & certain;
+
+    const doubles distance = least_of(magnitude_of(error), splat(0x1p127));
+    const floats far = CONVERT((doubles)((words)distance | (((words)error ^ sign) & SIGN)), floats);
+    floats measure = blend((floats){} + NAN, settled & measured, far);
+    if (right) {
+        const floats held = CONVERT((doubles)((words)e.held ^ sign ^ SIGN), floats);
+        measure = blend(measure, right & known & ~nothing, held);
+        g->zero_sign += count_of(right & same & flip & zero);
+    }
+    *(floats *)(s->error + i) = measure;
+    g->all += count_of(settled);
+    g->faithful += count_of(faithful);
+    g->formula += count_of(formula);
+    g->zero += count_of(settled & ~got_nan & ~EQUAL(e.got, splat(f.over)) & (EQUAL(e.got, splat(0)) | nothing));
+    g->infinite += count_of(settled & ~got_nan & EQUAL(e.got, splat(f.over)));
+    if (!page) {
+        g->legal += count_of(legal);
+        g->failing += count_of(failing);
+        g->nan += count_of(settled & got_nan);
+    }
+    *done = settled | right | ~inside;
+    return (undone){failing, inside & ~(settled | right)};
 }
 
-/* y in double, as the vector loops have it. */
-static double value_of(const picked *s, int i, const golden_job *job)
+static void add_grades(const grades *g, golden_tally *t)
 {
-    const double x = (double)s->first[i], y = (double)s->second[i];
-    if (!job->smooth)
-        return -(x * y / job->divisor);
-    const double d = y - (double)s->third[i], beta = job->divisor;
-    return (d > beta ? beta : d < -beta ? -beta : d) * x / beta;
+    t->misrounded += g->all;
+    t->failures += g->failing;
+    t->faithful += g->faithful;
+    t->formula += g->formula;
+    t->legal += g->legal;
+    t->nan += g->nan;
+    t->zero += g->zero;
+    t->overflow += g->infinite;
+    t->zero_sign += g->zero_sign;
 }
 
-/* Decide one element to the end; 0: cannot be settled here, and counts nowhere yet. Its error is NaN if golden overflows:
- * then no grade depends on it. */
-static int decide(const picked *s, int i, const golden_job *job, golden_tally *t, format f)
+/* What the page's order makes certain, which is most; lists the others and returns their number. */
+inline_always int grade_by_page(picked *s, const golden_job *job, int power, golden_tally *t, int32_t *index)
 {
-    const double q = value_of(s, i, job);
-    const element e = compare(q, s->got[i], f);
-    const int flip = !!signbit(q) != !!signbit(s->got[i]);
-    const double along = flip ? -e.got : e.got, distance = fabs(s->error[i]);
-    const factors k = factors_of(s, i, job, f, job->smooth);
-    double least[2] = {0, 0}, most[2] = {0, 0};
-    if (!job->rounded_once) {
-        slack_of(job, k, e.magnitude, 1 - 0x1p-40, f, &least[0], &least[1]);
-        slack_of(job, k, e.magnitude, 1 + 0x1p-40, f, &most[0], &most[1]);
+    int listed = 0;
+    grades g = {};
+    for (int i = 0; i < s->n; i += LANES) {
+        uint32_t done;
+        grade_vector(s, i, job, power, 1, &g, &done);
+        listed = list(index, listed, i, ~done & ALL);
     }
-    const double need = needed(along, e.magnitude, f), room = e.ulp * (e.golden < f.over ? 0x1p-22 : 0x1p-18);
-    const int infinite = !flip && e.got == f.over && overflows(s, i, job);
-    int within[2];
-    for (int order = 0; order < 2; order++) {
-        if (infinite)
-            within[order] = 1;
-        else if (least[order] == 0 && most[order] == 0)
-            within[order] = 0; /* no slack: only golden's bits will do, and these differ */
-        else if (least[order] * (1 - 0x1p-40) - room >= need)
-            within[order] = 1;
-        else if (most[order] * (1 + 0x1p-40) + room < need)
-            within[order] = 0;
-        else
-            return 0;
-        if (!within[order] && job->flush)
-            return 0; /* flushing allows more */
-    }
-    /* The error is held as a float: next to 1 that does not say on which side it is. */
-    if (within[1] && distance > 1 - 0x1p-20 && distance < 1 + 0x1p-20)
-        return 0;
-    if (!within[1])
-        t->failures++;
-    else if (distance < 1)
-        t->faithful++;
-    else if (within[0])
-        t->formula++;
-    else
-        t->legal++;
-    return within[1] ? 1 : 2;
+    add_grades(&g, t);
+    return listed;
 }
 
-/* fp32 SmoothL1: the double evaluation is exact, so that an apparent tie is one (proof 3). */
-static int is_exact(const picked *s, int i, const golden_job *job)
+/* Everything else, to the end. */
+inline_always void grade_by_all(stages *all, const golden_job *job, int power, golden_tally *t, uint32_t *back)
 {
-    const double y = (double)s->second[i], z = (double)s->third[i], beta = job->divisor;
-    const double d = y - z, back = d - y, lost = (y - (d - back)) + (-z - back);
-    const double c = d > beta ? beta : d < -beta ? -beta : d;
-    const double product = c * (double)s->first[i];
-    const int saturated = fabs(c) == beta;
-    const int products = fma(c, (double)s->first[i], -product) == 0 && fma(product / beta, beta, -product) == 0;
-    return (saturated || lost == 0) && products;
+    picked *const s = &all->others;
+    cursor c = {0, 0};
+    grades g = {};
+    for (int i = 0; i < s->n; i += LANES) {
+        uint32_t done;
+        const undone rest = grade_vector(s, i, job, power, 0, &g, &done);
+        for (uint32_t left = rest.failing | rest.back; left; left &= left - 1) {
+            const int lane = __builtin_ctz(left);
+            if (rest.failing >> lane & 1 && t->first_failure >= 0)
+                continue;
+            const int64_t at = position(all, s->index[i + lane], &c);
+            if (rest.failing >> lane & 1)
+                t->first_failure = at;
+            else
+                back[t->handed_back++] = (uint32_t)at;
+        }
+    }
+    add_grades(&g, t);
+}
+
+static NOINLINE int grade_most(picked *s, const golden_job *job, int power, golden_tally *t, int32_t *index)
+{
+    return SCALED && power ? grade_by_page(s, job, 1, t, index) : grade_by_page(s, job, 0, t, index);
+}
+
+static NOINLINE void grade_rest(stages *all, const golden_job *job, int power, golden_tally *t, uint32_t *back)
+{
+    grade_by_all(all, job, power, t, back);
 }
 
 #endif

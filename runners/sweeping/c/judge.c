@@ -1,49 +1,21 @@
 /* The judge's hot loop: exact value, rounding, comparison, error in ulp and tally in one pass over cache-sized blocks.
  *
- * Computes y = a * b / s in double for SmoothL1LossGrad (a = clamp(x1 - x2), b = dy, s = beta) and NLLLossGrad (a = w,
- * b = g, s = total_weight or 1, negated), element by element, and tallies what runners/sweeping/tally.py tallies, bit for bit.
- * What it cannot settle beyond doubt it does not count: it returns the element's index, and NumPy's path settles it.
- * Written with the compilers' vector extension (vectors.h): correct without -march, fast with it. Must not be
- * compiled with -ffast-math, and needs round to nearest and subnormals as the standard has them.
+ * Tallies what runners/sweeping/tally.py tallies, bit for bit. What it cannot settle beyond doubt it does not count: it
+ * returns the element's index, and NumPy's path settles it. This is the end of a generated file, which says what is judged
+ * (runners/sweeping/judge.py). Written with the compilers' vector extension (vectors.h): correct without -march, fast
+ * with it. Must not be compiled with -ffast-math, and needs round to nearest and subnormals as the standard has them.
  *
- * Elements pass through three stages, each of which handles what the one before left, side by side: screen() settles
- * what has golden's bits, block by block; when enough is left over, accept() grades what is misrounded within simple
- * bounds, examine() and settle() the rest.
+ * Elements pass through two stages, the second of which handles what the first one left, side by side: screen() settles
+ * what has golden's bits, block by block; when enough is left over, grade() grades it.
  *
  * Proofs. p is the format's precision, "ulp" the spacing 2^(max(floor(log2 y), emin) - p + 1) at y, all in double.
  *
  * 1. Rounding. c + M - M with M = 1.5 * 2^52 * ulp is c rounded to a multiple of ulp, ties to even: the sum lies in
  *    [2^52, 2^53) * ulp, where doubles are the multiples of ulp, and 1.5 * 2^52 is even. That is rounding to the
  *    format, subnormals included, and c minus the result is exact.
- * 2. Quotient. q0 = P * (1/s) is within 2 double ulps of P/s; P - q0 * s by a fused multiply-add has a relative error
- *    of 2^-53; so q0 + (P - q0 * s) * (1/s) differs from P/s by less than 2^-49 double ulp before its one rounding. s
- *    has 24 bits at most: P/s is a double's midpoint only if s is a power of two (and then q0 is exact), else at
- *    least 2^-25 ulp from one. Hence the result is the correctly rounded quotient, the one that a division gives. Zeros
- *    and non-finite numbers keep q0, which is right for them. Nothing underflows: all is within 2^+-600.
- * 3. Correct rounding. fp16, and products and quotients of NLLLossGrad: golden/operators proves that one rounding of
- *    the double q is the correctly rounded result. fp32 SmoothL1LossGrad: q has a relative error of 3.01 * 2^-53,
- *    that is 2^-27 ulp. Ziv's test in golden/rounding.py takes 2^-50, 2^-26 ulp; here elements within 2^-25 ulp of a
- *    midpoint are handed back, unless difference, product and quotient are all exact, which makes q the exact value.
- * 4. Legal or not. With need = max(m- - y, y - m+), m-+ the midpoints around the result, the interval test of
- *    golden/judge.py asks slack >= need but for ties and for its widening by 2^-24 ulp. Its exact value differs from
- *    q by 2^-25 ulp at most, and its float64 evaluation of the slack from this one by a relative 2^-45. So
- *    slack * (1 - 2^-40) - 2^-22 ulp >= need proves the result legal, slack * (1 + 2^-40) + 2^-22 ulp < need proves
- *    that it is not, and anything between is handed back. The conditions "an intermediate is below N (1 + u)^3" are
- *    evaluated with thresholds moved by 2^-40 either way.
- *    Infinity is legal where the documented quotient overflows: |a| >= limit * |s| tells, exactly in double, for
- *    the right side is exact (golden/scaled_product.py). NaN there goes to NumPy.
- *    Where golden overflows, y >= 2^(emax + 1) - ulp / 2, golden/judge.py has D = y - 2^(emax + 1) with a relative
- *    error of 2^-24 and no slack from 1.5 * 2^(emax + 1) on. Slack is below 9 u y: the relative term is below 5 u y,
- *    that of an underflowing 1 / s, step |s| y, below 4.1 u y, and the others are zero, for |a / s| or |b / s| below
- *    N (1 + u)^3 makes |y| < 5, and |a b| < N (1 + u)^3 would need |1 / s| > 2^(emax - emin), beyond 1 / eta. So a finite
- *    result is legal only if D < 32 ulp (ulp that of 2^emax), where D has an error of 2^-19 ulp: 2^-18 ulp, not 2^-22, is
- *    the room there. From 1.5 * 2^(emax + 1) on the result is a third of y or more away, and no slack reaches that.
- * 5 and 6: accept.h, screen.h.
+ * 2 and 3: scaled.h, traced.h; 4: grade.h; 6: screen.h.
  */
-#include "accept.h"
 #include "grade.h"
-#include "lanes.h"
-#include "screen.h"
 
 /* Numbers of a block as floats; exact for both formats. */
 static void widen(float *to, const void *from, int64_t at, int64_t stride, int n, int fp32)
@@ -75,115 +47,6 @@ static void widen(float *to, const void *from, int64_t at, int64_t stride, int n
         const uint32_t word = magnitude >= 0x7c00 ? 0x7f800000u | magnitude << 13 : fbits_of(scaled);
         to[i] = float_of(word | (h & 0x8000) << 16);
     }
-}
-
-/* What is left: value, rounding and comparison of anything; what needs more is noted for settle(). */
-static NOINLINE int examine(picked *s, const golden_job *job, golden_tally *t)
-{
-    const format f = format_of(job->fp32);
-    const scaling by = scaling_of(job, job->smooth);
-    const floats absent = (floats){} + NAN;
-    uint32_t left = 0;
-    for (int i = 0; i < s->n; i += LANES) {
-        const uint32_t inside = s->n - i < LANES ? (1u << (s->n - i)) - 1 : ALL;
-        const doubles x = load(s->first + i), y = load(s->second + i), output = load(s->got + i);
-        const doubles product = x * (job->smooth ? clamp(y - load(s->third + i), by.divisor) : y);
-        const doubles rough = product * splat(by.reciprocal), size = magnitude_of(rough);
-        const longs usual = (size > 0) & (size < INFINITY); /* otherwise proof 2 does not hold, and this is right */
-        const doubles q = choose(usual, quotients(product, by, job->is_power), rough);
-        const elements e = compare_lanes(q, output, f);
-        const words sign = (words)q & SIGN;
-        const uint32_t q_nan = IS_NAN(q), got_nan = IS_NAN(output), flip = NEGATIVE((words)q ^ (words)output);
-        const uint32_t same = EQUAL(e.got, e.golden) & ~(q_nan | got_nan), zero = EQUAL(e.golden, splat(0));
-        const uint32_t real = LESS(e.golden, splat(f.over)) & ~(q_nan | EQUAL(e.magnitude, splat(0)));
-        const uint32_t agrees = (same & (~flip | zero)) | (q_nan & got_nan);
-        uint32_t near = 0;
-        if (job->smooth && job->fp32) { /* proof 3 */
-            near = AT_MOST(magnitude_of(magnitude_of(e.residual) - 0.5), splat(0x1p-25)) & inside;
-            near &= LESS(e.magnitude, splat(f.large));
-            for (uint32_t rest = near; rest; rest &= rest - 1)
-                if (is_exact(s, i + __builtin_ctz(rest), job))
-                    near &= ~(rest & -rest);
-        }
-        const uint32_t certain = inside & ~near, grade = ~agrees & real & ~got_nan & certain;
-        const uint32_t special = ~agrees & ~(real & ~got_nan) & certain;
-        const uint32_t zero_sign = agrees & same & flip & zero & certain;
-
-        const doubles along = (doubles)((words)e.got | (((words)q ^ (words)output) & SIGN));
-        const doubles error = (along - (e.golden + as_floats(e.held) * e.ulp)) * e.inverse;
-        const doubles distance = least_of(magnitude_of(error), splat(0x1p127));
-        const floats held = CONVERT((doubles)((words)e.held ^ sign ^ SIGN), floats);
-        const floats far = CONVERT((doubles)((words)distance | (((words)error ^ sign) & SIGN)), floats);
-        *(floats *)(s->error + i) = blend(blend(absent, agrees & real & certain, held), grade, far);
-        s->grade[i / LANES] = (uint8_t)grade;
-        s->special[i / LANES] = (uint8_t)special;
-        s->zero_sign[i / LANES] = (uint8_t)zero_sign;
-        s->unsure[i / LANES] = (uint8_t)near;
-        left |= grade | special | zero_sign | near;
-        t->misrounded += __builtin_popcount(grade);
-    }
-    return left != 0;
-}
-
-/* Settle one element that the loops left over. Returns whether it fails; it is handed back with error NaN. */
-static int settle(picked *s, int i, int64_t at, const golden_job *job, golden_tally *t, uint32_t *back)
-{
-    const format f = format_of(job->fp32);
-    const double q = value_of(s, i, job);
-    const float output = s->got[i];
-    const element e = compare(q, output, f);
-    const int vector = i / LANES, lane = i % LANES;
-    int decision = 0; /* 0: handed back */
-    if (s->zero_sign[vector] >> lane & 1) {
-        t->zero_sign++;
-        return 0;
-    }
-    if (s->grade[vector] >> lane & 1) {
-        decision = decide(s, i, job, t, f);
-        if (decision) {
-            t->zero += e.got == 0;
-            t->overflow += e.got == f.over;
-            return decision == 2;
-        }
-        t->misrounded--;
-    } else if (!(s->unsure[vector] >> lane & 1)) {
-        const int infinite = fabs(q) == INFINITY, unordered = q != q || output != output;
-        /* NaN is legal beside what may underflow, and where an overflown quotient meets zero, or what may be flushed. */
-        const int times_zero = overflows(s, i, job) && (e.magnitude == 0 || job->flush);
-        const int undefined = output != output && (infinite || times_zero);
-        if (!unordered && !infinite && e.golden == f.over && e.got < f.over) { /* no error is measured */
-            decision = decide(s, i, job, t, f);
-            if (decision) {
-                t->misrounded++;
-                t->infinity++;
-                return decision == 2;
-            }
-        } else if (!undefined && (unordered || infinite || e.magnitude == 0)) {
-            t->nan += unordered;
-            t->infinity += !unordered && infinite;
-            t->zero += !unordered && !infinite && e.got < f.over;
-            t->overflow += !unordered && !infinite && e.got == f.over;
-            t->misrounded++;
-            t->failures++;
-            return 1;
-        }
-    }
-    s->error[i] = NAN;
-    back[t->handed_back++] = (uint32_t)at;
-    return 0;
-}
-
-static NOINLINE void settle_rest(stages *all, const golden_job *job, golden_tally *t, uint32_t *back)
-{
-    picked *const s = &all->rest;
-    cursor c = {0, 0};
-    for (int v = 0; v * LANES < s->n; v++)
-        for (uint32_t left = s->grade[v] | s->special[v] | s->zero_sign[v] | s->unsure[v]; left; left &= left - 1) {
-            const int i = v * LANES + __builtin_ctz(left);
-            const int64_t at = position(all, s->index[i], &c);
-            if (settle(s, i, at, job, t, back) && t->first_failure < 0)
-                t->first_failure = at;
-        }
 }
 
 #define HALF 0x3f000000 /* 0.5f */
@@ -270,18 +133,20 @@ static NOINLINE void count(stages *all, golden_tally *t, words table[FINE])
 /* Zeros behind the elements, up to a whole vector. */
 inline_always void pad(picked *s)
 {
-    for (int i = s->n; i % LANES; i++)
-        s->first[i] = s->second[i] = s->third[i] = s->got[i] = 0;
+    for (int i = s->n; i % LANES; i++) {
+        for (int k = 0; k < VARY; k++)
+            s->value[k][i] = 0;
+        s->got[i] = 0;
+    }
 }
 
 /* Copy the listed elements of the stage before side by side. */
-static NOINLINE void gather(picked *s, const picked *from, int smooth)
+static NOINLINE void gather(picked *s, const picked *from)
 {
     for (int i = 0; i < s->n; i++) {
         const int at = s->index[i];
-        s->first[i] = from->first[at];
-        s->second[i] = from->second[at];
-        s->third[i] = smooth ? from->third[at] : 0;
+        for (int k = 0; k < VARY; k++)
+            s->value[k][i] = from->value[k][at];
         s->got[i] = from->got[at];
     }
     pad(s);
@@ -295,66 +160,73 @@ static void write_errors(const picked *s, picked *found)
 }
 
 /* Grade the elements that screening has left. */
-static NOINLINE void grade(stages *s, const golden_job *job, golden_tally *t, words table[FINE], uint32_t *back)
+static NOINLINE void grade(stages *s, const golden_job *job, int power, golden_tally *t, words table[FINE], uint32_t *back)
 {
-    picked *const found = &s->found, *const others = &s->others, *const rest = &s->rest;
+    picked *const found = &s->found, *const others = &s->others;
     if (found->n == 0)
         return;
     pad(found);
-    others->n = accept_most(found, job, t, others->index);
+    others->n = grade_most(found, job, power, t, others->index);
+    while (others->n && others->index[others->n - 1] >= found->n) /* what pads the last vector */
+        others->n--;
     if (others->n) {
-        gather(others, found, job->smooth);
-        rest->n = accept_more(others, job, t, rest->index);
+        gather(others, found);
+        grade_rest(s, job, power, t, back);
         write_errors(others, found);
-        if (rest->n) {
-            gather(rest, others, job->smooth);
-            for (int i = 0; i < rest->n; i++)
-                rest->index[i] = others->index[rest->index[i]];
-            if (examine(rest, job, t))
-                settle_rest(s, job, t, back);
-            write_errors(rest, found);
-        }
     }
     count(s, t, table);
     found->n = s->chunks = 0;
 }
 
-/* Errors of a block, its operands as floats: in place where they are that already, else in `room`. */
-static block prepare(float (*room)[BLOCK], float *error, int64_t at, int n, const golden_job *job, errors_of measure)
+static NOINLINE void errors_power(float *error, const block *b, int n, const golden_job *job)
 {
-    const void *const from[4] = {job->first, job->second, job->third, job->output};
-    const int64_t strides[4] = {job->stride_first, job->stride_second, job->stride_third, 1};
-    const float *placed[4];
-    for (int k = 0; k < 4; k++)
-        placed[k] = job->fp32 && strides[k] && n == BLOCK ? (const float *)from[k] + at : room[k];
-    const block b = {placed[0], placed[1], placed[2], placed[3]};
+    errors(error, b, n, job, SCALED);
+}
+
+static NOINLINE void errors_any(float *error, const block *b, int n, const golden_job *job)
+{
+    errors(error, b, n, job, 0);
+}
+
+/* Errors of a block, its operands as floats: in place where they are that already, else in `room`. */
+static block prepare(float (*room)[BLOCK], float *error, int64_t at, int n, const golden_job *job, int power)
+{
+    block b;
     int stop = n;
-    for (int k = 0; k < 4; k++)
-        if (placed[k] == room[k] && from[k] && (strides[k] || at == 0))
-            widen(room[k], from[k], at, strides[k], n, job->fp32);
+    for (int k = 0; k <= VARY; k++) { /* the last one is the output */
+        const void *const from = k < VARY ? job->from[k] : job->output;
+        const int64_t stride = k < VARY ? job->stride[k] : 1;
+        const float *placed = room[k];
+        if (FP32 && stride && n == BLOCK)
+            placed = (const float *)from + at;
+        else if (stride || at == 0)
+            widen(room[k], from, at, stride, n, FP32);
+        *(k < VARY ? &b.value[k] : &b.got) = placed;
+    }
     for (; stop % CHUNK; stop++)
-        room[0][stop] = room[1][stop] = room[2][stop] = room[3][stop] = 0;
-    measure(error, &b, stop, job);
+        for (int k = 0; k <= VARY; k++)
+            room[k][stop] = 0;
+    (SCALED && power ? errors_power : errors_any)(error, &b, stop, job);
     return b;
 }
 
-static NOINLINE void judge(const golden_job *job, golden_tally *t, uint32_t *handed_back)
+static NOINLINE void judge(golden_job *job, golden_tally *t, uint32_t *handed_back)
 {
-    float room[4][BLOCK] __attribute__((aligned(64)));
+    float room[VARY + 1][BLOCK] __attribute__((aligned(64)));
     screened first = {.largest = -1};
     stages s;
     words table[FINE] = {};
-    const errors_of measure = job->smooth ? job->is_power ? errors_smooth_power : errors_smooth
-                                          : job->is_power ? errors_product_power : errors_product;
+    const int power = divides_by_power(job);
+    job->reciprocal = 1 / job->uniform[0];
     memset(t, 0, sizeof *t);
     t->first_failure = t->worst = -1;
     s.found.n = s.chunks = 0;
     for (int at = 0; at < job->count; at += BLOCK) {
         const int n = job->count - at < BLOCK ? (int)(job->count - at) : BLOCK;
-        const block b = prepare(room, first.error, at, n, job, measure);
+        const block b = prepare(room, first.error, at, n, job, power);
         if (s.found.n + BLOCK > BATCH)
-            grade(&s, job, t, table, handed_back);
-        (job->smooth ? screen_smooth : screen_product)(&first, &b, n, at, job, t, &s);
+            grade(&s, job, power, t, table, handed_back);
+        screen(&first, &b, n, at, job, t, &s);
         if (first.chunks + BLOCK / CHUNK > BINNED) {
             count_bins(first.bin, first.chunks, 0, table);
             first.chunks = 0;
@@ -362,7 +234,7 @@ static NOINLINE void judge(const golden_job *job, golden_tally *t, uint32_t *han
         if (first.vectors > SUMMED)
             add_sums(&first, t);
     }
-    grade(&s, job, t, table, handed_back);
+    grade(&s, job, power, t, table, handed_back);
     count_bins(first.bin, first.chunks, 0, table);
     add_sums(&first, t);
     for (int k = 0; k < FINE; k++)
@@ -390,7 +262,7 @@ static void add_tally(golden_tally *all, const golden_tally *t, int64_t first)
 }
 
 /* Judge rows of points, one after the other: positions count on from row to row. */
-void golden_judge(const golden_job *jobs, int64_t rows, golden_tally *all, uint32_t *handed_back)
+void golden_judge(golden_job *jobs, int64_t rows, golden_tally *all, uint32_t *handed_back)
 {
     golden_tally t;
     int64_t first = 0;

@@ -11,24 +11,17 @@
 #define BLOCK (4 * CHUNK)
 #define BATCH (4 * BLOCK)
 #define BINS 256
+#define MOST 8 /* operands or uniform numbers, as many as a job has room for */
 
+/* What is judged: generated code (runners/sweeping/judge.py) says of which FORMAT, how many operands VARY from element to
+ * element and how many numbers are UNIFORM. Strides are 0 (one number for all) or 1. */
 typedef struct {
-    /* How the operator uses its operands; see runners/sweeping/judge.py. Strides are 0 (one number for all) or 1. */
     int64_t count;
-    const void *first, *second, *third; /* SmoothL1: dy, x1, x2; NLL: g, w, unused */
-    int64_t stride_first, stride_second, stride_third;
+    const void *from[MOST];
+    int64_t stride[MOST];
+    double uniform[MOST];
+    double reciprocal; /* of the first of these, once the job has begun */
     const void *output;
-    double divisor;        /* beta, total_weight, or 1 */
-    double reciprocal;     /* 1 / divisor */
-    double documented[2];  /* relative slack of the documented order, by roundings before */
-    double legal[2];       /* of the widest legal order */
-    double legal_small[2]; /* the same where y < small */
-    double small;          /* N (1 + u)^3 */
-    double step;           /* (1 + u)^3 eta / 2 */
-    double overflow;       /* |a| from here on makes the documented order's quotient infinite */
-    int32_t is_power;      /* the divisor is a power of two */
-    int32_t scales_exactly; /* and not above 1 */
-    int32_t fp32, smooth, rounded_once, flush;
 } golden_job;
 
 typedef struct {
@@ -45,17 +38,15 @@ enum { SUMS = offsetof(golden_tally, first_failure) / sizeof(int64_t) }; /* the 
 
 /* A block's operands and output as floats, with zeros behind them up to a multiple of CHUNK. */
 typedef struct {
-    const float *first, *second, *third, *got;
+    const float *value[VARY], *got;
 } block;
 
 /* The elements that a stage leaves to the next one, side by side, with room for a whole vector from any of them on. */
 typedef struct {
     int32_t index[BATCH + WIDE]; /* of what later stages leave: its position in the first stage's */
-    float first[BATCH + WIDE], second[BATCH + WIDE], third[BATCH + WIDE], got[BATCH + WIDE];
+    float value[VARY][BATCH + WIDE], got[BATCH + WIDE];
     float error[BATCH]; /* signed, in ulp; NaN: not measured */
     wide_ints bin[BATCH / CHUNK];
-    /* One bit an element, eight a byte: what is still to be done about it. */
-    uint8_t grade[BATCH / LANES], special[BATCH / LANES], zero_sign[BATCH / LANES], unsure[BATCH / LANES];
     int n;
 } picked __attribute__((aligned(64)));
 
@@ -67,7 +58,7 @@ typedef struct {
 
 /* What each stage leaves to the next. */
 typedef struct {
-    picked found, others, rest;
+    picked found, others;
     origin origins[BATCH];
     int chunks; /* in origins */
 } stages;
@@ -131,34 +122,6 @@ inline_always format format_of(int fp32)
                 : (format){11, -14, 15, (uint64_t)(1023 - 14) << 52, 0x1p16, 0x1p17, 0x1.ffep15};
 }
 
-/* Golden value, residual and comparison of one element; proof 1. */
-typedef struct {
-    double magnitude, golden, inverse, ulp, residual, got;
-} element;
-
-inline_always element compare(double q, float output, format f)
-{
-    element e;
-    const double magnitude = fabs(q), wide = fabs((double)output);
-    e.magnitude = magnitude < f.large ? magnitude : f.large; /* NaN and infinity too: they are flagged elsewhere */
-    const uint64_t exponent = bits_of(e.magnitude) & EXPONENT;
-    const uint64_t field = exponent > f.least ? exponent : f.least;
-    const double magic = double_of(field + ((uint64_t)(53 - f.p) << 52) + ((uint64_t)1 << 51));
-    const double rounded = (e.magnitude + magic) - magic;
-    e.inverse = double_of(((uint64_t)(2046 + f.p - 1) << 52) - field);
-    e.ulp = double_of(field - ((uint64_t)(f.p - 1) << 52));
-    e.residual = (e.magnitude - rounded) * e.inverse;
-    e.golden = rounded < f.over ? rounded : f.over;
-    e.got = wide < f.over ? wide : f.over; /* an infinity counts as 2^(emax + 1) */
-    return e;
-}
-
-/* 1 / ulp of numbers whose exponent fields these are. */
-inline_always doubles inverse_ulp(doubles exponent, format f)
-{
-    return (doubles)(((uint64_t)(2046 + f.p - 1) << 52) - (words)most_of(exponent, splat(double_of(f.least))));
-}
-
 /* Magnitudes rounded to the format; proof 1. `inverse`: 1 / ulp. `residual`: what rounding removed, in ulp. */
 typedef struct {
     doubles value, residual, inverse;
@@ -176,7 +139,7 @@ inline_always rounding round_lanes(doubles magnitude, format f)
     return r;
 }
 
-/* compare() for a vector; `held` is the residual of at least 2^-126, as runners/sweeping/tally.py counts it. */
+/* Golden value, residual and comparison of elements; `held` is the residual of at least 2^-126, as runners/sweeping/tally.py counts it. */
 typedef struct {
     doubles magnitude, golden, inverse, ulp, residual, got, held;
 } elements;
@@ -194,42 +157,6 @@ inline_always elements compare_lanes(doubles q, doubles output, format f)
     const doubles least = most_of(magnitude_of(e.residual), splat(0x1p-126));
     e.held = (doubles)((words)least | ((words)e.residual & SIGN));
     return e;
-}
-
-inline_always doubles clamp(doubles d, double limit)
-{
-    return most_of(splat(-limit), least_of(splat(limit), d)); /* NaN stays */
-}
-
-inline_always wide_floats clamp_floats(wide_floats d, float limit)
-{
-    const wide_floats high = (wide_floats){} + limit;
-    const wide_ints above = d > high, below = d < -high;
-    const wide_ints bound = (above & (wide_ints)high) | (below & (wide_ints)-high);
-    return (wide_floats)(bound | (~(above | below) & (wide_ints)d)); /* NaN stays */
-}
-
-/* What products are divided by, with the result's sign. */
-typedef struct {
-    double divisor, reciprocal;
-} scaling;
-
-inline_always scaling scaling_of(const golden_job *job, int smooth)
-{
-    return smooth ? (scaling){job->divisor, job->reciprocal} : (scaling){-job->divisor, -job->reciprocal};
-}
-
-/* Correctly rounded quotients, unless zero or infinite; proof 2. `power`: the divisor is a power of two. */
-inline_always doubles quotients(doubles product, scaling by, int power)
-{
-    const doubles rough = product * splat(by.reciprocal);
-    if (power)
-        return rough;
-#if defined(FUSED)
-    return fused(fused(rough, splat(-by.divisor), product), splat(by.reciprocal), rough);
-#else
-    return product / splat(by.divisor);
-#endif
 }
 
 /* Lanes that are golden's without being measured: NaN, zero where y is zero, and infinity where golden overflows or y

@@ -11,12 +11,17 @@
  * - q = 0, which is not measured, has no output but zero as near.
  * An output of zero that is as near is settled if output - q, which is -q, has another sign than it: then q has the
  * same, and is not zero; and if it is at least 2^-122 ulp, so that the float is neither underflown nor below 2^-126.
- * quotients() leaves the sign of zeros and what is not finite undefined: NaN and infinities do not compare as near.
+ * Quotients leave the sign of zeros and what is not finite undefined: NaN and infinities do not compare as near.
  */
 #ifndef SCREEN_H
 #define SCREEN_H
 
 #include "lanes.h"
+#if SCALED
+#include "scaled.h"
+#else
+#include "traced.h"
+#endif
 
 #define NEAR 2097151.875f /* (1/2 - 2^-25) 2^22 */
 #define TINY 0x1p-100f    /* 2^-122 2^22 */
@@ -34,45 +39,6 @@ typedef struct {
     int32_t largest;     /* bits of the largest error; -1: none yet */
 } screened;
 
-inline_always void errors(float *to, const block *b, int n, const golden_job *job, int smooth, int power)
-{
-    const format f = format_of(job->fp32);
-    const scaling by = scaling_of(job, smooth);
-    const uint64_t top = (uint64_t)(2046 + f.p - 1 + 22) << 52;
-    for (int i = 0; i < n; i += LANES) {
-        doubles a = load(b->second + i);
-        if (smooth)
-            a = clamp(a - load(b->third + i), by.divisor);
-        const doubles q = quotients(a * load(b->first + i), by, power);
-        /* 2^e of q's binade, at least 2^emin. */
-        const doubles base = most_of((doubles)((words)q & EXPONENT), splat(double_of(f.least)));
-        const doubles scale = (doubles)(top - (words)base);
-        *(floats *)(to + i) = CONVERT((load(b->got + i) - q) * scale, floats);
-    }
-}
-
-typedef void (*errors_of)(float *to, const block *b, int n, const golden_job *job);
-
-static void errors_smooth(float *to, const block *b, int n, const golden_job *job)
-{
-    errors(to, b, n, job, 1, 0);
-}
-
-static void errors_smooth_power(float *to, const block *b, int n, const golden_job *job)
-{
-    errors(to, b, n, job, 1, 1);
-}
-
-static void errors_product(float *to, const block *b, int n, const golden_job *job)
-{
-    errors(to, b, n, job, 0, 0);
-}
-
-static void errors_product_power(float *to, const block *b, int n, const golden_job *job)
-{
-    errors(to, b, n, job, 0, 1);
-}
-
 inline_always choices settled(wide_floats error, wide_floats got)
 {
     const wide_floats size = (wide_floats)((wide_ints)error & 0x7fffffff), nothing = {};
@@ -89,18 +55,16 @@ static int is_settled(float error, float got)
 }
 
 #if defined(AVX512)
-inline_always void copy_lanes(picked *to, int n, const block *b, int i, wide_ints lanes, int smooth, int half)
+inline_always void copy_lanes(picked *to, int n, const block *b, int i, wide_ints lanes, int half)
 {
-    permute(to->first + n, b->first + i, lanes, half);
-    permute(to->second + n, b->second + i, lanes, half);
-    if (smooth)
-        permute(to->third + n, b->third + i, lanes, half);
+    for (int k = 0; k < VARY; k++)
+        permute(to->value[k] + n, b->value[k] + i, lanes, half);
     permute(to->got + n, b->got + i, lanes, half);
 }
 #endif
 
 /* Copy what is left of the chunk at i behind the n elements picked before; returns how many there are now. */
-inline_always int pick(picked *to, int n, const block *b, int i, uint64_t left, int smooth)
+inline_always int pick(picked *to, int n, const block *b, int i, uint64_t left)
 {
 #if defined(AVX512)
     const wide_ints all = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -111,17 +75,16 @@ inline_always int pick(picked *to, int n, const block *b, int i, uint64_t left, 
         const wide_ints lanes = (wide_ints)_mm512_maskz_compress_epi32(chosen, (__m512i)all);
         const int count = __builtin_popcount(chosen);
         if (count > WIDE / 2)
-            copy_lanes(to, n, b, i + part, lanes, smooth, 0);
+            copy_lanes(to, n, b, i + part, lanes, 0);
         else
-            copy_lanes(to, n, b, i + part, lanes, smooth, 1);
+            copy_lanes(to, n, b, i + part, lanes, 1);
         n += count;
     }
 #else
     for (; left; left &= left - 1) {
         const int k = i + __builtin_ctzll(left);
-        to->first[n] = b->first[k];
-        to->second[n] = b->second[k];
-        to->third[n] = smooth ? b->third[k] : 0;
+        for (int v = 0; v < VARY; v++)
+            to->value[v][n] = b->value[v][k];
         to->got[n++] = b->got[k];
     }
 #endif
@@ -147,55 +110,9 @@ inline_always uint64_t wild(const float *error, uint64_t lanes)
     return found & lanes;
 }
 
-/* Which of these lanes, of fp32, are right without being measured. Twice the rounding errors of y (proof 3)
- * are less than 2^-50, so that what is that far above 2^(emax + 1) overflows. */
-inline_always uint64_t unmeasured_floats(const block *b, int i, uint64_t lanes, const golden_job *job, int smooth)
-{
-    const double over = format_of(1).over * (1 + 0x1p-50);
-    const scaling by = scaling_of(job, smooth);
-    uint64_t found = 0;
-    for (uint64_t left = lanes; left;) {
-        const int at = __builtin_ctzll(left) / LANES * LANES;
-        doubles a = load(b->second + i + at);
-        if (smooth)
-            a = clamp(a - load(b->third + i + at), by.divisor);
-        const doubles rough = a * load(b->first + i + at) * splat(by.reciprocal);
-        const uint32_t right = agrees(rough, load(b->got + i + at), AT_MOST(splat(over), magnitude_of(rough)));
-        found |= (uint64_t)right << at;
-        left &= ~((uint64_t)ALL << at);
-    }
-    return found & lanes;
-}
-
-/* The same for fp16, in float: difference, product, reciprocal and quotient are zero only where they are so exactly,
- * else within 2^+-64, neither subnormal nor overflowing, each with a relative error of 2^-24: together below 2^-21. */
-inline_always uint64_t unmeasured_halves(const block *b, int i, uint64_t lanes, const golden_job *job, int smooth)
-{
-    const float limit = (float)job->divisor, by = (float)scaling_of(job, smooth).reciprocal;
-    const wide_floats over = (wide_floats){} + (float)format_of(0).over * (1 + 0x1p-20f);
-    uint64_t found = 0;
-    for (uint64_t left = lanes; left;) {
-        const int at = __builtin_ctzll(left) / WIDE * WIDE;
-        wide_floats a = *(const wide_there *)(b->second + i + at);
-        if (smooth)
-            a = clamp_floats(a - *(const wide_there *)(b->third + i + at), limit);
-        const wide_floats rough = a * *(const wide_there *)(b->first + i + at) * by;
-        const wide_floats output = *(const wide_there *)(b->got + i + at);
-        const wide_floats size = (wide_floats)((wide_ints)rough & 0x7fffffff);
-        const wide_floats got = (wide_floats)((wide_ints)output & 0x7fffffff);
-        const choices flip = LANES_SET((wide_ints)rough ^ (wide_ints)output);
-        const choices infinite = FLOATS_AT_MOST((wide_floats){} + INFINITY, got) & FLOATS_AT_MOST(over, size);
-        const choices nonzero = NOT_ZERO(got) | NOT_ZERO(rough);
-        const choices right = (FLOATS_NAN(rough) & FLOATS_NAN(output)) | ((infinite | ~nonzero) & ~flip);
-        found |= (uint64_t)packed(right) << at;
-        left &= ~((uint64_t)ALL_WIDE << at);
-    }
-    return found & lanes;
-}
-
 /* Take a block's settled elements into account, and pick the others. */
-inline_always void screen(screened *s, const block *b, int n, int at, const golden_job *job, golden_tally *t,
-                          stages *left, int smooth)
+static NOINLINE void screen(screened *s, const block *b, int n, int at, const golden_job *job, golden_tally *t,
+                            stages *left)
 {
     wide_words total = s->total, signed_total = s->signed_total;
     wide_ints top = {};
@@ -219,14 +136,13 @@ inline_always void screen(screened *s, const block *b, int n, int at, const gold
         uint64_t lanes = ~done & ~(uint64_t)0 >> (64 - (n - i < CHUNK ? n - i : CHUNK));
         const uint64_t odd = lanes ? wild(s->error + i, lanes) : 0;
         if (odd) {
-            const uint64_t right = job->fp32 ? unmeasured_floats(b, i, odd, job, smooth)
-                                             : unmeasured_halves(b, i, odd, job, smooth);
+            const uint64_t right = unmeasured(b, i, odd, job);
             dropped += __builtin_popcountll(right);
             lanes &= ~right;
         }
         if (lanes) {
             left->origins[left->chunks++] = (origin){lanes, at + i};
-            listed = pick(&left->found, listed, b, i, lanes, smooth);
+            listed = pick(&left->found, listed, b, i, lanes);
         }
     }
     s->total = total;
@@ -248,18 +164,6 @@ inline_always void screen(screened *s, const block *b, int n, int at, const gold
             s->largest = largest;
             break;
         }
-}
-
-static NOINLINE void screen_smooth(screened *s, const block *b, int n, int at, const golden_job *job, golden_tally *t,
-                                   stages *left)
-{
-    screen(s, b, n, at, job, t, left, 1);
-}
-
-static NOINLINE void screen_product(screened *s, const block *b, int n, int at, const golden_job *job, golden_tally *t,
-                                   stages *left)
-{
-    screen(s, b, n, at, job, t, left, 0);
 }
 
 /* Move the sums, which are whole numbers and offsets, to the tally. */

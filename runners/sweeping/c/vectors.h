@@ -156,6 +156,36 @@ inline_always doubles as_floats(doubles x)
     return (doubles)_mm512_cvtps_pd(_mm512_cvtpd_ps((__m512d)x));
 }
 
+/* One bit a lane, as the comparisons of single vectors give them, for traced code. */
+typedef __mmask8 mask;
+#define ALL_LANES ((mask)0xff)
+#define NO_LANES ((mask)0)
+
+inline_always mask is_less(doubles a, doubles b)
+{
+    return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LT_OQ);
+}
+
+inline_always mask is_at_most(doubles a, doubles b)
+{
+    return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LE_OQ);
+}
+
+inline_always mask is_equal(doubles a, doubles b)
+{
+    return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_EQ_OQ);
+}
+
+inline_always doubles where(mask chosen, doubles yes, doubles no)
+{
+    return (doubles)_mm512_mask_blend_pd(chosen, (__m512d)no, (__m512d)yes);
+}
+
+inline_always uint32_t lanes_of(mask m)
+{
+    return m;
+}
+
 #else
 #if defined(__AVX2__)
 inline_always doubles least_of(doubles a, doubles b)
@@ -316,6 +346,50 @@ inline_always doubles as_floats(doubles x)
 {
     return CONVERT(CONVERT(x, floats), doubles);
 }
+
+typedef longs mask;
+#define ALL_LANES ((mask){} - 1)
+#define NO_LANES ((mask){})
+
+inline_always mask is_less(doubles a, doubles b)
+{
+    return a < b;
+}
+
+inline_always mask is_at_most(doubles a, doubles b)
+{
+    return a <= b;
+}
+
+inline_always mask is_equal(doubles a, doubles b)
+{
+    return a == b;
+}
+
+inline_always doubles where(mask chosen, doubles yes, doubles no)
+{
+    return choose(chosen, yes, no);
+}
+
+inline_always uint32_t lanes_of(mask m)
+{
+    return packed_longs(m);
+}
 #endif
+
+inline_always mask both(mask a, mask b)
+{
+    return (mask)(a & b);
+}
+
+inline_always mask either(mask a, mask b)
+{
+    return (mask)(a | b);
+}
+
+inline_always mask is_not(mask a)
+{
+    return (mask)~a;
+}
 
 #endif

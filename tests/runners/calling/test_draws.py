@@ -18,6 +18,7 @@ from golden.operator import operator
 from golden.profile import load_profile
 from golden.results import Library, Results
 from golden.tally import Accumulator
+from golden.terms import Terms
 from runners.calling.call import Call
 from runners.calling.plan import invocations, shuffled, unreadable_cases
 from runners.harness.session import ExecSession
@@ -181,6 +182,7 @@ def test_no_case_outlives_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = next(e for e in file.operator.entry_points() if e.symbol == "fp_smoothl1lossgrad_s")
     alive: list[weakref.ref[Any]] = []
     monkeypatch.setattr("runners.judging.cases._AHEAD_BYTES", 0)  # as if these cases were large
+    monkeypatch.setattr("runners.judging.verdict._TOGETHER_BYTES", 0)
 
     class Fresh(Sequence[Case]):
         """Cases whose arrays are made when they are asked for, as those of a bulk file are."""
@@ -220,7 +222,7 @@ def test_the_first_of_equal_cases_is_the_first_of_the_suite() -> None:
         for place in order:
             case, output = cases[place], outputs[place]
             positions.add(case, output, place)
-            judged = judge(case, np.where(output == 3 * case.golden.value, case.golden.value, output), False)
+            judged = judge(case, np.where(output == 3 * case.golden.value, case.golden.value, output), Terms())
             rows.add(case, output, judged, place=place)
         differing = [(head.id, where) for head, where in positions.differing()]
         seen.append((differing, rows.tally().worst, [found.case for found in rows.worst_cases()]))

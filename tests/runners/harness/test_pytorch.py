@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden.arithmetic import Arithmetic
 from golden.errors import TargetError
 from golden.files.results import read_results
 from golden.formats import FORMATS, Array
 from golden.operator import operators
 from golden.results import Results
+from golden.working import WorkingPrecision
 from runners.harness.adapter import CallableSession
 from tests import ROOT
 from tests.runners.harness.test_callable import validate
@@ -83,7 +83,7 @@ def test_body_and_tail_have_two_orders(kernels: Any) -> None:
     output = kernels.evaluate("smoothl1lossgrad", "fp32", scalars, operands)
 
     def same(order: str) -> Array:
-        return np.asarray(operator.orders[order](Arithmetic(fmt), scalars, operands) == output)
+        return np.asarray(operator.evaluate(order, WorkingPrecision(fmt), fmt, scalars, operands) == output)
 
     formula, product_first = same("formula"), same("product-first")
     assert (formula | product_first).all() and not formula.all() and not product_first.all()

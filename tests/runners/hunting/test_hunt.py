@@ -17,6 +17,7 @@ from golden.files.vectors import read_vectors
 from golden.formats import FORMATS
 from golden.judge import judge
 from golden.profile import load_profile
+from golden.terms import Terms
 from runners.hunting.hunt import hunt
 from runners.judging.validate import Settings, validate
 from runners.library.session import LibrarySession
@@ -51,7 +52,7 @@ def test_what_is_found_is_a_vector_that_validate_and_show_accept(
     file = read_vectors(Path(found.file))
     assert [c.id for c in file.cases] == [found.case] and file.cases[0].klass == "hunted"
     assert found.case.startswith(f"{case.operator.name}/{case.dtype}/{case.group}/hunted/n=1/")
-    assert any("ulp" in line for line in catalogue.describe(catalogue.find([file], found.case), None, 8))
+    assert any("ulp" in line for line in catalogue.describe(catalogue.find([file], found.case), None, 8, Terms()))
     other, library = open_target(str(kernels), 10.0)
     try:
         results = validate(str(kernels), other, library, [file], Settings(load_profile("MT7004"), found.file))
@@ -136,12 +137,14 @@ void hp_smoothl1lossgrad_p(half *dy, half *dx1, half *x1, half *x2, int length, 
 
 def test_what_is_reported_is_what_the_judge_says(session: LibrarySession) -> None:
     found, case = hunt(session, "hp_nlllossgrad_p", reduction="mean", rounds=ROUNDS)
-    order = case.operator.orders["formula"]
-    from golden.arithmetic import Arithmetic
+    order = case.operator
+    from golden.working import WorkingPrecision
 
     with np.errstate(all="ignore"):
-        output = order(Arithmetic(FORMATS["fp16"]), case.scalars, case.operands)
-    judged = judge(case, output, False)
+        output = order.evaluate(
+            "formula", WorkingPrecision(FORMATS["fp16"]), FORMATS["fp16"], case.scalars, case.operands
+        )
+    judged = judge(case, output, Terms())
     assert abs(float(judged.signed[0])) == pytest.approx(found.ulp)
     assert float(judged.bound[0]) == found.bound
 

@@ -8,6 +8,7 @@ import pytest
 from golden.case import Head
 from golden.files.manifest import suite_folder
 from golden.files.vectors import VectorFile, read_vectors
+from golden.profile import load_profile
 from runners.judging.traits import inspect
 from runners.models import ReferenceSession
 
@@ -28,6 +29,6 @@ def with_cases(wanted: Callable[[Head], bool]) -> VectorFile:
     ],
 )
 def test_alignment_is_probed_with_whatever_is_long_enough(wanted: Callable[[Head], bool], found: str) -> None:
-    traits = inspect(ReferenceSession("formula"), [with_cases(wanted)])
+    traits = inspect(ReferenceSession("formula"), [with_cases(wanted)], load_profile("host"))
     entry = next(entry for entry in traits.entry_points if entry.symbol == SYMBOL)
     assert entry.alignment == found

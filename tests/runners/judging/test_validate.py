@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden.arithmetic import Arithmetic
 from golden.case import Case
 from golden.errors import TargetError, UsageError
 from golden.files.manifest import read_suite, suite_folder
 from golden.files.vectors import VectorFile, read_vectors, write_vectors
 from golden.formats import FORMATS
 from golden.profile import load_profile
+from golden.terms import Flush
+from golden.working import WorkingPrecision
 from runners.calling.plan import invocations
 from runners.judging.xfail import read_xfail
 from tests.helpers.command import needs_compiler
@@ -169,7 +170,8 @@ def test_expected_failures_need_symbol_case_and_reason(text: str, tmp_path: Path
 
 def test_arithmetic_flushes_operands_and_results() -> None:
     fmt = FORMATS["fp32"]
-    m = Arithmetic(fmt, flush=True)
+    m = WorkingPrecision(fmt, Flush.BOTH)
     tiny = m.load(np.array([2.0**-130, -(2.0**-140), 2.0**-126], fmt.dtype))
-    assert tiny.tolist() == [0.0, -0.0, 2.0**-126] and np.signbit(tiny[1])
+    grown = m.multiply(tiny, m.load(2.0**20))
+    assert grown.tolist() == [0.0, -0.0, 2.0**-106] and np.signbit(grown[1])
     assert m.multiply(tiny, m.load(0.5)).tolist() == [0.0, -0.0, 0.0]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from golden.errors import TargetError, UsageError
-from golden.operator import REDUCTION_ENUMS, entry_points
+from golden.operator import entry_points, numberings
 from runners.calling.call import Finding, Invocation, PointerArgument, ScalarArgument
 from runners.calling.from_case import call_for
 from runners.library.session import LibrarySession
@@ -243,16 +243,16 @@ def test_calls_are_built_from_the_operators_description() -> None:
     assert private.invocations == (Invocation(),)
 
 
-@pytest.mark.parametrize("numbers", sorted(REDUCTION_ENUMS))
+@pytest.mark.parametrize("numbers", numberings())
 def test_reductions_are_numbered_as_asked(numbers: str) -> None:
     point = entry_points()["fp_nlllossgrad_p"]
-    for name, number in REDUCTION_ENUMS[numbers].items():
-        scalars = {p.name: name if p.kind == "reduction" else 2 for p in point.operator.scalars}
+    for number, name in enumerate(numbers.split("-")):
+        scalars = {p.name: name if p.kind == "choice" else 2 for p in point.operator.scalars}
         shapes = point.operator.shapes(scalars)
         operands = {p.name: np.zeros(shapes[p.name], p.dtype(point.fmt)) for p in point.operator.inputs}
-        call = call_for(point, scalars, operands, [END], reduction_enum=numbers)
+        call = call_for(point, scalars, operands, [END], numbering=numbers)
         kinds = {p.name: p.kind for p in point.operator.scalars}
-        sent = [a.bits for a in call.arguments if kinds.get(a.name) == "reduction" and isinstance(a, ScalarArgument)]
+        sent = [a.bits for a in call.arguments if kinds.get(a.name) == "choice" and isinstance(a, ScalarArgument)]
         assert sent == [number]
         unread = [a for a in call.arguments if isinstance(a, PointerArgument) and a.role == "unread"]
         assert [(a.name, a.count, a.data) for a in unread] == [("logits", int(np.prod(shapes["logits"])), b"")]

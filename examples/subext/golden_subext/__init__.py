@@ -1,0 +1,1 @@
+"""SubExt for golden: an operator from a package of its own."""

@@ -1,0 +1,106 @@
+"""What a failing build would conform with: found for builds of known arithmetic, and not claimed for others."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from golden.case import Case
+from golden.files.manifest import read_suite
+from golden.formats import FORMATS, FP32, Array
+from golden.judge import judge
+from golden.operator import EntryPoint, operator
+from golden.terms import Figures, Flush, PlatformArithmetic, Terms
+from golden.working import WorkingPrecision
+from runners.judging.figures import Illegal, would_conform
+from tests.helpers.command import ROOT
+
+Compute = Callable[[Case], Array]
+
+
+def cases(name: str, dtype: str) -> list[Case]:
+    found = [f for f in read_suite(ROOT / "vectors" / "smoke") if (f.operator.name, f.dtype) == (name, dtype)]
+    return [case for file in found for case in file.cases if case.tier == "required"]
+
+
+def told(name: str, dtype: str, compute: Compute, terms: Terms | None = None) -> str:
+    """Judge results of all required cases, and say what they would conform with."""
+    terms = terms or Terms()
+    illegal = Illegal(EntryPoint(operator(name), FORMATS[dtype], "private"))
+    for case in cases(name, dtype):
+        output = compute(case)
+        judged = judge(case, output, terms)
+        if judged.failing.size:
+            illegal.add(case, judged.at[judged.failing], output)
+    assert not illegal.empty
+    return would_conform(illegal, terms)
+
+
+def build(
+    order: str, flush: Flush = Flush.NONE, arithmetic: PlatformArithmetic | None = None, *, high: bool = True
+) -> Compute:
+    """Results of an order, with every operation as high, or as low, as the platform lets it be."""
+
+    def compute(case: Case) -> Array:
+        choice = None if arithmetic is None else lambda k, shape: np.full(shape, high)
+        m = WorkingPrecision(case.fmt, flush, arithmetic, choice)
+        return case.operator.evaluate(order, m, case.fmt, case.scalars, case.operands)
+
+    return compute
+
+
+@pytest.mark.parametrize("name", ["smoothl1lossgrad", "nlllossgrad"])
+@pytest.mark.parametrize("dtype", FORMATS)
+def test_flushing_and_range_are_policies(name: str, dtype: str) -> None:
+    if dtype == "fp16":  # fp32 cases of subnormals are stress
+        for flush in (Flush.OPERANDS, Flush.RESULTS, Flush.BOTH):
+            assert told(name, dtype, build("formula", flush)) == "subnormals = flush"
+        if name == "smoothl1lossgrad":
+            assert told(name, dtype, build("gradient-first")) == "range = any-order"
+    if (name, dtype) == ("nlllossgrad", "fp16"):
+        assert told(name, dtype, build("product-first")) == "range = any-order"
+
+
+@pytest.mark.parametrize("figure", [1.5, 2.5])
+def test_the_figure_of_a_coarse_division_is_named(figure: float) -> None:
+    """It is not below what the division was off by at least once, and not above what it may be off by."""
+    arithmetic = PlatformArithmetic(fp32=Figures(divide=figure))
+    words = told("smoothl1lossgrad", "fp32", build("formula", Flush.NONE, arithmetic))
+    name, _, value = words.partition(" = ")
+    assert name == "fp32.divide" and 0.5 < float(value) <= figure
+    assert float(value) > figure - 0.5
+    # Held to what it is, nothing fails; held to a little less than was named, something does.
+    exact = Terms(False, PlatformArithmetic(fp32=Figures(divide=float(value))))
+    less = Terms(False, PlatformArithmetic(fp32=Figures(divide=round(float(value) - 0.01, 2))))
+    failing = dict.fromkeys((exact, less), 0)
+    for case in cases("smoothl1lossgrad", "fp32"):
+        output = build("formula", Flush.NONE, arithmetic)(case)
+        for terms in failing:
+            failing[terms] += judge(case, output, terms).failing.size
+    assert failing[exact] == 0 < failing[less]
+
+
+def test_truncation_is_named() -> None:
+    ones = Figures(1, 1, 1, 1, 1)
+    truncating = PlatformArithmetic(fp32=ones, fp16=ones, rounding="toward-zero")
+
+    def compute(case: Case) -> Array:
+        m = WorkingPrecision(FP32, Flush.NONE, truncating, lambda k, shape: np.zeros(shape, bool))
+        return case.operator.evaluate("formula", m, case.fmt, case.scalars, case.operands)
+
+    words = told("smoothl1lossgrad", "fp32", compute)
+    assert words.endswith("rounding = toward-zero") and "fp32.divide = 1" in words
+
+
+def test_nothing_is_claimed_for_what_no_arithmetic_gives() -> None:
+    def doubled(case: Case) -> Array:
+        return case.golden.value * case.fmt.dtype.type(2)
+
+    def elsewhere(case: Case) -> Array:
+        output = case.golden.value.copy()
+        output[(output == 0).argmax()] += case.fmt.dtype.type(1) if output.size else case.fmt.dtype.type(0)
+        return output
+
+    with np.errstate(all="ignore"):
+        assert told("smoothl1lossgrad", "fp32", doubled) == ""
+        assert told("nlllossgrad", "fp32", lambda c: elsewhere(c) if c.golden.value.size else c.golden.value) == ""
