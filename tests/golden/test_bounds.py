@@ -107,8 +107,8 @@ def nll_cases(fmt: Format, seed: str, n: int) -> Iterator[Case]:
 
 
 def cases_of(name: str, fmt: Format, seed: str) -> Iterator[Case]:
-    """About 50,000 elements of SmoothL1LossGrad, 30,000 of NLLLossGrad (whose outputs are mostly zeros)."""
-    return smooth_cases(fmt, seed, 400) if name == SMOOTH.name else nll_cases(fmt, seed, 256)
+    """About 17,000 elements of SmoothL1LossGrad, 12,000 of NLLLossGrad (whose outputs are mostly zeros)."""
+    return smooth_cases(fmt, seed, 120) if name == SMOOTH.name else nll_cases(fmt, seed, 96)
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def check(name: str, seen: dict[How, Seen]) -> None:
 @NAMES
 def test_no_legal_order_fails(name: str, fmt: Format) -> None:
     seen = see(name, fmt.name, "fast-0")
-    assert min(found.elements for found in seen.values()) > 20_000
+    assert min(found.elements for found in seen.values()) > 8_000
     check(name, seen)
 
 
@@ -221,7 +221,7 @@ def test_no_legal_order_fails(name: str, fmt: Format) -> None:
 def test_no_legal_order_fails_in_ten_million(name: str, fmt: Format, capsys: pytest.CaptureFixture[str]) -> None:
     merged = {how: Seen() for how in ways(fmt)}
     with ProcessPoolExecutor(2) as pool:
-        seeds = map(str, range(200 if name == SMOOTH.name else 330))
+        seeds = map(str, range(700 if name == SMOOTH.name else 900))
         for future in [pool.submit(see, name, fmt.name, seed) for seed in seeds]:
             for how, found in future.result().items():
                 merged[how] = merged[how].merge(found)

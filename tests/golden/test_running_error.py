@@ -75,11 +75,11 @@ def choices(adversarial: bool) -> list[Callable[[int, tuple[int, ...]], Array] |
     return [*ends] if adversarial else [None]
 
 
-def everywhere() -> Iterator[object]:
+def everywhere() -> list[object]:
     """Platforms and kinds of numbers; in the fast suite one of each."""
     fast = {("correct", "any"), ("correct", "small"), ("estimates", "small"), ("truncating", "any")}
-    for pair in itertools.product(PLATFORMS, ("any", "small", "ordinary")):
-        yield pytest.param(*pair, marks=[] if pair in fast else [pytest.mark.confirm])
+    pairs = itertools.product(PLATFORMS, ("any", "small", "ordinary"))
+    return [pytest.param(*pair, marks=[] if pair in fast else [pytest.mark.confirm]) for pair in pairs]
 
 
 @BOTH

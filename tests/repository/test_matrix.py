@@ -33,6 +33,7 @@ def make(matrix: ModuleType, folder: Path) -> dict[str, str]:
     return {path.name: path.read_text(encoding="utf-8") for path in (folder / "out").iterdir()}
 
 
+@pytest.mark.confirm
 def test_models_side_by_side(
     matrix: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,7 @@ def with_one_operator(work: Path, *words: str) -> "subprocess.CompletedProcess[s
     return golden("--no-config", *("--vectors" if word == "--suite" else word for word in words), cwd=work)
 
 
+@pytest.mark.confirm
 def test_same_input_same_bytes(regenerate: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if shutil.which("gcc") is None:
         pytest.skip("no gcc on this machine")

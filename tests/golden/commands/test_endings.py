@@ -25,7 +25,14 @@ _SLOW = (
 )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        signal.SIGKILL,
+        *(pytest.param(s, marks=pytest.mark.confirm) for s in (signal.SIGHUP, signal.SIGINT)),
+    ],
+)
 def test_no_report_of_another_run_stays(number: signal.Signals, tmp_path: Path) -> None:
     out, runs = tmp_path / "out", tmp_path / "out.runs"
     assert golden(*VALIDATE, "--out", out).returncode == 0

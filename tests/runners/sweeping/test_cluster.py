@@ -142,6 +142,7 @@ def test_a_crash_on_one_point_is_the_finding_of_a_local_sweep(
     assert no_library_is_left(cluster)
 
 
+@pytest.mark.confirm
 def test_an_interrupted_sweep_goes_on_anywhere(
     cluster: "distributed.LocalCluster", slow: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -284,6 +285,7 @@ def test_a_worker_without_golden_is_named(slow: tuple[Path, Path], tmp_path: Pat
             worker.wait()
 
 
+@pytest.mark.confirm
 def test_no_workers_and_a_lost_scheduler_are_named(
     slow: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

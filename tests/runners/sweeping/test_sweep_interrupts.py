@@ -68,7 +68,7 @@ def whole(slow: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, obj
 
 
 #: An interrupt and an end that nobody is told of, with one process and with several; the other signals confirm.
-FAST = [("SIGINT", "1"), ("SIGKILL", "2")]
+FAST = [("SIGKILL", "2")]
 SIGNALS = [
     pytest.param(number, jobs, marks=() if (number, jobs) in FAST else pytest.mark.confirm)
     for number in ("SIGINT", "SIGTERM", "SIGHUP", "SIGKILL")
