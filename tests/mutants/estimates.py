@@ -352,3 +352,12 @@ ESTIMATES = [
     Estimated(v, FIGURES.get(v.name, ()), v.name not in INEXACT_POWERS, ROUNDING.get(v.name, "nearest"))
     for v in VARIANTS
 ]
+
+#: Those that a platform which rounds correctly must not pass. The others divide so well that their results are those of
+#: a correctly rounded division, or of a product with a correctly rounded reciprocal, which is a legal order.
+UNLIKE = {
+    *("fp-table-1", "fp-table-2-plain", "fp-leading-1", "fp-leading-2", "fp-leading-3", "fp-arm-1"),
+    *("fp-inverse-table-1", "fp-inverse-leading-2", "hp-leading-1", "hp-arm-1"),
+    *("fp-truncates", "fp-truncates-table-2", "hp-truncates", "hp-converts-truncating"),
+    *("flush-vectors", "flush-odd-blocks", "flush-odd-cores", "flush-operands", "flush-results"),
+}

@@ -118,7 +118,7 @@ def _validate(
 ) -> Results | str:
     """Return the results, or why the library could not be loaded."""
     settings = Settings(
-        load_profile(expected.platform),
+        load_profile(expected.platform).allowing(expected.allow),
         suite,
         numbering=expected.numbering,
         timeout=timeout,
