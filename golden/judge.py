@@ -194,9 +194,7 @@ def _members(fmt: Format, got: Array, exact: Array, ulp: Array, parts: Sequence[
     side = np.where(np.clip(got, -top, top) < exact, -1.0, 1.0)
     error = (np.clip(got, -top, top) - exact) * side
     for part in parts:
-        at, mine = part.at, got[part.at]
-        inside = (part.low <= mine) & (mine <= part.high) | np.isnan(part.low) & np.isnan(mine)
-        counts = ~part.overflow | part.documented
+        at, inside, counts = part.at, part.holds(got), part.counts()
         legal[at] |= inside & counts
         documented[at] |= inside & part.documented
         beyond[at] |= inside
@@ -215,10 +213,9 @@ def overflow_of(case: Case, output: Array, judged: Judged, position: int, terms:
     if not judged.beyond[position]:
         return ""
     index = judged.at[position : position + 1]
-    got = float(output[index[0]])
+    got = output[index].astype(np.float64)
     for part in legal_parts(case.operator, case.fmt, case.scalars, case.operands, index, terms):
-        inside = (part.low <= got) & (got <= part.high) | np.isnan(part.low) & np.isnan(got)
-        if (inside & part.overflow).any():
+        if (part.holds(got) & part.overflow).any():
             where = case.operator, case.fmt, case.scalars, case.operands, int(index[0])
             if found := overflowing(*where, part.order):
                 page = case.operator.documented(case.scalars)(Words(), *case.operator.variables(case.scalars))

@@ -43,6 +43,16 @@ class Part:
     high: Array
     overflow: Array
 
+    def holds(self, got: Array) -> Array:
+        """Tell which of its elements have a result in it; ``got``: float64, of all that were asked for."""
+        mine = got[self.at]
+        inside: Array = (self.low <= mine) & (mine <= self.high) | np.isnan(self.low) & np.isnan(mine)
+        return inside
+
+    def counts(self, any_range: bool = False) -> Array:
+        """Tell for which of its elements it is legal: the page's order may overflow, others only where any may."""
+        return ~self.overflow | self.documented | any_range
+
 
 def legal_parts(
     operator: Operator, fmt: Format, scalars: Scalars, operands: Operands, index: Array, terms: Terms
@@ -94,7 +104,7 @@ def legal_ranges(
     index = np.arange(golden.size) if index is None else index
     found: list[list[tuple[float, float]]] = [[(v, v)] for v in golden.astype(np.float64).tolist()]
     for part in legal_parts(operator, fmt, scalars, operands, index, terms):
-        counts = ~part.overflow | part.documented | terms.any_range
+        counts = part.counts(terms.any_range)
         for at, low, high in zip(part.at[counts], part.low[counts], part.high[counts], strict=True):
             found[at].append((float(low), float(high)))
     return [_joined(fmt, ranges) for ranges in found]

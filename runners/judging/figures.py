@@ -75,10 +75,7 @@ class _Points:
         points = Points(np.arange(at.size), tuple(values[at] for values in self._values))
         legal = np.zeros(at.size, bool)
         for part in parts_of(self._programs, self._fmt, points, at.size, terms):
-            counts = ~part.overflow | part.documented | terms.any_range
-            mine = self._got[at[part.at]]
-            inside = (part.low <= mine) & (mine <= part.high) | np.isnan(part.low) & np.isnan(mine)
-            legal[part.at] |= inside & counts
+            legal[part.at] |= part.holds(self._got[at]) & part.counts(terms.any_range)
         return legal
 
     def widened(self, terms: Terms) -> bool:

@@ -57,10 +57,9 @@ def inputs(fmt: Format, n: int, kind: str) -> Iterator[tuple[Pointwise, Scalars,
 def inside(parts: Sequence[Part], got: Array) -> Array:
     """Return which results are in one of the parts."""
     found = np.zeros(got.shape, bool)
-    for part in parts:
-        with np.errstate(invalid="ignore"):  # signalling NaNs
-            mine = got[part.at].astype(np.float64)
-        found[part.at] |= (part.low <= mine) & (mine <= part.high) | np.isnan(part.low) & np.isnan(mine)
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        for part in parts:
+            found[part.at] |= part.holds(got.astype(np.float64))
     return found
 
 
@@ -224,12 +223,16 @@ class Programmed(Pointwise):
 
 
 @BOTH
-@pytest.mark.parametrize("rounding", ["nearest", "toward-zero", "either"])
-@pytest.mark.parametrize("figure", [0.5, 0.75, 1.0, 1.5, 2.5])
+@pytest.mark.parametrize(
+    ("figure", "rounding"),
+    [  # what a unit cuts off may be nearly an ulp: none of 0.75 truncates
+        pair
+        for pair in itertools.product([0.5, 0.75, 1.0, 1.5, 2.5], ["nearest", "toward-zero", "either"])
+        if pair != (0.75, "toward-zero")
+    ],
+)
 def test_units_against_rationals(fmt: Format, rounding: str, figure: float) -> None:
     """Every number beside an exact result, held against the definition of a unit."""
-    if figure == 0.75 and rounding == "toward-zero":
-        return  # there is no such unit: what is cut off may be nearly an ulp
     unit = Unit(figure, rounding)  # type: ignore[arg-type]
     values = [Fraction(float(v)) for v in bits(fmt, 3, 30, "ordinary")] + [
         Fraction(k, 4) * Fraction(fmt.step) for k in range(-9, 10) if k

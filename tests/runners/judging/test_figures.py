@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -10,9 +11,13 @@ from golden.files.manifest import read_suite
 from golden.formats import FORMATS, FP32, Array
 from golden.judge import judge
 from golden.operator import EntryPoint, operator
+from golden.profile import Calling, load_profile
 from golden.terms import Figures, Flush, PlatformArithmetic, Terms
 from golden.working import WorkingPrecision
+from runners.calling.call import Invocation, Outcome
 from runners.judging.figures import Illegal, would_conform
+from runners.judging.verdict import EntryPointVerdict
+from runners.judging.xfail import read_xfail
 from tests.helpers.command import ROOT
 
 Compute = Callable[[Case], Array]
@@ -104,3 +109,42 @@ def test_nothing_is_claimed_for_what_no_arithmetic_gives() -> None:
     with np.errstate(all="ignore"):
         assert told("smoothl1lossgrad", "fp32", doubled) == ""
         assert told("nlllossgrad", "fp32", lambda c: elsewhere(c) if c.golden.value.size else c.golden.value) == ""
+
+
+def test_what_terms_allow_is_legal_and_told_apart() -> None:
+    """A number for NaN, and an overflow on the way: failures that become what is allowed, and nothing else does."""
+    fmt, op = FORMATS["fp16"], operator("nlllossgrad")
+    scalars: dict[str, int | float | str] = {"batch": 3, "class_num": 1, "reduction_type": "mean"}
+    operands = {
+        "loss_grad": np.array([-15830], fmt.dtype),
+        "labels": np.zeros(3, np.int32),
+        "weight": np.array([4.5], fmt.dtype),
+        "total_weight": np.array([3], fmt.dtype),
+    }
+    golden = op.oracle(fmt, scalars, operands)
+    case = Case("x", op, "fp16", "required", "x", (), scalars, operands, golden)
+    output = np.array([np.inf, -np.inf, golden.value[2]], fmt.dtype)
+    for any_range in (False, True):
+        judged = judge(case, output, Terms(any_range=any_range))
+        assert judged.at.tolist() == [0, 1] and judged.beyond.tolist() == [True, False]
+        assert judged.failing.tolist() == ([1] if any_range else [0, 1])
+        assert judged.allowed.tolist() == [any_range, False]
+    nan = {**operands, "loss_grad": np.array([np.nan], fmt.dtype)}
+    case = Case("x", op, "fp16", "required", "x", (), scalars, nan, op.oracle(fmt, scalars, nan))
+    for any_nan in (False, True):
+        judged = judge(case, np.ones(3, fmt.dtype), Terms(any_nan=any_nan))
+        assert judged.failing.size == (0 if any_nan else 3) and judged.allowed.all() == any_nan
+
+
+@pytest.mark.parametrize("specials", ["ieee", "finite"])
+def test_cases_of_nan_and_infinity_decide_unless_the_platform_promises_nothing(specials: str) -> None:
+    """A build that gets them wrong, alone."""
+    profile = load_profile("host")
+    profile = msgspec.structs.replace(profile, calling=Calling(specials))  # type: ignore[arg-type]
+    special = next(c for c in cases("smoothl1lossgrad", "fp32") if "special-values" in c.id)
+    ordinary = next(c for c in cases("smoothl1lossgrad", "fp32") if c.klass == "normal")
+    for case, decides in ((special, specials == "ieee"), (ordinary, True)):
+        verdict = EntryPointVerdict(EntryPoint(case.operator, case.fmt, "private"), profile, False, read_xfail(None))
+        wrong = np.full(case.golden.value.size, 12345, case.fmt.dtype)
+        verdict.add(case, [Invocation()], [Outcome("ok", wrong.tobytes())])
+        assert (verdict.result(1).failures == 1) == decides
