@@ -45,6 +45,9 @@ things can happen, and each of them is followed by itself. :func:`evaluate` runs
 combination that an element needs, which for nearly all is one. So infinities and NaN, and the zeros that flushing
 makes, come out as what the program makes of them; they are not rules beside it.
 
+One case is left out: a difference that is zero exactly, of numbers that were rounded, may have either sign; where that
+meets an infinity, NaN alone is followed. No operator here multiplies such a difference.
+
 Flushed operands are other operands: where they are, y is the exact value for these, and not near the one without.
 """
 
