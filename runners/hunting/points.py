@@ -1,5 +1,6 @@
 """Points of one entry point, computed through a session: bit patterns of operands in, how bad the results are out."""
 
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
@@ -54,11 +55,13 @@ class Points:
 
     def operands(self, bits: Array) -> dict[str, Array]:
         """Operands of a call, from bit patterns [points, operand]; those it has one number of, from the first."""
-        n = len(bits)
+        columns = {k: v[:1] if k in self._single else v for k, v in self._columns(bits).items()}
+        return {**columns, **{name: make(len(bits)) for name, make in self._arrangement.index.items()}}
+
+    def _columns(self, bits: Array) -> dict[str, Array]:
+        """Return the numbers of every point, from bit patterns [points, operand]."""
         columns = {name: self.fmt.from_bits(bits[:, i].copy()) for i, name in enumerate(self.names)}
-        columns |= {name: np.ones(n, self.fmt.dtype) for name in self._unused}
-        columns = {name: values[:1] if name in self._single else values for name, values in columns.items()}
-        return {**columns, **{name: make(n) for name, make in self._arrangement.index.items()}}
+        return columns | {name: np.ones(len(bits), self.fmt.dtype) for name in self._unused}
 
     def case(self, bits: Array) -> Case:
         """The case of one point."""
@@ -78,30 +81,31 @@ class Points:
 
         Raises :class:`TargetError` if the call does not return.
         """
+        output = np.empty(len(bits), self.fmt.dtype)
+        for part in self._calls(bits):
+            output[part] = self._call(bits[part])
+        return self.errors(self._columns(bits), output)[0]
+
+    def _calls(self, bits: Array) -> Iterator[Array]:
+        """Yield the points of each call that computes some."""
         if not self.shared:
-            size = SHARING if self._arrangement.stride(2) > 1 else len(bits)
-            return np.concatenate([self._call(bits[i : i + size]) for i in range(0, len(bits), size)])
+            yield from _cut(np.arange(len(bits)), SHARING if self._arrangement.stride(2) > 1 else len(bits))
+            return
         keys, which = np.unique(bits[:, self.shared], axis=0, return_inverse=True)
-        result = np.zeros(len(bits))
         for group in range(len(keys)):
-            index = np.flatnonzero(which.reshape(-1) == group)
-            for start in range(0, len(index), SHARING):
-                part = index[start : start + SHARING]
-                result[part] = self._call(bits[part])
-        return result
+            yield from _cut(np.flatnonzero(which.reshape(-1) == group), SHARING)
 
     def _call(self, bits: Array) -> Array:
-        n, operands = len(bits), self.operands(bits)
+        n = len(bits)
         self.evaluated += n
         call = call_for(
-            self.entry, self.scalars(n), operands, [Invocation(core_mask=ONE_CORE)],
+            self.entry, self.scalars(n), self.operands(bits), [Invocation(core_mask=ONE_CORE)],
             half_abi=self._abi, numbering=self._enum,
         )  # fmt: skip
         outcome = self._session.run(call)[0]
         if outcome.status != "ok":
             raise TargetError(f"{outcome.message} Validate the library first: 'golden validate' finds such calls.")
-        output = np.frombuffer(outcome.output, self.fmt.dtype)
-        return self.errors(operands, output[:: self._arrangement.stride(n)][:n].copy())[0]
+        return np.frombuffer(outcome.output, self.fmt.dtype)[:: self._arrangement.stride(n)][:n]
 
     def errors(self, operands: Operands, output: Array) -> tuple[Array, Array, Array]:
         """Return (badness, legal bound in ulp, whether it fails) of every point."""
@@ -123,3 +127,8 @@ class Points:
         # What fails is worse than whatever does not, however large that is.
         bad[fails] = np.maximum(bad[fails], 1.0) * 2.0**300
         return bad, bound, fails
+
+
+def _cut(points: Array, size: int) -> Iterator[Array]:
+    for start in range(0, len(points), size):
+        yield points[start : start + size]

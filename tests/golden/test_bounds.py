@@ -15,7 +15,7 @@ from generators.stream import Stream
 from generators.suite import make_case
 from golden.case import Case
 from golden.formats import FORMATS, FP16, FP32, Array, Format, is_power_of_two
-from golden.judge import FAILS, FORMULA, judge
+from golden.judge import FAILS, FORMULA, Judged, judge, judge_all
 from golden.operator import operator
 from golden.scaled_product import EVALUATIONS
 from golden.scaled_product import ORDERS as DISTINCT
@@ -156,9 +156,7 @@ class Seen:
     rounded: float = 0.0
     power: float = 0.0
 
-    def add(self, how: How, case: Case, scene: Scene) -> None:
-        output = how.evaluate(case)
-        judged = judge(case, output, Terms(how.flush is not Flush.NONE, any_range=True))
+    def add(self, how: How, case: Case, scene: Scene, output: Array, judged: Judged) -> None:
         self.elements += output.size if case.operator is SMOOTH else len(case.operands["labels"])
         self.differing += len(judged.at)
         self.failing += int((judged.grade == FAILS).sum())
@@ -189,10 +187,12 @@ def see(name: str, dtype: str, seed: str) -> dict[How, Seen]:
     """Work of one process: all inputs of a seed in all ways."""
     fmt = FORMATS[dtype]
     seen = {how: Seen() for how in ways(fmt)}
-    for case in cases_of(name, fmt, seed):
-        scene = Scene.of(case)
-        for how, found in seen.items():
-            found.add(how, case, scene)
+    scenes = [(case, Scene.of(case)) for case in cases_of(name, fmt, seed)]
+    for how, found in seen.items():
+        outputs = [(case, how.evaluate(case)) for case, _ in scenes]
+        judged = judge_all(outputs, Terms(how.flush is not Flush.NONE, any_range=True))
+        for (case, scene), (_, output), of_case in zip(scenes, outputs, judged, strict=True):
+            found.add(how, case, scene, output, of_case)
     return seen
 
 

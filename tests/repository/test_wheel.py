@@ -209,7 +209,8 @@ def test_commands_work_or_say_what_is_in_their_way(
 ) -> None:
     project(tmp_path, regular, same)
     probe = ("probe", library, "--suite", "smoke")
-    assert (done := run("golden", *probe)).returncode == 0, done.stderr
+    if not (regular or same):
+        assert (done := run("golden", *probe)).returncode == 0, done.stderr
     for shadowed in (run("golden", *probe, PYTHONPATH="."), run("python", "-m", "golden.cli", *probe)):
         if regular or same:
             theirs = "generators" if regular else "generators.samplers"

@@ -63,8 +63,7 @@ def last_screen(text: str) -> str:
 def test_quiet_prints_nothing(arguments: tuple[str, ...], tmp_path: Path) -> None:
     done = golden(*arguments, "--out", tmp_path, "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    loud = golden(*arguments, "--out", tmp_path)
-    assert loud.returncode == 0 and loud.stdout, loud.stderr
+    assert list(tmp_path.iterdir())  # what it does otherwise is printed by every other test of these commands
 
 
 def test_quiet_is_quiet_in_a_terminal_and_says_errors(tmp_path: Path) -> None:

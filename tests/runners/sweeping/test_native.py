@@ -160,8 +160,8 @@ def test_any_number_of_elements_to_grade_gives_the_same_tally(fmt: Format, flush
         golden = fmt.bits(dense(name).oracle(fmt, *call).value)
         everything = rng.permutation(POINTS)
         chosen = [np.array(EDGES), np.arange(POINTS), *(everything[:n] for n in (0, 1, 2, 31, 32, 33, 500, 3000))]
-        for which in [*([e] for e in EDGES), *chosen]:
-            for step in (1, -1, 2, -3):
+        for number, which in enumerate([*([e] for e in EDGES), *chosen]):
+            for step in (1, -1, 2, -3) if len(which) > 1 else ((1, -1, 2, -3)[number % 4],):
                 bits = golden.copy()
                 bits[which] += np.array(step).astype(fmt.bits_dtype)
                 found = assert_same(name, fmt, call, fmt.from_bits(bits), flush)
