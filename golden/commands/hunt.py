@@ -44,6 +44,13 @@ from golden.files import names
 @set_option
 @click.option("--seed", default=0, show_default=True, help="Another seed searches elsewhere.")
 @click.option(
+    "--rounds",
+    type=click.IntRange(1),
+    default=50,
+    show_default=True,
+    help="How long to search: a few thousand points a round.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("out/hunted"),
@@ -62,6 +69,7 @@ def hunt(
     reduction: str,
     fixed: dict[str, float | str],
     seed: int,
+    rounds: int,
     out: Path,
     platform: str,
     half_abi: str,
@@ -87,7 +95,7 @@ def hunt(
             mine, operands = scalars_of(entry_points()[name].operator, fixed, beta=beta, reduction=reduction)
             if operands:
                 raise UsageError(f"--set {next(iter(operands))}: a hunt takes scalars alone; every operand varies.")
-            found, _case = run(session, name, out, seed=seed, terms=terms, half_abi=half_abi, **mine)  # type: ignore[arg-type]
+            found, _case = run(session, name, out, seed=seed, rounds=rounds, terms=terms, half_abi=half_abi, **mine)  # type: ignore[arg-type]
             hunted.append(found)
             verdict = "outside every legal bound" if found.fails else _legal(found.bound)
             if not (quiet or as_json):

@@ -1,6 +1,7 @@
 """The command ``probe``: what a target is like, found out by calling it; nothing is judged."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 
 import msgspec
 import numpy as np
@@ -11,7 +12,7 @@ from golden.files.names import NUMBERING_OPTION
 from golden.files.vectors import VectorFile
 from golden.flags import ORDER_ALONE
 from golden.formats import Array
-from golden.judge import judge
+from golden.judge import judge_all
 from golden.operator import EntryPoint, entry_points, page_numbering
 from golden.profile import Profile
 from runners.calling.call import Call, Invocation
@@ -22,6 +23,7 @@ from runners.judging.orders import OrderShares
 from runners.judging.positions import Positions
 from runners.judging.probe import probe_half_abi, probe_numbering, probe_subnormals
 from runners.judging.trial import MASK
+from runners.judging.verdict import TOGETHER
 
 _FIRST = Invocation(core_mask=MASK, fill=1)
 
@@ -92,10 +94,11 @@ class _Prober:
         """Judge everything that is required, and say what a profile would have to allow."""
         illegal, terms = Illegal(self._entry), self._profile.terms
         held = terms.told() or "correctly rounded"
-        for case, output in self._outputs(lambda c: True):
-            judged = judge(case, output, terms)
-            if judged.failing.size:
-                illegal.add(case, judged.at[judged.failing], output)
+        outputs = self._outputs(lambda c: True)
+        while some := list(islice(outputs, TOGETHER)):
+            for (case, output), judged in zip(some, judge_all(some, terms), strict=True):
+                if judged.failing.size:
+                    illegal.add(case, judged.at[judged.failing], output)
         if illegal.empty:
             return held
         return would_conform(illegal, terms) or "unclear: some results are legal with no figures"

@@ -97,7 +97,7 @@ def total_weights(fmt: Format) -> st.SearchStrategy[float]:
     return st.one_of(in_domain(fmt), drawn.filter(lambda t: t != 0))
 
 
-THOROUGH = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+THOROUGH = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @BOTH

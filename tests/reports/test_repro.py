@@ -137,7 +137,7 @@ SAYS = {
 
 
 #: Wrong values as others are.
-ALIKE = ("loses a result", "sign dropped")
+ALIKE = ("loses a result", "sign dropped", "drops the last element")
 
 
 @needs_compiler

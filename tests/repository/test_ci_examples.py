@@ -78,7 +78,7 @@ def test_github(build: str, machine: dict[str, str], tmp_path: Path) -> None:
 
 
 @needs_cc
-@pytest.mark.parametrize("build", [BUILD, pytest.param(LACKING, marks=pytest.mark.confirm)])
+@pytest.mark.parametrize("build", [pytest.param(b, marks=pytest.mark.confirm) for b in (BUILD, LACKING)])
 def test_gitlab(build: str, machine: dict[str, str], tmp_path: Path) -> None:
     pipeline = read(GITLAB)
     job, pages = pipeline["conformance"], pipeline["pages"]

@@ -57,7 +57,7 @@ def last_screen(text: str) -> str:
         ("generate", *SMOKE, "--operator", "nlllossgrad", "--dtype", "fp32"),
         VALIDATE,
         ("sweep", "reference:formula", "--space", "random", "--samples", "4096"),
-        ("hunt", "reference:formula", "--symbol", "hp_smoothl1lossgrad_p"),
+        ("hunt", "reference:formula", "--symbol", "hp_smoothl1lossgrad_p", "--rounds", "4"),
     ],
 )
 def test_quiet_prints_nothing(arguments: tuple[str, ...], tmp_path: Path) -> None:

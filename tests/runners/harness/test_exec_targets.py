@@ -177,7 +177,7 @@ def test_commands_that_need_a_library_say_so(harness: Path) -> None:
 
 
 @native
-@pytest.mark.parametrize("command", [["probe"], ["hunt", "--symbol", "fp_smoothl1lossgrad_p", "--beta", "0.5"]])
+@pytest.mark.parametrize("command", [["probe"], ["hunt", "--symbol", "fp_smoothl1lossgrad_p", "--rounds", "4"]])
 def test_probe_and_hunt_take_a_harness(command: list[str], harness: Path, tmp_path: Path) -> None:
     options = ["--suite", "smoke"] if command == ["probe"] else ["--out", str(tmp_path)]
     done = CliRunner().invoke(cli, [command[0], f"exec:{harness}", *command[1:], *options])

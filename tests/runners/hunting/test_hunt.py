@@ -188,24 +188,25 @@ def test_what_was_found_before_a_crash_is_kept(tmp_path: Path, json: bool) -> No
         "    if dtype == 'fp32':\n        raise RuntimeError('no fp32')\n"
         "    return formula(operator, dtype, scalars, operands)\n"
     )
-    symbols = ["--symbol", "hp_smoothl1lossgrad_p", "--symbol", "fp_smoothl1lossgrad_p"]
+    symbols = ["--symbol", "hp_nlllossgrad_p", "--symbol", "fp_nlllossgrad_p", "--rounds", "2"]
     done = golden("hunt", "python:half:f", *symbols, "--out", tmp_path / "out", *["--json"] * json, cwd=tmp_path)
     assert done.returncode == 3 and "RuntimeError: no fp32" in done.stderr
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["hp_smoothl1lossgrad_p-hunted.h5"]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["hp_nlllossgrad_p-hunted.h5"]
     if json:
-        assert [found["symbol"] for found in msgspec.json.decode(done.stdout)] == ["hp_smoothl1lossgrad_p"]
+        assert [found["symbol"] for found in msgspec.json.decode(done.stdout)] == ["hp_nlllossgrad_p"]
     else:
-        assert done.stdout.startswith("hp_smoothl1lossgrad_p: ")
+        assert done.stdout.startswith("hp_nlllossgrad_p: ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.confirm)])
 def test_what_was_found_before_an_interrupt_is_kept(kernels: Path, tmp_path: Path, number: int) -> None:
-    symbols = ["--symbol", "hp_smoothl1lossgrad_p", "--symbol", "fp_nlllossgrad_p", "--symbol", "hp_nlllossgrad_p"]
-    command = [sys.executable, "-m", "golden.cli", "hunt", *map(str, (kernels, *symbols, "--out", tmp_path))]
+    symbols = ["--symbol", "hp_nlllossgrad_p", "--symbol", "fp_nlllossgrad_p", "--symbol", "hp_smoothl1lossgrad_p"]
+    words = (kernels, *symbols, "--rounds", "5", "--out", tmp_path)
+    command = [sys.executable, "-m", "golden.cli", "hunt", *map(str, words)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as hunting:
         assert hunting.stdout is not None and hunting.stderr is not None
         line = hunting.stdout.readline()
         hunting.send_signal(number)
         errors = hunting.stderr.read()
     assert hunting.returncode == 130 and errors.strip() == "golden: interrupted"
-    assert line.startswith("hp_smoothl1lossgrad_p: ") and (tmp_path / "hp_smoothl1lossgrad_p-hunted.h5").is_file()
+    assert line.startswith("hp_nlllossgrad_p: ") and (tmp_path / "hp_nlllossgrad_p-hunted.h5").is_file()
