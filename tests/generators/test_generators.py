@@ -62,7 +62,7 @@ def wide(case: Case, *names: str) -> list[Array]:
 
 
 @EVERY_KIND
-@pytest.mark.parametrize("suite", ["smoke", "core"])
+@pytest.mark.parametrize("suite", ["smoke", pytest.param("core", marks=pytest.mark.confirm)])
 def test_committed_suites_are_generated_again(suite: str, name: str, dtype: str, tmp_path: Path) -> None:
     cases = list(generator(name)(suite, FORMATS[dtype]))
     made = {case.id: case_digest(case) for case in cases}

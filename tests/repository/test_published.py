@@ -66,6 +66,7 @@ def test_same_input_same_bytes(regenerate: ModuleType, monkeypatch: pytest.Monke
         assert "gcc-O2.so" in made[0][f"builds-{name}.md"].decode()
 
 
+@pytest.mark.confirm
 def test_a_compiler_without_fp16_serves_the_platform_that_has_none(
     regenerate: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -27,6 +27,9 @@ from tests.mutants.test_mutants import FAST as PARTS
 from tests.runners.harness.test_exec_targets import FAST, SAMPLE
 
 pytestmark = needs_compiler
+#: One that never ends takes its time through every kind of target: here it confirms.
+CHOSEN = [pytest.param(n, marks=pytest.mark.confirm if n.endswith("-endless") else ()) for n in FAST]
+CHOSEN += [pytest.param(n, marks=pytest.mark.slow) for n in SAMPLE]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ def library(kernels: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 @pytest.mark.parametrize(
     "options",
-    [(), ("--limit", TIGHT), ("--memory", "documented", "--address", "0xA8000000")],
+    [pytest.param((), marks=pytest.mark.confirm), ("--limit", TIGHT), ("--memory", "documented", "--address", "0xA8000000")],
     ids=["one region", "splits", "documented addresses"],
 )
 def test_dumps_give_the_verdict_and_the_bits_of_a_library(
@@ -254,7 +257,7 @@ def test_the_export_that_mutants_are_run_with_accepts_a_healthy_board(board: Pat
     assert outcome.wrong == "" and outcome.verdict == "conforms"
 
 
-@pytest.mark.parametrize("name", [*FAST, *(pytest.param(n, marks=pytest.mark.slow) for n in SAMPLE)])
+@pytest.mark.parametrize("name", CHOSEN)
 def test_a_defective_build_is_rejected_through_dumps(name: str, workshop: Path) -> None:
     suite, part = ("smoke", PARTS[name]) if name in FAST else ("core", "")
     outcome = mutants.check(next(m for m in MUTANTS if m.name == name), None, workshop, "dump", suite, part)

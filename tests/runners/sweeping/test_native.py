@@ -73,7 +73,7 @@ def test_every_order_gives_the_same_tally(fmt: Format) -> None:
 def test_damaged_results_give_the_same_tally(fmt: Format, flush: bool) -> None:
     rng = np.random.default_rng(2)
     union = BlockTally()
-    for name, call in calls(fmt, rng):
+    for name, call in calls(fmt, rng)[::2]:
         output = dense(name).oracle(fmt, *call).value
         bits = fmt.bits(output)
         hit = rng.integers(0, POINTS, POINTS // 2)
