@@ -28,7 +28,7 @@ TARGETS = {
     "riscv64-linux-gnu": ("qemu-riscv64", "uint16", "riscv64 (64-bit, little-endian)"),
     "s390x-linux-gnu": ("qemu-s390x", "uint16", "s390x (64-bit, big-endian)"),
 }
-#: 32 bits, and the other byte order with half as integers; then what differs from this machine in instructions alone.
+#: The other byte order, with half as integers; then 32 bits, and what differs from this machine in instructions alone.
 UNLIKE, ALIKE = "s390x-linux-gnu", ("arm-linux-gnueabihf", "aarch64-linux-gnu", "riscv64-linux-gnu")
 #: Defects that a harness sees with canaries and copies, of every kind; then a sample of memory, tails and core masks.
 #: A file of smoke kills each of the former.

@@ -39,8 +39,11 @@ def library(kernels: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
 
 @pytest.mark.parametrize(
     "options",
-    [pytest.param((), marks=pytest.mark.confirm), ("--limit", TIGHT), ("--memory", "documented", "--address", "0xA8000000")],
-    ids=["one region", "splits", "documented addresses"],
+    [
+        pytest.param((), id="one region", marks=pytest.mark.confirm),
+        pytest.param(("--limit", TIGHT), id="splits"),
+        pytest.param(("--memory", "documented", "--address", "0xA8000000"), id="documented addresses"),
+    ],
 )
 def test_dumps_give_the_verdict_and_the_bits_of_a_library(
     options: tuple[object, ...], board: Path, library: Results, tmp_path: Path
