@@ -14,7 +14,7 @@ from golden.errors import UsageError
 from golden.files.manifest import read_suite, suite_folder
 from golden.files.vectors import VectorFile
 from golden.formats import FORMATS
-from golden.judge import judge
+from golden.judge import judge_all
 from golden.legal import legal_ranges
 from golden.operator import entry_points, operator
 from golden.profile import load_profile
@@ -258,15 +258,14 @@ def test_intervals_are_what_the_judge_accepts(part: str, flush: bool, suite: lis
             np.concatenate([np.arange(0, 1 << 16, 809), [0, 1, 0x8000, 0x8001, 0x7C00, 0xFC00, 0x7E01]])
         )
         near = fmt.bits(case.golden.value).astype(np.int64)
-        for offset in [*range(-3, 4), None]:
-            tried = [near + offset] if offset is not None else [np.full(near.shape, p) for p in patterns]
-            for bits in tried:
-                output = (bits & 0xFFFF).astype(fmt.bits_dtype)
-                judged = judge(case, fmt.from_bits(output), terms)
-                accepted = np.ones(output.shape, bool)
-                accepted[judged.at[judged.failing]] = False
-                expected = [inside(bits, ranges) for bits, ranges in zip(output.tolist(), sets, strict=True)]
-                assert (accepted == expected).all(), (case.id, np.flatnonzero(accepted != expected))
+        tried = [near + offset for offset in range(-3, 4)] + [np.full(near.shape, p) for p in patterns]
+        outputs = [(bits & 0xFFFF).astype(fmt.bits_dtype) for bits in tried]
+        found = judge_all([(case, fmt.from_bits(output)) for output in outputs], terms)
+        for output, judged in zip(outputs, found, strict=True):
+            accepted = np.ones(output.shape, bool)
+            accepted[judged.at[judged.failing]] = False
+            expected = [inside(bits, ranges) for bits, ranges in zip(output.tolist(), sets, strict=True)]
+            assert (accepted == expected).all(), (case.id, np.flatnonzero(accepted != expected))
 
 
 def inside(bits: int, ranges: list[tuple[int, int]]) -> bool:

@@ -224,8 +224,8 @@ def test_commands_work_or_say_what_is_in_their_way(
 @pytest.mark.parametrize(
     ("line", "regular"),
     [
-        ("from runners import helper", False),
         ("import runners.helper", True),
+        pytest.param("from runners import helper", False, marks=pytest.mark.confirm),
         pytest.param("from runners import helper", True, marks=pytest.mark.confirm),
         pytest.param("import runners.helper", False, marks=pytest.mark.confirm),
     ],

@@ -30,13 +30,15 @@ from tests import ROOT
 from tests.helpers.judged import BOTH, NEEDS_C, POINTS, Call, assert_same, judge, near, nll, patterns, smooth
 
 BETAS = (0.1, 0.5, 1.0, 1 / 3, 1000.0)
-CONFIRMS = pytest.mark.confirm
 #: Either format and either way with subnormal numbers; the other pairs confirm.
 BY_TURNS = pytest.mark.parametrize(
     ("fmt", "flush"),
     [
         pytest.param(
-            f, flush, id=f"{'flush' if flush else 'preserve'}-{f.name}", marks=() if flush == (f is FP16) else CONFIRMS
+            f,
+            flush,
+            id=f"{'flush' if flush else 'preserve'}-{f.name}",
+            marks=() if flush == (f is FP16) else pytest.mark.confirm,
         )
         for f in FORMATS.values()
         for flush in (False, True)
@@ -278,11 +280,12 @@ def test_without_a_compiler_there_is_no_native_judge(monkeypatch: pytest.MonkeyP
     assert samples.load.__wrapped__() is None and native.code_for(dense(name), fmt, scalars, Terms()) is None
 
 
+@pytest.mark.confirm
 @pytest.mark.usefixtures("anew")
 @pytest.mark.parametrize(
     ("flags", "fmt"),
     [
-        pytest.param(flags, fmt, id=f"{name}-{fmt.name}", marks=() if (name, fmt) == ("sse2", FP32) else CONFIRMS)
+        pytest.param(flags, fmt, id=f"{name}-{fmt.name}")
         for name, flags in (("sse2", ("-march=x86-64",)), ("avx2", ("-march=x86-64-v3",)), ("default", ()))
         for fmt in FORMATS.values()
     ],
