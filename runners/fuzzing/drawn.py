@@ -1,0 +1,173 @@
+"""Which calls a task makes, and how: drawn from its number and the seed, the same wherever it is run."""
+
+import random
+from collections.abc import Callable, Iterator
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+import msgspec
+
+from golden.case import Case
+from golden.errors import TargetError
+from golden.formats import Format
+from golden.operator import EntryPoint, Operator, entry_points
+from golden.profile import Profile
+from runners.calling.call import Call, Invocation, Mode, Placement
+from runners.calling.from_case import HalfAbi, call_for
+from runners.calling.session import Session
+from runners.targets import open_target
+
+if TYPE_CHECKING:
+    from runners.fuzzing.evaluate import Evaluator
+
+#: Calls of a task: they share a process, which is a fresh one at first.
+CALLS = 2048
+#: One batch in so many is made for both kinds of memory, mixed with the one before, or with operands inaccessible that
+#: need not be touched; one call in so many is repeated, or made in plain memory.
+_BOTH, _MIXED, _CLOSED, _REPEATED, _PLAIN = 4, 4, 12, 4, 12
+
+#: Draws a batch of cases: (operator, format, name, output elements at most) -> cases.
+Draw = Callable[[Operator, Format, str, int], list[Case]]
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What is fuzzed, and how: everything that another process needs to run tasks.
+
+    ``path``: the library's file, of digest ``sha256``, or "" for another ``target``. ``draw``: a :data:`Draw` by module
+    and name. ``calls``: of all tasks, 0 for no end. ``bytes``: of a call's operands, at most.
+    """
+
+    target: str
+    path: str = ""
+    profile: Profile
+    seed: str
+    symbols: tuple[str, ...]
+    draw: str
+    sha256: str = ""
+    calls: int = 0
+    bytes: int = 1 << 20
+    half_abi: HalfAbi = "float16"
+    numbering: str = ""
+    timeout: float = 10.0
+    sandbox: Mode = "auto"
+    noun: ClassVar[str] = "run"
+
+    def moved(self, path: str) -> "Work":
+        """Return the same with the library in another file."""
+        return msgspec.structs.replace(self, path=path)
+
+    def named(self, blocks: range) -> str:
+        """Say which calls tasks are."""
+        return f"The calls from {blocks.start * CALLS} to {blocks.stop * CALLS - 1}"
+
+    def prepare(self) -> None:
+        """Do nothing: there is nothing that processes share."""
+
+    def evaluator(self) -> "Evaluator":
+        """Return something that runs tasks."""
+        from runners.fuzzing.evaluate import Evaluator  # noqa: PLC0415 - which takes this
+
+        return Evaluator(self)
+
+    def open(self) -> Session:
+        """Open the target; raises :class:`TargetError` if it is not the library that was fuzzed so far."""
+        session, library = open_target(self.path or self.target, self.timeout, sandbox=self.sandbox)
+        if self.sha256 and library.sha256 != self.sha256:
+            session.close()
+            raise TargetError(
+                f"{self.target} is not the library that this began with: its SHA-256 begins {library.sha256[:12]}, "
+                f"not {self.sha256[:12]}. Fuzz the new one from the start, without --resume."
+            )
+        return session
+
+    def call(self, job: "Job") -> Call:
+        """Return the call of a job."""
+        case = job.case
+        made = call_for(job.entry, case.scalars, case.operands, job.plan, half_abi=self.half_abi,
+                        numbering=self.numbering)  # fmt: skip
+        return msgspec.structs.replace(made, name=case.id)
+
+
+class Job(NamedTuple):
+    """A call that was drawn: an entry point, a case, and the ways in which it is made."""
+
+    entry: EntryPoint
+    case: Case
+    plan: list[Invocation]
+
+
+def jobs(work: Work, task: int, plain: bool) -> Iterator[Job]:
+    """Yield the calls of a task. ``plain``: the target can be called with operands in plain memory.
+
+    Mostly several of one entry point follow each other; which one comes next is drawn, and sometimes two take turns.
+    """
+    rng, draw = random.Random(f"{work.seed} {task}"), resolve_name(work.draw)
+    kinds: dict[tuple[str, str], list[EntryPoint]] = {}
+    for symbol in work.symbols:
+        entry = entry_points()[symbol]
+        kinds.setdefault((entry.operator.name, entry.fmt.name), []).append(entry)
+    left = min(CALLS, work.calls - task * CALLS) if work.calls else CALLS
+    waiting: list[Job] = []
+    batch = 0
+    while left > 0:
+        entries = rng.choice(list(kinds.values()))
+        page, fmt = entries[0].operator, entries[0].fmt
+        cases: list[Case] = draw(page, fmt, f"{work.seed}/{task}/{batch}", _elements(page, fmt, work.bytes))
+        batch += 1
+        chosen = entries if rng.randrange(_BOTH) == 0 else [rng.choice(entries)]
+        made = [Job(e, c, ways(rng, e, c, work.profile, plain)) for e in _shared_first(chosen) for c in cases][:left]
+        left -= len(made)
+        if waiting and rng.randrange(_MIXED) == 0:
+            order = sorted(range(len(waiting) + len(made)), key=lambda _: rng.random())
+            yield from (([*waiting, *made])[k] for k in order)
+            waiting = []
+        else:
+            yield from waiting
+            waiting = made
+    yield from waiting
+
+
+def _elements(page: Operator, fmt: Format, most: int) -> int:
+    """Return how many output elements a call may have, all operands being as large, for its operands to fit."""
+    return max(1, most // (fmt.itemsize * len(page.pointers)))
+
+
+def _shared_first(entries: list[EntryPoint]) -> list[EntryPoint]:
+    """Order entry points as the comparison of both kinds of memory takes them."""
+    return sorted(entries, key=lambda e: e.storage, reverse=True)
+
+
+def ways(rng: random.Random, entry: EntryPoint, case: Case, profile: Profile, plain: bool) -> list[Invocation]:
+    """Draw the ways in which a call is made: the first is judged in full, the second differs from it in everything."""
+    first, second = (_way(rng, entry, profile, fill) for fill in (0, 1))
+    plan = [first, second]
+    if rng.randrange(_REPEATED) == 0:
+        plan.append(first)
+    if rng.randrange(_CLOSED) == 0 and (untouched := case.operator.untouched(case.scalars)):
+        plan.append(msgspec.structs.replace(first, unreadable=untouched))
+    if plain and rng.randrange(_PLAIN) == 0:
+        plan.append(msgspec.structs.replace(first, placement="plain", fill=2))
+    return plan
+
+
+def _way(rng: random.Random, entry: EntryPoint, profile: Profile, fill: int) -> Invocation:
+    placement: Placement = "end" if rng.randrange(2) else "begin"
+    shift = (0, 0) if profile.alignment else (rng.randrange(16), rng.randrange(16))
+    return Invocation(
+        core_mask=_mask(rng, profile) if entry.has_core_mask else None,
+        placement=placement,
+        offset=shift[0],
+        skew=shift[1],
+        align=max(profile.alignment, 1),
+        fill=1 if fill else 0,
+        unread="ones" if fill else "nan",
+    )
+
+
+def _mask(rng: random.Random, profile: Profile) -> int:
+    """Draw a core mask of the platform, as a C int: all cores, one, or any."""
+    cores, kind = profile.cores, rng.randrange(4)
+    if kind == 0:
+        return profile.full_mask
+    mask = 1 << rng.randrange(cores) if kind == 1 else 1 + rng.randrange((1 << cores) - 1)
+    return mask - (1 << 32) if mask >= 1 << 31 else mask
