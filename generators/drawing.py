@@ -15,6 +15,7 @@ import numpy as np
 
 from generators import samplers
 from generators.stream import Stream
+from generators.suite import generator
 from golden.case import Case, Tier
 from golden.formats import Array, Format
 from golden.operator import Operator
@@ -91,10 +92,12 @@ def with_any_bits(stream: Stream, fmt: Format, values: Array) -> Array:
     n = len(values)
     replaced, patterns = stream.integers(n, 0, 8) == 0, stream.words(n)
     wide = (patterns & np.uint64((1 << fmt.width) - 1)).astype(fmt.bits_dtype)
-    # Half of them NaN, infinity or zero: any pattern of fp32 seldom is.
-    special = samplers.specials(fmt, extreme=True)[(patterns >> np.uint64(40)).astype(np.int64) % 14]
-    chosen = np.where(patterns >> np.uint64(63) == 1, fmt.from_bits(wide), special)
-    return np.where(replaced, chosen, values)
+    # Half of them special, NaNs of one bit (the quiet and signalling ones) among them: any pattern of fp32 seldom is.
+    payloads = fmt.exponent_mask | np.left_shift(1, np.arange(fmt.precision - 1))
+    nans = fmt.from_bits(np.concatenate([payloads, payloads | fmt.sign_mask]).astype(fmt.bits_dtype))
+    special = np.concatenate([np.tile(samplers.specials(fmt, extreme=True), 2), nans])
+    picked = special[(patterns >> np.uint64(40)).astype(np.int64) % len(special)]
+    return np.where(replaced, np.where(patterns >> np.uint64(63) == 1, fmt.from_bits(wide), picked), values)
 
 
 def shared_out(values: Sequence[Array], sizes: Sequence[int]) -> list[tuple[Array, ...]]:
@@ -106,8 +109,6 @@ def shared_out(values: Sequence[Array], sizes: Sequence[int]) -> list[tuple[Arra
 @cache
 def _own(name: str) -> Draw | None:
     """Return the function ``draw`` of an operator's generator; None where it has none."""
-    from generators.suite import generator  # noqa: PLC0415 - generators import this module
-
     found: Draw | None = getattr(importlib.import_module(generator(name).__module__), "draw", None)
     return found
 

@@ -103,20 +103,21 @@ def fuzz(
     """
     from golden.profile import load_profile
     from reports.terminal import print_summary, summary_document
-    from runners.fuzzing.drawn import Work
+    from runners.fuzzing.drawn import Recipe
     from runners.fuzzing.engine import Settings, new_seed, open_work
     from runners.fuzzing.engine import fuzz as run
+    from runners.fuzzing.evaluate import Work
     from runners.targets import open_target
 
     if calls and seconds:
         raise UsageError("--time and --calls: give one of them.")
     profile, resume = load_profile(platform).allowing(allow), options["resume"]
     symbols = _chosen(profile, options["operators"], options["dtypes"], options["symbols"])
-    work = Work(
-        target=target, profile=profile, seed=options["seed"] or new_seed(), symbols=symbols,
-        draw="generators.drawing:draw", calls=calls or 0, bytes=options["max_bytes"], timeout=options["timeout"],
-        sandbox=options["sandbox"],
+    recipe = Recipe(
+        seed=options["seed"] or new_seed(), profile=profile, symbols=symbols, draw="generators.drawing:draw",
+        calls=calls or 0, bytes=options["max_bytes"],
     )  # fmt: skip
+    work = Work(recipe=recipe, target=target, timeout=options["timeout"], sandbox=options["sandbox"])
     pool = _pool(options["jobs"], options["scheduler"])
     begin = partial(check_folder, out) if resume else partial(set_aside, out, (*REPORTS, "failures", _STATE), not quiet)
     with beginning(begin):

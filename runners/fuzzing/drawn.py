@@ -3,22 +3,15 @@
 import random
 from collections.abc import Callable, Iterator
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from golden.case import Case
-from golden.errors import TargetError
 from golden.formats import Format
 from golden.operator import EntryPoint, Operator, entry_points
 from golden.profile import Profile
-from runners.calling.call import Call, Invocation, Mode, Placement
-from runners.calling.from_case import HalfAbi, call_for
-from runners.calling.session import Session
-from runners.targets import open_target
-
-if TYPE_CHECKING:
-    from runners.fuzzing.evaluate import Evaluator
+from runners.calling.call import Invocation, Placement
 
 #: Calls of a task: they share a process, which is a fresh one at first.
 CALLS = 2048
@@ -30,62 +23,19 @@ _BOTH, _MIXED, _CLOSED, _REPEATED, _PLAIN = 4, 4, 12, 4, 12
 Draw = Callable[[Operator, Format, str, int], list[Case]]
 
 
-class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """What is fuzzed, and how: everything that another process needs to run tasks.
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides which calls there are.
 
-    ``path``: the library's file, of digest ``sha256``, or "" for another ``target``. ``draw``: a :data:`Draw` by module
-    and name. ``calls``: of all tasks, 0 for no end. ``bytes``: of a call's operands, at most.
+    ``draw``: a :data:`Draw` by module and name. ``calls``: of all tasks, 0 for no end. ``bytes``: of a call's operands,
+    at most.
     """
 
-    target: str
-    path: str = ""
-    profile: Profile
     seed: str
+    profile: Profile
     symbols: tuple[str, ...]
     draw: str
-    sha256: str = ""
     calls: int = 0
     bytes: int = 1 << 20
-    half_abi: HalfAbi = "float16"
-    numbering: str = ""
-    timeout: float = 10.0
-    sandbox: Mode = "auto"
-    noun: ClassVar[str] = "run"
-
-    def moved(self, path: str) -> "Work":
-        """Return the same with the library in another file."""
-        return msgspec.structs.replace(self, path=path)
-
-    def named(self, blocks: range) -> str:
-        """Say which calls tasks are."""
-        return f"The calls from {blocks.start * CALLS} to {blocks.stop * CALLS - 1}"
-
-    def prepare(self) -> None:
-        """Do nothing: there is nothing that processes share."""
-
-    def evaluator(self) -> "Evaluator":
-        """Return something that runs tasks."""
-        from runners.fuzzing.evaluate import Evaluator  # noqa: PLC0415 - which takes this
-
-        return Evaluator(self)
-
-    def open(self) -> Session:
-        """Open the target; raises :class:`TargetError` if it is not the library that was fuzzed so far."""
-        session, library = open_target(self.path or self.target, self.timeout, sandbox=self.sandbox)
-        if self.sha256 and library.sha256 != self.sha256:
-            session.close()
-            raise TargetError(
-                f"{self.target} is not the library that this began with: its SHA-256 begins {library.sha256[:12]}, "
-                f"not {self.sha256[:12]}. Fuzz the new one from the start, without --resume."
-            )
-        return session
-
-    def call(self, job: "Job") -> Call:
-        """Return the call of a job."""
-        case = job.case
-        made = call_for(job.entry, case.scalars, case.operands, job.plan, half_abi=self.half_abi,
-                        numbering=self.numbering)  # fmt: skip
-        return msgspec.structs.replace(made, name=case.id)
 
 
 class Job(NamedTuple):
@@ -96,26 +46,26 @@ class Job(NamedTuple):
     plan: list[Invocation]
 
 
-def jobs(work: Work, task: int, plain: bool) -> Iterator[Job]:
+def jobs(recipe: Recipe, task: int, plain: bool) -> Iterator[Job]:
     """Yield the calls of a task. ``plain``: the target can be called with operands in plain memory.
 
     Mostly several of one entry point follow each other; which one comes next is drawn, and sometimes two take turns.
     """
-    rng, draw = random.Random(f"{work.seed} {task}"), resolve_name(work.draw)
+    rng, draw = random.Random(f"{recipe.seed} {task}"), resolve_name(recipe.draw)
     kinds: dict[tuple[str, str], list[EntryPoint]] = {}
-    for symbol in work.symbols:
+    for symbol in recipe.symbols:
         entry = entry_points()[symbol]
         kinds.setdefault((entry.operator.name, entry.fmt.name), []).append(entry)
-    left = min(CALLS, work.calls - task * CALLS) if work.calls else CALLS
+    left = min(CALLS, recipe.calls - task * CALLS) if recipe.calls else CALLS
     waiting: list[Job] = []
     batch = 0
     while left > 0:
         entries = rng.choice(list(kinds.values()))
         page, fmt = entries[0].operator, entries[0].fmt
-        cases: list[Case] = draw(page, fmt, f"{work.seed}/{task}/{batch}", _elements(page, fmt, work.bytes))
+        cases: list[Case] = draw(page, fmt, f"{recipe.seed}/{task}/{batch}", _elements(page, fmt, recipe.bytes))
         batch += 1
         chosen = entries if rng.randrange(_BOTH) == 0 else [rng.choice(entries)]
-        made = [Job(e, c, ways(rng, e, c, work.profile, plain)) for e in _shared_first(chosen) for c in cases][:left]
+        made = [Job(e, c, ways(rng, e, c, recipe.profile, plain)) for e in _shared_first(chosen) for c in cases][:left]
         left -= len(made)
         if waiting and rng.randrange(_MIXED) == 0:
             order = sorted(range(len(waiting) + len(made)), key=lambda _: rng.random())

@@ -31,8 +31,8 @@ from golden.sources import judge
 from golden.verdicts import overall
 from runners.calling.from_case import HalfAbi
 from runners.calling.session import Session
-from runners.fuzzing.drawn import CALLS, Work
-from runners.fuzzing.evaluate import Evaluated, Failing
+from runners.fuzzing.drawn import CALLS
+from runners.fuzzing.evaluate import Evaluated, Failing, Work
 from runners.fuzzing.shrink import Small, shrink
 from runners.judging.probe import choose_half_abi, choose_numbering, probe_subnormals, takes_half
 from runners.judging.validate import host, platform_of
@@ -93,9 +93,9 @@ def open_work(
     Raises :class:`TargetError` if it has none of the entry points, :class:`UsageError` for other numbers of choices.
     """
     target = work.target
-    wanted = [entry_points()[s] for s in work.symbols if s in session.symbols]
+    wanted = [entry_points()[s] for s in work.recipe.symbols if s in session.symbols]
     if not wanted:
-        raise TargetError(f"{target} has none of the entry points asked for: {', '.join(work.symbols)}.")
+        raise TargetError(f"{target} has none of the entry points asked for: {', '.join(work.recipe.symbols)}.")
     abi, on_half = choose_half_abi(session, half_abi, any(takes_half(e) for e in wanted))
     numbers, used, on_numbers = choose_numbering(session, numbering or page_numbering())
     if any(e.operator.choices for e in wanted) and numbers not in (used, "unknown", "other"):
@@ -151,9 +151,16 @@ class _Run:
         self._probe, self._remarks = probe, remarks
         self._settings, self._interrupted = settings, False
         self._path = settings.out / "fuzz.state"
-        what = (library.sha256 or work.target, work.symbols, work.profile, work.bytes, work.half_abi, work.numbering)
-        self._digest = hashlib.sha256(repr((*what, work.draw, CALLS, identity())).encode()).hexdigest()
-        self._state = State(STATE_SCHEMA, self._digest, work.seed)
+        what = (
+            library.sha256 or work.target,
+            work.recipe.symbols,
+            work.recipe.profile,
+            work.recipe.bytes,
+            work.half_abi,
+            work.numbering,
+        )
+        self._digest = hashlib.sha256(repr((*what, work.recipe.draw, CALLS, identity())).encode()).hexdigest()
+        self._state = State(STATE_SCHEMA, self._digest, work.recipe.seed)
         self._later: dict[int, Evaluated] = {}
         #: The suite of what failed: cases by file and id, and what its manifest says.
         self._folder = settings.out / "failures"
@@ -182,7 +189,8 @@ class _Run:
             for file in read_suite(self._folder):
                 self._failed[file.path.name] = {case.id: case for case in file.cases}
                 self._digests[file.path.name] = file.digest, len(file.cases)
-        self._work = msgspec.structs.replace(self._work, seed=state.seed)
+        recipe = msgspec.structs.replace(self._work.recipe, seed=state.seed)
+        self._work = msgspec.structs.replace(self._work, recipe=recipe)
 
     def go(self, pool: Pool, progress: Callable[[Progress], None]) -> None:
         """Run tasks in order of their numbers; what comes early waits for those before it."""
@@ -209,7 +217,7 @@ class _Run:
 
     def _tasks(self, deadline: float | None) -> Iterator[tuple[int, range]]:
         task = self._state.done
-        while not (self._work.calls and task * CALLS >= self._work.calls):
+        while not (self._work.recipe.calls and task * CALLS >= self._work.recipe.calls):
             if deadline is not None and time.monotonic() >= deadline:
                 return
             yield task, range(task, task + 1)
@@ -280,7 +288,7 @@ class _Run:
             cases[drawn.id] = drawn
         self._folder.mkdir(parents=True, exist_ok=True)
         digest = write_vectors(
-            self._folder / kind, "fuzz", small.operator, small.dtype, cases.values(), self._work.seed
+            self._folder / kind, "fuzz", small.operator, small.dtype, cases.values(), self._work.recipe.seed
         )
         self._digests[kind] = digest, len(cases)
         write_manifest(self._folder, "fuzz", self._digests)
@@ -292,8 +300,8 @@ class _Run:
     def results(self) -> Results:
         """Return what was found, with the verdict that follows from it."""
         state, work = self._state, self._work
-        entries = [self._entry(symbol) for symbol in work.symbols]
-        platform = platform_of(work.profile)
+        entries = [self._entry(symbol) for symbol in work.recipe.symbols]
+        platform = platform_of(work.recipe.profile)
         verdict, reason = overall(entries, platform)
         if self._interrupted:
             verdict, reason = "fails", f"Interrupted after {state.calls} calls."
@@ -313,7 +321,7 @@ class _Run:
                 state.calls,
                 {name: digest for name, (digest, _) in self._digests.items()},
             ),
-            options={**self._settings.options, "seed": state.seed, "max-bytes": str(work.bytes)},
+            options={**self._settings.options, "seed": state.seed, "max-bytes": str(work.recipe.bytes)},
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             judge=judge(),
             probe=self._probe,

@@ -3,21 +3,79 @@
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
+
+import msgspec
 
 from golden.case import Head
+from golden.errors import TargetError
 from golden.operator import entry_points
 from golden.results import EntryPointResult, Failure, Finding
 from golden.selfcheck import check_arithmetic
 from golden.tally import Judgements
-from runners.fuzzing.drawn import Job, Work, jobs
+from runners.calling.call import Call, Mode
+from runners.calling.from_case import HalfAbi, call_for
+from runners.calling.session import Session
+from runners.fuzzing.drawn import CALLS, Job, Recipe, jobs
 from runners.judging.verdict import EntryPointVerdict
 from runners.judging.xfail import Xfail
+from runners.targets import open_target
 
 #: Calls that are on their way to the target while earlier ones are judged: so many, or of so many bytes.
 _AHEAD, _AHEAD_BYTES = 40, 4 << 20
 #: Sizes below this one are features each.
 _SIZES = 1 << 11
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What is fuzzed, and how: everything that another process needs to run tasks.
+
+    ``path``: the library's file, of digest ``sha256``, or "" for another ``target``.
+    """
+
+    recipe: Recipe
+    target: str
+    path: str = ""
+    sha256: str = ""
+    half_abi: HalfAbi = "float16"
+    numbering: str = ""
+    timeout: float = 10.0
+    sandbox: Mode = "auto"
+    noun: ClassVar[str] = "run"
+
+    def moved(self, path: str) -> "Work":
+        """Return the same with the library in another file."""
+        return msgspec.structs.replace(self, path=path)
+
+    def named(self, blocks: range) -> str:
+        """Say which calls tasks are."""
+        return f"The calls from {blocks.start * CALLS} to {blocks.stop * CALLS - 1}"
+
+    def prepare(self) -> None:
+        """Do nothing: there is nothing that processes share."""
+
+    def evaluator(self) -> "Evaluator":
+        """Return something that runs tasks."""
+        return Evaluator(self)
+
+    def open(self) -> Session:
+        """Open the target; raises :class:`TargetError` if it is not the library that was fuzzed so far."""
+        session, library = open_target(self.path or self.target, self.timeout, sandbox=self.sandbox)
+        if self.sha256 and library.sha256 != self.sha256:
+            session.close()
+            raise TargetError(
+                f"{self.target} is not the library that this began with: its SHA-256 begins {library.sha256[:12]}, "
+                f"not {self.sha256[:12]}. Fuzz the new one from the start, without --resume."
+            )
+        return session
+
+    def call(self, job: Job) -> Call:
+        """Return the call of a job."""
+        case = job.case
+        made = call_for(
+            job.entry, case.scalars, case.operands, job.plan, half_abi=self.half_abi, numbering=self.numbering
+        )
+        return msgspec.structs.replace(made, name=case.id)
 
 
 class Failing(NamedTuple):
@@ -60,11 +118,11 @@ def evaluate(work: Work, task: int) -> Evaluated:
     """Run and judge the calls of a task in a fresh process of the target."""
     found, session = Evaluated(task), work.open()
     try:
-        judgements, none = Judgements(work.profile.terms), Xfail([])
+        judgements, none = Judgements(work.recipe.profile.terms), Xfail([])
         verdicts = {
-            s: EntryPointVerdict(e, work.profile, False, none, session.unobservable, judgements, group=by_class)
+            s: EntryPointVerdict(e, work.recipe.profile, False, none, session.unobservable, judgements, group=by_class)
             for s, e in entry_points().items()
-            if s in work.symbols
+            if s in work.recipe.symbols
         }
         made: dict[str, tuple[int, Job]] = {}
         waiting: deque[tuple[int, Job, int]] = deque()
@@ -76,7 +134,7 @@ def evaluate(work: Work, task: int) -> Evaluated:
             under_way -= size
             verdicts[job.entry.symbol].add(job.case, job.plan, session.collect(), place)
 
-        for place, job in enumerate(jobs(work, task, session.plain)):
+        for place, job in enumerate(jobs(work.recipe, task, session.plain)):
             call = work.call(job)
             session.submit(call)
             waiting.append((place, job, call.size))
@@ -116,7 +174,7 @@ def _smallest(symbol: str, task: int, failing: Sequence[Failure], made: Mapping[
     """Return the smallest call of each kind of failure of an entry point."""
     found: dict[str, Failing] = {}
     for failure in failing:
-        if (at := made.get(f"{symbol} {failure.case}")) is None or failure.tier != "required":
+        if (at := made.get(f"{symbol} {failure.case}")) is None:
             continue
         old = found.get(failure.kind)
         if old is None or at[1].case.size < old.job.case.size:

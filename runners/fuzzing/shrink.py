@@ -19,8 +19,8 @@ from golden.files.vectors import case_digest
 from golden.formats import Array
 from golden.results import Failure
 from runners.calling.session import Session
-from runners.fuzzing.drawn import Job, Work, jobs
-from runners.fuzzing.evaluate import Failing
+from runners.fuzzing.drawn import Job, jobs
+from runners.fuzzing.evaluate import Failing, Work
 from runners.judging.verdict import EntryPointVerdict
 from runners.judging.xfail import Xfail
 
@@ -46,7 +46,7 @@ def shrink(work: Work, failing: Failing) -> Small:
         trial = _Trial(work, session, failing.failure.kind, deadline)
         before: list[Job] = []
         if trial.fails(failing.job, []) is None:
-            earlier = list(islice(jobs(work, failing.task, session.plain), failing.place))
+            earlier = list(islice(jobs(work.recipe, failing.task, session.plain), failing.place))
             before = _needed(earlier, lambda some: trial.fails(failing.job, some) is not None)
         found = trial.fails(failing.job, before)
         if found is None:
@@ -74,7 +74,7 @@ class _Trial:
         for earlier in before:
             self._session.run(self._work.call(earlier))
         outcomes = self._session.run(self._work.call(job))
-        verdict = EntryPointVerdict(job.entry, self._work.profile, False, Xfail([]), self._session.unobservable)
+        verdict = EntryPointVerdict(job.entry, self._work.recipe.profile, False, Xfail([]), self._session.unobservable)
         verdict.add(job.case, job.plan, outcomes)
         return next((f for f in verdict.so_far(1).failing if f.kind == self._kind), None)
 
