@@ -13,8 +13,6 @@ from golden.operator import EntryPoint, Operator, entry_points
 from golden.profile import Profile
 from runners.calling.call import Invocation, Placement
 
-#: Calls of a task: they share a process, which is a fresh one at first.
-CALLS = 2048
 #: One batch in so many is made for both kinds of memory, mixed with the one before, or with operands inaccessible that
 #: need not be touched; one call in so many is repeated, or made in plain memory.
 _BOTH, _MIXED, _CLOSED, _REPEATED, _PLAIN = 4, 4, 12, 4, 12
@@ -26,8 +24,8 @@ Draw = Callable[[Operator, Format, str, int], list[Case]]
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """What decides which calls there are.
 
-    ``draw``: a :data:`Draw` by module and name. ``calls``: of all tasks, 0 for no end. ``bytes``: of a call's operands,
-    at most.
+    ``draw``: a :data:`Draw` by module and name. ``calls``: of all tasks, 0 for no end; ``task``: of one, which share a
+    process that is a fresh one at first. ``bytes``: of a call's operands, at most.
     """
 
     seed: str
@@ -35,6 +33,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...]
     draw: str
     calls: int = 0
+    task: int = 2048
     bytes: int = 1 << 20
 
 
@@ -56,7 +55,7 @@ def jobs(recipe: Recipe, task: int, plain: bool) -> Iterator[Job]:
     for symbol in recipe.symbols:
         entry = entry_points()[symbol]
         kinds.setdefault((entry.operator.name, entry.fmt.name), []).append(entry)
-    left = min(CALLS, recipe.calls - task * CALLS) if recipe.calls else CALLS
+    left = min(recipe.task, recipe.calls - task * recipe.task) if recipe.calls else recipe.task
     waiting: list[Job] = []
     batch = 0
     while left > 0:

@@ -31,7 +31,6 @@ from golden.sources import judge
 from golden.verdicts import overall
 from runners.calling.from_case import HalfAbi
 from runners.calling.session import Session
-from runners.fuzzing.drawn import CALLS
 from runners.fuzzing.evaluate import Evaluated, Failing, Work
 from runners.fuzzing.shrink import Small, shrink
 from runners.judging.probe import choose_half_abi, choose_numbering, probe_subnormals, takes_half
@@ -159,7 +158,9 @@ class _Run:
             work.half_abi,
             work.numbering,
         )
-        self._digest = hashlib.sha256(repr((*what, work.recipe.draw, CALLS, identity())).encode()).hexdigest()
+        self._digest = hashlib.sha256(
+            repr((*what, work.recipe.draw, work.recipe.task, identity())).encode()
+        ).hexdigest()
         self._state = State(STATE_SCHEMA, self._digest, work.recipe.seed)
         self._later: dict[int, Evaluated] = {}
         #: The suite of what failed: cases by file and id, and what its manifest says.
@@ -217,7 +218,7 @@ class _Run:
 
     def _tasks(self, deadline: float | None) -> Iterator[tuple[int, range]]:
         task = self._state.done
-        while not (self._work.recipe.calls and task * CALLS >= self._work.recipe.calls):
+        while not (self._work.recipe.calls and task * self._work.recipe.task >= self._work.recipe.calls):
             if deadline is not None and time.monotonic() >= deadline:
                 return
             yield task, range(task, task + 1)

@@ -16,7 +16,7 @@ from golden.tally import Judgements
 from runners.calling.call import Call, Mode
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
-from runners.fuzzing.drawn import CALLS, Job, Recipe, jobs
+from runners.fuzzing.drawn import Job, Recipe, jobs
 from runners.judging.verdict import EntryPointVerdict
 from runners.judging.xfail import Xfail
 from runners.targets import open_target
@@ -49,7 +49,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
     def named(self, blocks: range) -> str:
         """Say which calls tasks are."""
-        return f"The calls from {blocks.start * CALLS} to {blocks.stop * CALLS - 1}"
+        size = self.recipe.task
+        return f"The calls from {blocks.start * size} to {blocks.stop * size - 1}"
 
     def prepare(self) -> None:
         """Do nothing: there is nothing that processes share."""
