@@ -157,7 +157,9 @@ def test_the_command(kernels: Path, tmp_path: Path) -> None:
     results = msgspec.json.decode((out / "results.json").read_bytes(), type=Results)
     assert [e.symbol for e in results.entry_points] == ["fp_nlllossgrad_p", "fp_smoothl1lossgrad_p"]
     assert results.options["seed"] == "a" and (out / "report.html").is_file() and (out / "junit.xml").is_file()
-    done = golden("fuzz", "reference:flush", "--symbol", "hp_nlllossgrad_s", "--seed", "a", *options, "--json")
+    done = golden(
+        "fuzz", "reference:flush", "--operator", "nlllossgrad", "--dtype", "fp16", "--seed", "a", *options, "--json"
+    )
     assert done.returncode == 1 and msgspec.json.decode(done.stdout)["verdict"] == "fails"
     assert "results of another run" in done.stderr and (out / "previous/results.json").is_file()
     case = next(
