@@ -64,6 +64,7 @@ _STATE = "fuzz.state"
 @operators_option
 @dtypes_option
 @click.option("--symbol", "symbols", multiple=True, metavar="GLOB", help="Only these entry points (may be repeated).")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first calls that show a failure.")
 @half_abi
 @numbering_option("auto")
 @timeout
@@ -129,7 +130,7 @@ def fuzz(
         session.close()
     ends = {"half-abi": options["half_abi"], "timeout": f"{options['timeout']:g} s"}
     limit = None if calls else seconds or 60.0
-    settings = Settings(limit, calls or 0, out, resume, ends)
+    settings = Settings(limit, calls or 0, out, resume, options["fail_fast"], ends)
     with progress_bar(not quiet) as show_step:
         total = calls or 0
         results = run(

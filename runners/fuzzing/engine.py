@@ -75,12 +75,17 @@ class Progress:
 
 @dataclass
 class Settings:
-    """What a run was asked for. ``seconds`` and ``calls``: what ends it; None and 0: that does not."""
+    """What a run was asked for.
+
+    ``seconds`` and ``calls``: what ends it; None and 0: that does not. ``fail_fast``: the first task with a failure
+    does.
+    """
 
     seconds: float | None
     calls: int
     out: Path
     resume: bool = False
+    fail_fast: bool = False
     options: dict[str, str] = field(default_factory=dict)
 
 
@@ -212,6 +217,8 @@ class _Run:
                         saved = now
                     rate = (self._state.calls - before) / max(now - started, 1e-9)
                     progress(Progress(self._state.calls, rate, len(self._state.witnesses)))
+                    if self._settings.fail_fast and self._state.witnesses:
+                        break
         except KeyboardInterrupt:
             self._interrupted = True
         self._save()
