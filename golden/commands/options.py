@@ -61,8 +61,10 @@ def complete_case(context: click.Context, parameter: click.Parameter, incomplete
     from golden.files.manifest import case_ids
 
     vectors, suite = context.params.get("vectors"), str(context.params.get("suite") or "core")
+    paths = list(vectors) if isinstance(vectors, tuple) else [vectors]
     with suppress(GoldenError):  # nothing can be said while a line is being typed
-        return _offer(case_ids(suite, Path(vectors) if vectors else None), incomplete)
+        ids = (name for path in paths or [None] for name in case_ids(suite, Path(path) if path else None))
+        return _offer(dict.fromkeys(ids), incomplete)
     return []
 
 
@@ -121,9 +123,14 @@ def suite_option(text: str = "smoke, core or full.") -> Decorator:
     return click.option("--suite", default="core", show_default=True, help=text, shell_complete=complete_suite)
 
 
-def vectors_option(text: str = "A vector file, or a folder with a manifest, instead.") -> Decorator:
+def vectors_option(
+    text: str = "A vector file, or a folder with a manifest, instead.", multiple: bool = False
+) -> Decorator:
     """Return the option ``--vectors``."""
-    return click.option("--vectors", type=click.Path(path_type=Path), help=text)
+    more = " (may be repeated)." if multiple else "."
+    return click.option(
+        "--vectors", type=click.Path(path_type=Path), multiple=multiple, help=text.removesuffix(".") + more
+    )
 
 
 def platform_option(text: str = "FT78NE, MT7004, host, or a profile's path.") -> Decorator:
@@ -265,6 +272,32 @@ operators_option = click.option(
 dtypes_option = click.option(
     "--dtype", "dtypes", multiple=True, type=OneOf(["fp16", "fp32"]), help="Only this dtype (may be repeated)."
 )
+
+
+def selection_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--operator``, ``--dtype``, ``--symbol``, ``--class``, ``--case`` and ``--fail-fast``."""
+    for option in reversed((operators_option, dtypes_option, *_PATTERNS, fail_fast)):
+        command = option(command)
+    return command
+
+
+_PATTERNS = (
+    click.option(
+        "--symbol", "symbols", multiple=True, metavar="GLOB", help="Only entry points of that name (may be repeated)."
+    ),
+    click.option(
+        "--class", "classes", multiple=True, metavar="GLOB", help="Only cases of that class (may be repeated)."
+    ),
+    click.option(
+        "--case",
+        "cases",
+        multiple=True,
+        metavar="GLOB",
+        help="Only cases of that id (may be repeated).",
+        shell_complete=complete_case,
+    ),
+)
+fail_fast = click.option("--fail-fast", is_flag=True, help="Stop at the first failing case.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print only errors; the exit code tells.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 

@@ -172,6 +172,11 @@ class EntryPointVerdict:
         """Tell whether a case has failed already."""
         return self._failing > 0
 
+    def fails_now(self) -> bool:
+        """Judge the cases that wait, and tell whether one has failed."""
+        self.judge()
+        return self.fails
+
     def again(self, runs: Iterable[tuple[Case, Sequence[Invocation], Sequence[Outcome]]]) -> None:
         """Judge cases that were run once more, with operands at the addresses of the call before."""
         runs = [(self._tiered(case), plan, outcomes) for case, plan, outcomes in runs]
@@ -277,14 +282,18 @@ class EntryPointVerdict:
         """Return the result of an entry point that the target does not have."""
         return self._result("missing", f"{self.entry.symbol} is not in the library.")
 
-    def result(self, expected: int) -> EntryPointResult:
-        """Return the result after all cases; fewer than ``expected`` is a failure."""
+    def result(self, expected: int | None, whole: bool = True) -> EntryPointResult:
+        """Return the result after all cases; fewer than ``expected`` is a failure, None for what came until one failed.
+
+        ``whole``: the run is one of everything. Results of a few cases that were chosen may all be constant.
+        """
         self._settle()
+        expected = self._cases if expected is None else expected
         if self._refused:
             return self._result("fail", self._refused)
         if self._cases != expected or not expected:
             return self._result("fail", f"Only {self._cases} of {expected} cases were run.")
-        if not self._evidence:
+        if whole and not self._evidence:
             return self._result(
                 "fail", f"None of {expected} cases is evidence: all were expected to fail, or have constant results."
             )
