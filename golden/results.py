@@ -1,6 +1,6 @@
 """Schema of ``results.json``: what one validation run found."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -17,6 +17,7 @@ GRADES: tuple[Grade, ...] = ("correctly-rounded", "faithful", "formula", "legal"
 Severity = Literal["failure", "warning", "info"]
 #: Best first. ``partial``: nothing failed of a selection; that says nothing about the rest, so it is never "conforms".
 Verdict = Literal["conforms", "partial", "fails"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 _HEX_FLOAT = r"^-?(nan|inf|0x[01](\.[0-9a-f]{1,13})?p(\+[0-9]{1,3}|-[0-9]{1,4}))$"
 
 
@@ -130,13 +131,17 @@ CONTRACTS: dict[str, Literal["invocations", "cases"]] = {
 }
 
 
+#: Kinds of failures by a policy alone (``[accept]``): results are legal, and not as good as is asked for.
+POLICIES = ("worse-grade", "beyond-max-ulp")
+
+
 class Failure(msgspec.Struct, Document, frozen=True):
     """One case that failed on one entry point, with its first bad element where there is one."""
 
     case: str
     klass: str
     tier: str
-    kind: str  #: a kind of golden.judge.KINDS, a contract's name, ``crash`` or ``timeout``
+    kind: str  #: a kind of golden.judge.KINDS, one of POLICIES, a contract's name, ``crash`` or ``timeout``
     message: str
     elements: int = 0  #: bad elements in the case
     first: Element | None = None
@@ -158,6 +163,9 @@ class EntryPointResult(msgspec.Struct, Document):
     cases: int
     failures: int  #: failing cases
     detail: str = ""  #: one sentence on why the status is not ``pass``
+    held_ulp: float = (
+        0.0  #: largest error, of elements with other bits than golden's, that ``[accept] max-ulp`` concerns
+    )
     would_conform: str = ""  #: the smallest change of the platform's terms under which it would, as profiles write it
     groups: dict[str, Tally] = {}  #: by the scalars that are no sizes
     stress: dict[str, Tally] = {}
@@ -210,6 +218,11 @@ class Platform(msgspec.Struct, Document, frozen=True):
     def terms(self) -> Terms:
         """What results were held to."""
         return Terms.of(self.subnormals, self.arithmetic, self.accept)
+
+    @property
+    def held(self) -> str:
+        """What results were held to and the platform does not do as a matter of course, as profiles write it."""
+        return ", ".join(filter(None, (self.terms.told(), self.accept.told())))
 
     @property
     def file(self) -> str:

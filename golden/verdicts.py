@@ -27,8 +27,7 @@ def overall(
     scope = f" (the vectors given do not cover {', '.join(uncovered)})" if uncovered else ""
     if not any(e.cases for e in judged):
         return "fails", f"Nothing was run for {platform.described}.{_restricted(selection)}"
-    told = platform.terms.told()
-    held = f", held to {told}" if told else ""
+    held = f", held to {platform.held}" if platform.held else ""
     sentences = {e.detail for e in bad}
     if len(sentences) == 1 and f"--{NUMBERING_OPTION}" in (sentence := sentences.pop()):
         return "fails", sentence + _restricted(selection)
@@ -76,7 +75,7 @@ def contradiction(results: Results) -> str:
     if len({*symbols}) != len(symbols):
         return "an entry point stands in it twice"
     for entry in results.entry_points:
-        if wrong := _wrong(entry):
+        if wrong := _wrong(entry) or _refused(entry, results.platform):
             return f"{entry.symbol} {wrong}"
         broken = [f for f in results.findings if f.symbol == entry.symbol and f.severity == "failure"]
         if entry.status == "pass" and broken and not entry.expected_failures:
@@ -135,6 +134,19 @@ def _wrong(entry: EntryPointResult) -> str:
         sums = (sum(t.elements for t in tallies), sum(t.misrounded for t in tallies))
         if (entry.elements, entry.misrounded) != sums or entry.max_ulp < max(t.max_ulp for t in tallies):
             return "has other counts than its tallies add up to"
+    return ""
+
+
+def _refused(entry: EntryPointResult, platform: Platform) -> str:
+    """Return which policy of the platform a passing entry point does not meet."""
+    if entry.status != "pass":
+        return ""
+    accept, limit = platform.accept, platform.accept.limit(entry.dtype)
+    if entry.elements and GRADES.index(entry.grade) > GRADES.index(accept.grade):
+        return f"passes with the grade {entry.grade!r}, and {accept.grade!r} is required"
+    exempt = platform.terms.flush or platform.terms.any_range
+    if (found := entry.held_ulp if exempt else entry.max_ulp) > limit:
+        return f"passes with an error of {found:g} ulp, and {limit:g} ulp are accepted"
     return ""
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     _R = TypeVar("_R", Results, SweepResult)
 
+_DTYPES = ("fp16", "fp32")
 #: Adds an option to a command.
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 #: What the shell offers for a value: (context, parameter, what is typed so far) -> items.
@@ -148,6 +149,44 @@ def allow_option() -> Decorator:
     )
 
 
+class MaxUlp(click.ParamType[tuple[str, float]]):
+    """A largest error in ulp, of all dtypes or of one: ``4``, ``fp32=4.0``."""
+
+    name = "max-ulp"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        """Read it; the dtype of all is ""."""
+        if isinstance(value, tuple):  # read already
+            return value
+        dtype, _, text = str(value).rpartition("=")
+        if dtype not in ("", *_DTYPES):
+            self.fail(f"{value!r}: there is no dtype {dtype!r}; known are {', '.join(_DTYPES)}.", param, ctx)
+        try:
+            limit = float(text)
+        except ValueError:
+            limit = math.nan
+        if not 0.5 <= limit < math.inf:
+            self.fail(f"{value!r} is no error of at least 0.5 ulp, such as 4 or fp32=4.0.", param, ctx)
+        return dtype, limit
+
+
+def policy_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--require`` and ``--max-ulp``: what must be better than legal (the table [accept] of profiles)."""
+    require = click.option(
+        "--require",
+        type=OneOf(["correctly-rounded", "faithful", "formula", "legal"]),
+        help="The least grade that is accepted [default: the platform's, legal].",
+    )
+    largest = click.option(
+        "--max-ulp",
+        type=MaxUlp(),
+        multiple=True,
+        metavar="X|DTYPE=X",
+        help="The largest error that is accepted, in ulp (may be repeated).",
+    )
+    return require(largest(command))
+
+
 def numbering_option(*more: str) -> Decorator:
     """Return the option of a choice's numbering; ``more``: what it may be beside the numberings themselves."""
     return click.option(
@@ -270,7 +309,7 @@ operators_option = click.option(
     shell_complete=complete_operator,
 )
 dtypes_option = click.option(
-    "--dtype", "dtypes", multiple=True, type=OneOf(["fp16", "fp32"]), help="Only this dtype (may be repeated)."
+    "--dtype", "dtypes", multiple=True, type=OneOf(_DTYPES), help="Only this dtype (may be repeated)."
 )
 
 

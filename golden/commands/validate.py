@@ -18,6 +18,7 @@ from golden.commands.options import (
     lang_option,
     numbering_option,
     platform_option,
+    policy_options,
     quiet,
     sandbox,
     selection_options,
@@ -66,6 +67,7 @@ REPORTS = ("results.json", "report.md", "report.html", "junit.xml")
 @click.argument("target", shell_complete=complete_target)
 @platform_option()
 @allow_option()
+@policy_options
 @suite_option()
 @vectors_option(multiple=True)
 @selection_options
@@ -148,7 +150,8 @@ def judged(target: str, *, shown: bool, begin: Callable[[], None] = lambda: None
     if export:
         options = as_exported(target, export, sources(click.get_current_context()), options)
     vectors, suite, platform, allow = (options.pop(name) for name in ("vectors", "suite", "platform", "allow"))
-    profile = load_profile(platform).allowing(allow)
+    policy = options.pop("require", None) or "", options.pop("max_ulp", ())
+    profile = load_profile(platform).allowing(allow).holding(*policy)
     wanted = Wanted(**{kind: options.pop(kind, ()) for kind in ("operators", "dtypes", "symbols", "classes", "cases")})
     files = open_all(suite, vectors, options.get("recheck", False), heads)
     if export:

@@ -233,7 +233,7 @@ class _Validation:
         ]
 
     def _options(self) -> dict[str, str]:
-        settings = self._settings
+        settings, accept = self._settings, self._settings.profile.accept
         return {
             "half-abi": settings.half_abi,
             NUMBERING_OPTION: settings.numbering or page_numbering(),
@@ -245,6 +245,10 @@ class _Validation:
             **({"recheck": "yes"} if settings.recheck else {}),
             **{option: " ".join(patterns) for option, patterns in settings.wanted.options.items()},
             **({"fail-fast": "yes"} if settings.fail_fast else {}),
+            **({"require": accept.grade} if accept.grade != "legal" else {}),
+            **(
+                {"max-ulp": " ".join(f"{d}={x:g}" for d, x in sorted(accept.max_ulp.items()))} if accept.max_ulp else {}
+            ),
             **self._session.facts(),
         }
 

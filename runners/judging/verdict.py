@@ -16,8 +16,9 @@ from golden.formats import Array, comparable_bits
 from golden.judge import KEPT_FAILURES, judge_all
 from golden.operator import EntryPoint
 from golden.profile import Profile
-from golden.results import EntryPointResult, Failure, Finding, Severity, Status
+from golden.results import POLICIES, EntryPointResult, Failure, Finding, Severity, Status
 from golden.tally import Accumulator, Judgements, Measured
+from golden.terms import Accept
 from runners.calling.call import Invocation, Outcome
 from runners.judging.contracts import Contracts
 from runners.judging.figures import Illegal, would_conform
@@ -68,6 +69,7 @@ class EntryPointVerdict:
         self._xfail = xfail
         self._expected = 0
         self._evidence = 0
+        self._held_ulp = 0.0
         self._required: dict[str, Accumulator] = {}
         self._stress: dict[str, Accumulator] = {}
         self._overall = Accumulator(detailed=True)
@@ -131,9 +133,10 @@ class EntryPointVerdict:
         self._bits.setdefault(case.klass, []).append((place, hashlib.sha256(case.id.encode() + bits).digest()))
         if first is not None and measured is not None:
             terms = self._profile.terms
-            others = compared(case, plan, outcomes, outputs, terms)
-            problems += illegal_values(case, first, measured.judged, terms) + others.failures
-            remarks += others.remarks + allowed(case, measured.judged)
+            accept = self._accept(case)
+            others = compared(case, plan, outcomes, outputs, terms, accept)
+            problems += illegal_values(case, first, measured.judged, terms, accept) + others.failures
+            remarks += others.remarks + allowed(case, measured.judged, accept)
         self._note_all(remarks, case)
         self._checks.problems(case, problems)
         if problems and self._xfail.expects(self.entry.symbol, case.id):
@@ -167,6 +170,10 @@ class EntryPointVerdict:
         given = (v for v in case.operands.values() if v.dtype.kind == "f")
         return case if all(np.isfinite(v).all() for v in given) else replace(case, tier="stress")
 
+    def _accept(self, case: Case) -> Accept:
+        """Return what is accepted of a case: policies are for cases that decide."""
+        return self._profile.accept if case.tier == "required" or self._strict else Accept()
+
     @property
     def fails(self) -> bool:
         """Tell whether a case has failed already."""
@@ -189,7 +196,7 @@ class EntryPointVerdict:
             self._note_all(remarks, case)
             if output is not None:
                 where = " where operands lie as in the call before"
-                problems += illegal_values(case, output, next(judgements), terms, where)
+                problems += illegal_values(case, output, next(judgements), terms, self._accept(case), where)
             if problems and not self._xfail.expects(self.entry.symbol, case.id):
                 self._fail(case, problems)
 
@@ -200,6 +207,7 @@ class EntryPointVerdict:
         rows.setdefault(case.group, Accumulator()).add(case, output, judged, measured, place)
         if case.tier == "required":
             self._overall.add(case, output, judged, measured, place)
+            self._held_ulp = max(self._held_ulp, float(np.abs(judged.signed[judged.held]).max(initial=0.0)))
         if case.flags == ORDER_ALONE:
             self.orders.add(case, output)
         if "position" in case.flags:
@@ -225,7 +233,7 @@ class EntryPointVerdict:
                 self._note(f"stress-{problem.kind}", "warning", f"In the stress tier: {problem.message}", case)
             return
         self._failing += 1
-        self._only_values &= all(p.first is not None for p in problems)
+        self._only_values &= all(p.first is not None and p.kind not in POLICIES for p in problems)
         self._statuses.update({_status_of(p) for p in problems})
         self._failures += [(self._places[case.id], problem) for problem in problems]
 
@@ -325,6 +333,7 @@ class EntryPointVerdict:
             status=status,
             grade=tally.grade if status == "pass" else "fails",
             max_ulp=tally.max_ulp,
+            held_ulp=self._held_ulp,
             misrounded=tally.misrounded,
             elements=tally.elements,
             cases=self._cases,
