@@ -28,6 +28,7 @@ def overall(
     if not any(e.cases for e in judged):
         return "fails", f"Nothing was run for {platform.described}.{_restricted(selection)}"
     held = f", held to {platform.held}" if platform.held else ""
+    told = f"{platform.described}{held}{',' if held else ''}"
     sentences = {e.detail for e in bad}
     if len(sentences) == 1 and f"--{NUMBERING_OPTION}" in (sentence := sentences.pop()):
         return "fails", sentence + _restricted(selection)
@@ -35,15 +36,13 @@ def overall(
         named = ", ".join(f"{e.symbol} ({e.status})" for e in bad)
         count = f"{len(bad)} of {len(judged)} entry points"
         what = f"that {platform.described} requires" if selection.whole else f"judged for {platform.described}"
-        told = f"{count} {what} do not pass{held}: {named}.{_would(bad)}"
-        return "fails", told + _restricted(selection)
+        return "fails", f"{count} {what} do not pass{held}: {named}.{_would(bad)}{_restricted(selection)}"
     expected = sum(e.expected_failures for e in judged)
     known = f", not counting {expected} expected failures" if expected else ""
     if not selection.whole:
-        told = f"Nothing that was selected for {platform.described}{held} fails{known}{scope}."
-        return "partial", f"{told}{_restricted(selection)} Whether the build conforms, only a whole run tells."
-    told = f"All {len(judged)} entry points judged for {platform.described}{held} pass{known}{scope}."
-    return "conforms", told + _restricted(selection)
+        nothing = f"Nothing that was selected for {told} fails{known}{scope}."
+        return "partial", f"{nothing}{_restricted(selection)} Only a whole run is a verdict on the build."
+    return "conforms", f"All {len(judged)} entry points judged for {told} pass{known}{scope}.{_restricted(selection)}"
 
 
 def _restricted(selection: Selection) -> str:

@@ -225,8 +225,8 @@ ZH: dict[str, str] = {
     "{bad} of {required} entry points judged for {platform} do not pass: {names}.": (
         "按 {platform} 判定的 {required} 个入口中有 {bad} 个未通过：{names}。"
     ),
-    "Nothing that was selected for {platform} fails; only a whole run tells whether it conforms.": (
-        "为 {platform} 选取的部分没有失败；是否符合，只有完整运行才能判定。"
+    "Nothing that was selected for {platform} fails; only a whole run is a verdict on the build.": (
+        "为 {platform} 选取的部分没有失败；只有完整运行才是对该构建的判定。"
     ),
     "Held to": "判定标准",
     "Selected": "选取",

@@ -189,7 +189,7 @@ def reason(run: Results) -> str:
     elif run.verdict == "conforms":
         said = tr("All {required} entry points judged for {platform} pass.", **told)
     elif run.verdict == "partial":
-        said = tr("Nothing that was selected for {platform} fails; only a whole run tells whether it conforms.", **told)
+        said = tr("Nothing that was selected for {platform} fails; only a whole run is a verdict on the build.", **told)
     else:
         return tr("The build does not conform to {platform}.", **told)
     more = [(tr("Held to"), run.platform.held), (tr("Selected"), _selected(run))]

@@ -285,7 +285,7 @@ def _sweep_key(sweep: SweepResult) -> RowKey:
 
 def _judged_for(run: Results) -> str:
     """Return the platform at the head of a build's column, with what must not be overlooked there."""
-    if run.verdict != "partial":
+    if run.selection.whole:
         return run.platform.name
     return tr("{platform} (a selection)", platform=run.platform.name)
 

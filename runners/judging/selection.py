@@ -126,7 +126,7 @@ def _check(wanted: Wanted, entries: Sequence[EntryPoint], collected: Iterable[Co
         for pattern in patterns:
             if not any(_matches(name, [pattern]) for name in known):
                 raise UsageError(
-                    f"--{option} {pattern}: of what {platform} requires, these vectors have nothing that it matches; "
+                    f"--{option} {pattern}: these vectors have nothing of the kind for {platform}; "
                     f"{_hint(option, pattern, known)}"
                 )
 

@@ -19,7 +19,7 @@ from golden.files.names import NUMBERING_OPTION
 from golden.files.vectors import VectorFile
 from golden.operator import choice_words, page_numbering
 from golden.profile import Profile
-from golden.results import SCHEMA, Finding, Host, Library, Platform, Probe, Results, Selection, Vectors
+from golden.results import SCHEMA, Finding, Host, Library, Platform, Probe, Results, Vectors
 from golden.selfcheck import check_arithmetic
 from golden.sources import judge
 from golden.tally import Judgements
@@ -133,7 +133,13 @@ class _Validation:
         cases = Cases(session, settings.profile, self._draw, self._half_abi, self._numbering)
         for entry in self._wanted:
             verdict = EntryPointVerdict(
-                entry, settings.profile, settings.strict, self._xfail, session.unobservable, judgements
+                entry,
+                settings.profile,
+                settings.strict,
+                self._xfail,
+                session.unobservable,
+                judgements,
+                settings.fail_fast,
             )
             self._verdicts[entry.symbol] = verdict
             if entry not in there or self._refused(verdict):
@@ -146,7 +152,7 @@ class _Validation:
                 for _ in cases.run(entry, self._chosen.of(entry), verdict):
                     self._done += 1
                     progress(Progress(entry.symbol, self._done, self._total))
-                    if settings.fail_fast and verdict.fails_now():
+                    if settings.fail_fast and verdict.fails:
                         break
             except KeyboardInterrupt:
                 self._complete = False
@@ -159,13 +165,17 @@ class _Validation:
     def results(self) -> Results:
         """Return what was found, with the verdict that follows from it."""
         profile, settings, xfail = self._settings.profile, self._settings, self._xfail
-        selection = self._selection()
+        selection = self._chosen.selection
+        if self._stopped:
+            selection = replace(selection, stopped=True, planned=self._total)
         entries = [
             v.result(None if symbol == self._stopped else len(self._chosen.of(v.entry).heads), selection.whole)
             if symbol in self._session.symbols
             else v.missing()
             for symbol, v in self._verdicts.items()
         ]
+        if self._stopped:
+            selection = replace(selection, done=sum(entry.cases for entry in entries))
         findings = [*self._findings, *(found for v in self._verdicts.values() for found in v.findings())]
         findings += self._closing
         findings += [
@@ -198,12 +208,6 @@ class _Validation:
             findings=findings,
             complete=self._complete,
         )
-
-    def _selection(self) -> Selection:
-        """Return what the run was restricted to, and how far it came if it has stopped at a failure."""
-        if not self._stopped:
-            return self._chosen.selection
-        return replace(self._chosen.selection, stopped=True, done=self._done, planned=self._total)
 
     def _refused(self, verdict: EntryPointVerdict) -> bool:
         """Tell whether an entry point is not run at all, and have its verdict say why."""

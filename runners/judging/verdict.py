@@ -50,7 +50,10 @@ class _Waiting(NamedTuple):
 
 
 class EntryPointVerdict:
-    """Collects what is found about one entry point, case by case. ``judgements``: of the run."""
+    """Collects what is found about one entry point, case by case.
+
+    ``judgements``: of the run. ``fail_fast``: what was added behind the first failing case does not count.
+    """
 
     def __init__(
         self,
@@ -60,12 +63,15 @@ class EntryPointVerdict:
         xfail: Xfail,
         unobservable: frozenset[str] = frozenset(),
         judgements: Judgements | None = None,
+        fail_fast: bool = False,
     ) -> None:
         self.entry = entry
         self._judgements = judgements or Judgements(profile.terms)
         self.orders = OrderShares()
         self._profile = profile
         self._strict = strict
+        self._fail_fast = fail_fast
+        self._together = 1 if fail_fast else TOGETHER  # cases that are judged together
         self._xfail = xfail
         self._expected = 0
         self._evidence = 0
@@ -104,16 +110,14 @@ class EntryPointVerdict:
         in it, if not behind those that were added before.
         """
         case = self._tiered(case)
-        place = self._cases if place is None else place
+        place = len(self._places) if place is None else place
         self._places[case.id] = place
         for group in (case.klass, case.group):
             self._groups[group] = min(self._groups.get(group, place), place)
-        self._cases += 1
-        self._classes.setdefault(case.klass, Counter())["cases"] += 1
         waiting = _Waiting(place, case, plan, outcomes, [array(case, o) for o in outcomes])
         self._waiting.append(waiting)
         self._waiting_bytes += len(plan) * len(outcomes[0].output)
-        if len(self._waiting) >= TOGETHER or self._waiting_bytes >= _TOGETHER_BYTES:
+        if len(self._waiting) >= self._together or self._waiting_bytes >= _TOGETHER_BYTES:
             self.judge()
 
     def judge(self) -> None:
@@ -122,10 +126,16 @@ class EntryPointVerdict:
         outputs = [(w.case, w.outputs[0]) for w in waiting if w.outputs[0] is not None]
         measured = iter(self._judgements.of(outputs))
         for w in waiting:
+            if self._fail_fast and self.fails:
+                del self._places[w.case.id]
+                continue
             self._judge(w, None if w.outputs[0] is None else next(measured))
+        self._together = min(2 * self._together, TOGETHER)  # judging each alone would take three times as long
 
     def _judge(self, waiting: "_Waiting", measured: Measured | None) -> None:
         place, case, plan, outcomes, outputs = waiting
+        self._cases += 1
+        self._classes.setdefault(case.klass, Counter())["cases"] += 1
         problems, remarks = broken_contracts(case, plan, outcomes)
         self._checks.add(case, plan, outcomes, outputs)
         first = outputs[0]
@@ -178,11 +188,6 @@ class EntryPointVerdict:
     def fails(self) -> bool:
         """Tell whether a case has failed already."""
         return self._failing > 0
-
-    def fails_now(self) -> bool:
-        """Judge the cases that wait, and tell whether one has failed."""
-        self.judge()
-        return self.fails
 
     def again(self, runs: Iterable[tuple[Case, Sequence[Invocation], Sequence[Outcome]]]) -> None:
         """Judge cases that were run once more, with operands at the addresses of the call before."""
