@@ -61,6 +61,8 @@ REPORTS = ("results.json", "report.md", "report.html", "junit.xml")
         "golden validate 'exec:qemu-aarch64 build/aarch64-linux-gnu/harness'",
         "golden validate python:runners.adapters.pytorch:cpu",
         "golden validate kernels.so --vectors vectors/smoke/smoothl1lossgrad-fp16.h5",
+        "golden validate kernels.so --symbol 'fp_*' --class kink --class ties --fail-fast",
+        "golden validate kernels.so --require faithful --max-ulp fp32=4",
     )
     + exit_codes(0, 1, 2, 3, 4, 5, 130, c0="the build conforms, or nothing of a selection fails"),
 )
