@@ -258,6 +258,8 @@ def bits(before: Results, after: Results) -> str:
         return "The two runs judged the same file."
     if before.vectors.digests != after.vectors.digests:
         return "Whether the builds give the same bits is not known: the vectors differ."
+    if before.selection != after.selection:
+        return "Whether the builds give the same bits is not known: the runs are of different cases."
     old, new = ({e.symbol: e.bits for e in r.entry_points if e.bits} for r in (before, after))
     common = [symbol for symbol in old if symbol in new]
     other = []

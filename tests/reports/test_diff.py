@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from golden.results import EntryPointResult, Failure, Finding, Results, Verdict
+from golden.results import EntryPointResult, Failure, Finding, Library, Results, Verdict
 from reports.diff import DIFF_FORMATS, Change, bits, compare, render_json, render_markdown, render_text
 from tests.helpers import results_factory as factory
 
@@ -173,6 +173,8 @@ def test_a_selection_is_not_held_against_another(before: Results, after: Results
     diff = compare(before, after)
     assert [c.direction for c in diff.changes if c.what == "verdict"] == [direction]
     same = before.selection == after.selection
+    other = msgspec.structs.replace(after, library=Library("b.so", "77" * 32))
+    assert ("not known" in bits(before, other)) != same
     assert any("different cases" in limit for limit in diff.limits) != same
 
 
