@@ -269,7 +269,9 @@ def test_builds_with_fewest_failures_come_first_and_are_told_apart():
     nothing = factory.nothing()
     nothing.library = Library("a.so")
     assert summary.ranked([nothing, factory.conforming()])[0].verdict == "conforms", "nothing run is no success"
-    mixed = summary.ranked([nothing, factory.partial(), factory.conforming()])
+    partial = factory.partial()
+    partial.library = Library("a.so")
+    mixed = summary.ranked([nothing, partial, factory.conforming()])
     assert [run.verdict for run in mixed] == ["conforms", "partial", "fails"]
 
 

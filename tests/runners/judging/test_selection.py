@@ -1,5 +1,7 @@
 """A part of a run: what is chosen, what that is of all, and that it is judged as in the whole run."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,9 +9,12 @@ from golden.errors import UsageError
 from golden.files.manifest import read_suite, suite_folder
 from golden.files.vectors import VectorFile
 from golden.profile import load_profile
-from golden.results import Results
+from golden.results import Library, Results
 from golden.verdicts import contradiction
+from runners.judging import cases
 from runners.judging.selection import Chosen, Wanted, choose
+from runners.judging.validate import Settings, validate
+from runners.models import ReferenceSession
 from tests.helpers.validating import run
 
 FILES = read_suite(suite_folder("smoke"))
@@ -101,7 +106,30 @@ def test_the_first_failing_case_ends_a_run_that_is_to_fail_fast(wanted: dict[str
     assert told.stopped and told.done == sum(e.cases for e in results.entry_points) < told.planned
     assert {name for name, counts in entry.classes.items() if counts["failures"]} == {entry.failing[0].klass}
     assert f"stopped at the first failure (--fail-fast), after {told.done} of {told.planned} cases" in results.reason
-    assert not any(f.kind == "stale-xfail" for f in results.findings)
+
+
+@pytest.mark.parametrize("draw", ["a", "b", "c"])
+def test_what_ran_behind_the_first_failing_case_does_not_count(draw: str) -> None:
+    profile = load_profile("host").holding("faithful", [])
+    settings = Settings(profile, "smoke", draw=draw, fail_fast=True)
+    results = validate("reference:formula", ReferenceSession("formula"), Library(), SMALL, settings)
+    entry = results.entry_points[0]
+    assert entry.failures == 1 and contradiction(results) == ""
+    assert entry.cases == sum(counts["cases"] for counts in entry.classes.values()) == results.selection.done
+
+
+def test_what_is_drawn_is_drawn_from_all_cases(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(cases, "unreadable_cases", lambda draw, entry, heads: seen.append(len(heads)) or frozenset())
+    part(files=SMALL, classes=("kink",))
+    assert seen == [len(SMALL[0].heads)] * 2
+
+
+def test_expected_failures_that_were_not_selected_are_not_stale(tmp_path: Path) -> None:
+    (tmp_path / "known.txt").write_text("* */nothing/*  # elsewhere\n")
+    for wanted, stale in ((Wanted(classes=("kink",)), 0), (Wanted(), 1)):
+        results = run("reference:formula", SMALL, wanted=wanted, xfail=tmp_path / "known.txt")
+        assert sum(f.kind == "stale-xfail" for f in results.findings) == stale
 
 
 def test_a_run_that_may_fail_fast_and_does_not_conforms() -> None:
