@@ -117,7 +117,8 @@ class EntryPointVerdict:
         waiting = _Waiting(place, case, plan, outcomes, [array(case, o) for o in outcomes])
         self._waiting.append(waiting)
         self._waiting_bytes += len(plan) * len(outcomes[0].output)
-        if len(self._waiting) >= self._together or self._waiting_bytes >= _TOGETHER_BYTES:
+        ended = self._fail_fast and any(o.status != "ok" for o in outcomes)  # another such call takes time
+        if ended or len(self._waiting) >= self._together or self._waiting_bytes >= _TOGETHER_BYTES:
             self.judge()
 
     def judge(self) -> None:
