@@ -19,7 +19,7 @@ from golden.program import Words
 from golden.results import GRADES, Element, Grade, Number
 from golden.rounding import Golden
 from golden.slices import together
-from golden.terms import Terms
+from golden.terms import Flush, Terms
 
 #: At most this many failing cases of an entry point are kept in a results file.
 KEPT_FAILURES = 200
@@ -60,7 +60,7 @@ class Judged(NamedTuple):
     in ulp, NaN where that is not a number; ``bound``: the largest legal error in ulp on that side of the exact value,
     in the nearest part of the legal set, 0 where nothing but golden's bits is legal; ``beyond``: an order gives this,
     but overflows on the way where the page's does not; ``allowed``: accepted only because the terms allow more than
-    the page.
+    the page; ``flushed``: legal only because the platform may flush subnormal numbers.
     """
 
     at: Array
@@ -70,6 +70,12 @@ class Judged(NamedTuple):
     bound: Array
     beyond: Array
     allowed: Array
+    flushed: Array
+
+    @property
+    def held(self) -> Array:
+        """Positions of the elements whose distance counts under any terms: they are legal without a leave."""
+        return np.flatnonzero(~np.isnan(self.signed) & ~self.allowed & ~self.flushed & (self.grade != FAILS))
 
     @property
     def failing(self) -> Array:
@@ -120,7 +126,8 @@ def judge_all(outputs: Sequence[tuple[Case, Array]], terms: Terms) -> list[Judge
             for (k, _), judged in zip(block, _judge_pieces(pieces, terms), strict=True):
                 found[numbers[k]].append(judged)
     none = np.empty(0)
-    nothing = Judged(np.empty(0, np.int64), np.empty(0, np.int8), np.empty(0, np.int8), none, none, none > 0, none > 0)
+    codes, flags = np.empty(0, np.int8), np.empty(0, bool)
+    nothing = Judged(np.empty(0, np.int64), codes, codes, none, none, flags, flags, flags)
     return [Judged(*map(np.concatenate, zip(*parts, strict=True))) if parts else nothing for parts in found]
 
 
@@ -175,20 +182,22 @@ def _judge_elements(
         [CORRECT, FAILS, FAITHFUL, FORMULA],
         default=LEGAL,
     ).astype(np.int8)
-    return Judged(index, kind, grade, signed, np.where(real, members.bound, 0.0), beyond, allowed & ~same)
+    flushed = members.legal & ~members.unflushed & ~same
+    return Judged(index, kind, grade, signed, np.where(real, members.bound, 0.0), beyond, allowed & ~same, flushed)
 
 
 class _Members(NamedTuple):
-    """Which results are in a part of the page's order, in any that counts, in one that overflows; and how wide."""
+    """Which results are in a part of the page's order, in any that counts (unflushed), in any; and how wide."""
 
     documented: Array
     legal: Array
+    unflushed: Array
     any_range: Array
     bound: Array
 
 
 def _members(fmt: Format, got: Array, exact: Array, ulp: Array, parts: Sequence[Part]) -> _Members:
-    documented, legal, beyond = (np.zeros(got.shape, bool) for _ in range(3))
+    documented, legal, unflushed, beyond = (np.zeros(got.shape, bool) for _ in range(4))
     within, before = np.full(got.shape, -np.inf), np.zeros(got.shape)
     top = fmt.overflow_value
     side = np.where(np.clip(got, -top, top) < exact, -1.0, 1.0)
@@ -196,6 +205,8 @@ def _members(fmt: Format, got: Array, exact: Array, ulp: Array, parts: Sequence[
     for part in parts:
         at, inside, counts = part.at, part.holds(got), part.counts()
         legal[at] |= inside & counts
+        if part.flush is Flush.NONE:
+            unflushed[at] |= inside & counts
         documented[at] |= inside & part.documented
         beyond[at] |= inside
         edge = np.clip(np.where(side[at] < 0, part.low, part.high), -top, top)
@@ -205,7 +216,7 @@ def _members(fmt: Format, got: Array, exact: Array, ulp: Array, parts: Sequence[
     # Half an ulp at most is what rounding once gives: golden's bits.
     before = np.where(before / ulp > 0.5, before, 0.0)
     bound = np.where(legal, np.maximum(within, 0.0), before) / ulp
-    return _Members(documented, legal, beyond, bound)
+    return _Members(documented, legal, unflushed, beyond, bound)
 
 
 def overflow_of(case: Case, output: Array, judged: Judged, position: int, terms: Terms) -> str:

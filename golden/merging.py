@@ -35,6 +35,7 @@ def merged(parts: Sequence[EntryPointResult]) -> EntryPointResult:
         status=status,
         grade="fails" if status != "pass" else GRADES[worst],
         max_ulp=max(p.max_ulp for p in parts),
+        held_ulp=max(p.held_ulp for p in parts),
         misrounded=sum(p.misrounded for p in parts),
         elements=sum(p.elements for p in parts),
         cases=sum(p.cases for p in parts),

@@ -1,6 +1,7 @@
 """Platform profiles: what a platform's builds must have and may do. TOML files, three of them shipped."""
 
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
@@ -79,6 +80,17 @@ class Profile(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True)
         for name in names:
             accept = msgspec.structs.replace(accept, **ALLOWANCES[name])
         return msgspec.structs.replace(self, accept=accept)
+
+    def holding(self, grade: str, limits: Iterable[tuple[str, float]]) -> "Profile":
+        """Return the profile with another least ``grade`` unless that is "", and other largest errors.
+
+        ``limits``: of dtypes, those of the dtype "" being of all; later ones go before earlier ones.
+        """
+        accept, largest = self.accept, {**self.accept.max_ulp}
+        for dtype, limit in limits:
+            largest |= dict.fromkeys([dtype] if dtype else FORMATS, limit)
+        changed = {"grade": grade or accept.grade, "max_ulp": largest}
+        return msgspec.structs.replace(self, accept=msgspec.structs.replace(accept, **changed))
 
     def requires(self, entry: EntryPoint) -> bool:
         """Tell whether a build for this platform must have an entry point."""
@@ -166,6 +178,11 @@ def _check_values(profile: Profile) -> None:
             raise ValueError(str(unknown_name("operator", name, operators())).rstrip("."))
     if profile.alignment & (profile.alignment - 1):
         raise ValueError(f"alignment = {profile.alignment} is no power of two")
+    for dtype, limit in profile.accept.max_ulp.items():
+        if dtype not in FORMATS:
+            raise ValueError(f"accept.max-ulp: there is no dtype {dtype!r}; known are {', '.join(FORMATS)}")
+        if not math.isfinite(limit):
+            raise ValueError(f"accept.max-ulp: {dtype} = {limit} is no number of ulp")
     starts = sorted((at, kind) for kind in ("shared", "private") for at in getattr(profile.memory, kind))
     for at, kind in starts:
         if at % 4096 or not 0 < at < _TOP:

@@ -1,6 +1,6 @@
 """Schema of ``results.json``: what one validation run found."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -15,6 +15,9 @@ Grade = Literal["correctly-rounded", "faithful", "formula", "legal", "fails"]
 #: Best first. ``fails`` is also the grade of whatever did not run.
 GRADES: tuple[Grade, ...] = ("correctly-rounded", "faithful", "formula", "legal", "fails")
 Severity = Literal["failure", "warning", "info"]
+#: Best first. ``partial``: nothing failed of a selection; that says nothing about the rest, so it is never "conforms".
+Verdict = Literal["conforms", "partial", "fails"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 _HEX_FLOAT = r"^-?(nan|inf|0x[01](\.[0-9a-f]{1,13})?p(\+[0-9]{1,3}|-[0-9]{1,4}))$"
 
 
@@ -128,13 +131,17 @@ CONTRACTS: dict[str, Literal["invocations", "cases"]] = {
 }
 
 
+#: Kinds of failures by a policy alone (``[accept]``): results are legal, and not as good as is asked for.
+POLICIES = ("worse-grade", "beyond-max-ulp")
+
+
 class Failure(msgspec.Struct, Document, frozen=True):
     """One case that failed on one entry point, with its first bad element where there is one."""
 
     case: str
     klass: str
     tier: str
-    kind: str  #: a kind of golden.judge.KINDS, a contract's name, ``crash`` or ``timeout``
+    kind: str  #: a kind of golden.judge.KINDS, one of POLICIES, a contract's name, ``crash`` or ``timeout``
     message: str
     elements: int = 0  #: bad elements in the case
     first: Element | None = None
@@ -156,6 +163,9 @@ class EntryPointResult(msgspec.Struct, Document):
     cases: int
     failures: int  #: failing cases
     detail: str = ""  #: one sentence on why the status is not ``pass``
+    held_ulp: float = (
+        0.0  #: largest error, of elements with other bits than golden's, that ``[accept] max-ulp`` concerns
+    )
     would_conform: str = ""  #: the smallest change of the platform's terms under which it would, as profiles write it
     groups: dict[str, Tally] = {}  #: by the scalars that are no sizes
     stress: dict[str, Tally] = {}
@@ -210,6 +220,11 @@ class Platform(msgspec.Struct, Document, frozen=True):
         return Terms.of(self.subnormals, self.arithmetic, self.accept)
 
     @property
+    def held(self) -> str:
+        """What results were held to and the platform does not do as a matter of course, as profiles write it."""
+        return ", ".join(filter(None, (self.terms.told(), self.accept.told())))
+
+    @property
     def file(self) -> str:
         """The user's own profile and its digest; "" for one that ships."""
         return "" if self.source == "shipped" else f"{self.source}, SHA-256 {self.sha256}"
@@ -223,11 +238,39 @@ class Platform(msgspec.Struct, Document, frozen=True):
 
 
 class Vectors(msgspec.Struct, Document, frozen=True):
-    """Which golden data was used."""
+    """Which golden data was used. ``suite``: its name, or what was read in its place."""
 
     suite: str
     cases: int
-    digests: dict[str, str]  #: file name -> content digest
+    digests: dict[str, str]  #: file name, or path where several share a name -> content digest
+    paths: list[str] = []  #: files and folders that were read in place of a suite
+
+
+class Selection(msgspec.Struct, Document, frozen=True):
+    """What a run was restricted to. Counts are of what the platform requires and the vectors hold; 0 without options.
+
+    ``options``: option -> patterns. ``stopped``: the run ended at the first failing case, as was asked for, with
+    ``done`` of ``planned`` cases on entry points run.
+    """
+
+    options: dict[str, list[str]] = {}
+    cases: int = 0
+    of_cases: int = 0
+    entry_points: int = 0
+    of_entry_points: int = 0
+    stopped: bool = False
+    done: int = 0
+    planned: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Tell whether nothing is left out: whatever options say, then a run is one of everything."""
+        return not self.stopped and (self.cases, self.entry_points) == (self.of_cases, self.of_entry_points)
+
+    @property
+    def told(self) -> str:
+        """The options as a command line has them, without dashes; "" where there are none."""
+        return ", ".join(f"{option} {pattern}" for option, patterns in self.options.items() for pattern in patterns)
 
 
 class Probe(msgspec.Struct, Document, frozen=True):
@@ -293,13 +336,14 @@ class Results(msgspec.Struct, Document, kw_only=True):
 
     schema: str
     golden: str  #: version of the tool
-    verdict: Literal["conforms", "fails"]
+    verdict: Verdict
     reason: str  #: the verdict in one sentence
     platform: Platform
     target: str
     library: Library
     host: Host
     vectors: Vectors
+    selection: Selection = Selection()
     options: dict[str, str]
     option_sources: dict[str, str] = {}  #: option that was set -> ``command line`` or the configuration file
     config: ConfigFile = ConfigFile()

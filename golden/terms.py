@@ -5,6 +5,7 @@ leave it to the user to compose. Here it is composed: bounds of whole orders fol
 (:mod:`golden.running_error`).
 """
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -20,6 +21,8 @@ Rounding = Literal["nearest", "toward-zero", "either"]
 Operation = Literal["add", "multiply", "divide", "reciprocal", "convert"]
 #: No unit is better than half an ulp; from 2**10 on a result of fp16 would say nothing.
 Figure = Annotated[float, msgspec.Meta(ge=0.5, le=512)]
+#: The correctly rounded result may be half an ulp off, so less can be asked of nobody.
+Limit = Annotated[float, msgspec.Meta(ge=0.5)]
 
 
 class Flush(Enum):
@@ -131,15 +134,28 @@ def _unit(arithmetic: PlatformArithmetic, dtype: str, operation: Operation) -> U
     return Unit(figure, arithmetic.rounding, arithmetic.exact_powers)
 
 
-class Accept(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True):
-    """What results are accepted beyond the page.
+class Accept(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """What results are accepted: more than the page allows, or less than all that is legal.
 
     ``range``: whether any order may overflow in an intermediate, or the documented one only. ``nan``: whether results
-    that have to be NaN may be anything.
+    that have to be NaN may be anything. ``grade``: the least that each element must have. ``max_ulp``: by dtype, the
+    largest error of an element that is measured as a distance; of what is legal only because the platform may flush
+    subnormals, or because of ``range`` and ``nan``, none is.
     """
 
     range: Literal["documented", "any-order"] = "documented"
     nan: Literal["propagate", "unspecified"] = "propagate"
+    grade: Literal["correctly-rounded", "faithful", "formula", "legal"] = "legal"
+    max_ulp: dict[str, Limit] = {}
+
+    def limit(self, dtype: str) -> float:
+        """Return the largest error of a dtype; infinity where none is given."""
+        return self.max_ulp.get(dtype, math.inf)
+
+    def told(self) -> str:
+        """Return what is accepted less than all that is legal, as profiles write it; the rest is in :class:`Terms`."""
+        found = [f"grade = {self.grade}"] if self.grade != "legal" else []
+        return ", ".join(found + [f"max-ulp.{dtype} = {limit:g}" for dtype, limit in sorted(self.max_ulp.items())])
 
 
 class Terms(msgspec.Struct, frozen=True):

@@ -92,7 +92,7 @@ def compare(before: Results, after: Results) -> Diff:
     collector = _Collector(changes, comparable=not limits)
     if before.verdict != after.verdict:
         collector.note(
-            "better" if after.verdict == "conforms" else "worse",
+            _turn(before, after),
             "verdict",
             "",
             "",
@@ -108,6 +108,14 @@ def compare(before: Results, after: Results) -> Diff:
     ordered = sorted(changes, key=lambda c: _DIRECTIONS.index(c.direction))  # stable: as found within
     names = (_label(before, after), _label(after, before))
     return Diff(SCHEMA, *names, limits, ordered)
+
+
+def _turn(before: Results, after: Results) -> Direction:
+    """Return what another verdict means: from all to a selection of it, or back, nothing got better or worse."""
+    if after.verdict == "fails":
+        return "worse"
+    same = before.selection.options == after.selection.options
+    return "better" if before.verdict == "fails" and (same or after.verdict == "conforms") else "changed"
 
 
 def _label(run: Results, other: Results) -> str:
@@ -131,6 +139,10 @@ def _limits(before: Results, after: Results) -> list[str]:
             f"({text.plural(before.vectors.cases, 'case')}), suite {after.vectors.suite} "
             f"({text.plural(after.vectors.cases, 'case')})."
         )
+    if before.selection != after.selection:
+        chosen = [run.selection.told or "all cases" for run in (before, after)]
+        ends = [" until the first failure" if run.selection.stopped else "" for run in (before, after)]
+        found.append(f"The runs are of different cases: {chosen[0]}{ends[0]}; {chosen[1]}{ends[1]}.")
     if before.options.get("strict") != after.options.get("strict"):
         found.append("The stress tier decides in one of the runs only (--strict).")
     if before.options.get("xfail") != after.options.get("xfail"):
@@ -246,6 +258,8 @@ def bits(before: Results, after: Results) -> str:
         return "The two runs judged the same file."
     if before.vectors.digests != after.vectors.digests:
         return "Whether the builds give the same bits is not known: the vectors differ."
+    if before.selection != after.selection:
+        return "Whether the builds give the same bits is not known: the runs are of different cases."
     old, new = ({e.symbol: e.bits for e in r.entry_points if e.bits} for r in (before, after))
     common = [symbol for symbol in old if symbol in new]
     other = []

@@ -15,7 +15,9 @@ def render_junit(run: Results) -> str:
     symbols = {e.symbol for e in run.entry_points}
     build = ET.SubElement(root, "testsuite", name="build")
     case = ET.SubElement(build, "testcase", classname="build", name="verdict")
-    if run.verdict != "conforms":
+    if run.verdict == "partial":  # neither green nor red: nothing is said about the build
+        ET.SubElement(case, "skipped", message=run.reason)
+    elif run.verdict != "conforms":
         ET.SubElement(case, "failure", type="verdict", message=run.reason)
     for finding in run.findings:
         if finding.severity == "failure" and finding.symbol not in symbols:
@@ -80,7 +82,7 @@ def _outcome(case: ET.Element, symbol: str, failures: list[Failure], counts: dic
         bad = counts.get("failures", len(failures))
         lines += [f"failing: {count_of(bad, counts.get('cases', 0))}"]
     lines += [f"{f.case} ({f.kind}): {f.message}" for f in failures]
-    lines += [text.repro_command("results.json", first.case, symbol)] if first.case else []
+    lines += [text.repro_command("results.json", first.case, symbol)] if text.reproducible(first) else []
     node.text = "\n".join(lines)
 
 

@@ -84,7 +84,7 @@ def _unlinked(shown: str) -> str:
 def _run(run: Results, label: str, level: str) -> list[str]:
     """Return the whole report of one run with headings from ``level`` on."""
     below = level + "#"
-    mark = tr("CONFORMS") if run.verdict == "conforms" else tr("FAILS")
+    mark = text.verdict_word(run).upper()
     lines = [
         f"{level} {code(label)} {text.verdict(run)} {plain(run.platform.name)}",
         "",
@@ -124,7 +124,7 @@ def _problem(problem: Problem) -> list[str]:
             outcome = tr("expected {expected}, got {got}", expected=_number(first.expected), got=_number(first.got))
             lines += [f"  {tr('Element {index}', index=first.index)}{tr(': ')}{inputs}{tr('; ').rstrip()}"]
             lines += [f"  {outcome}{tr(': ')}{plain(text.error(first))}{tr('.')}"]
-        if failure.case and problem.symbols:
+        if text.reproducible(failure) and problem.symbols:
             command = text.repro_command("results.json", failure.case, problem.symbols[0])
             lines += [f"  {tr('Show it')}{tr(': ')}{code(command)}"]
     if problem.also:

@@ -45,7 +45,6 @@ ZH: dict[str, str] = {
     "Built for": "目标体系结构",
     "By": "违反者",
     "By scalars": "按标量分组",
-    "CONFORMS": "符合",
     "Case": "用例",
     "Case [element]": "用例 [元素]",
     "Cases": "用例",
@@ -66,7 +65,6 @@ ZH: dict[str, str] = {
     "Entry points": "入口",
     "Error (ulp)": "误差（ulp）",
     "Expected": "期望值",
-    "FAILS": "不符合",
     "Failing": "超出误差界",
     "Failing cases": "未通过的用例",
     "Failing entry points": "未通过的入口",
@@ -164,6 +162,9 @@ ZH: dict[str, str] = {
     "not required": "不要求",
     "conforms": "符合",
     "conforms to": "符合",
+    "partial": "部分判定",
+    "was judged in part for": "仅部分判定，平台为",
+    "{platform} (a selection)": "{platform}（仅选取部分）",
     "fails": "不符合",
     "fails on": "不符合",
     "pass": "通过",
@@ -225,6 +226,20 @@ ZH: dict[str, str] = {
     "All {required} entry points judged for {platform} pass.": "按 {platform} 判定的 {required} 个入口全部通过。",
     "{bad} of {required} entry points that {platform} requires do not pass: {names}.": (
         "{platform} 要求的 {required} 个入口中有 {bad} 个未通过：{names}。"
+    ),
+    "{bad} of {required} entry points judged for {platform} do not pass: {names}.": (
+        "按 {platform} 判定的 {required} 个入口中有 {bad} 个未通过：{names}。"
+    ),
+    "Nothing that was selected for {platform} fails; only a whole run is a verdict on the build.": (
+        "为 {platform} 选取的部分没有失败；只有完整运行才是对该构建的判定。"
+    ),
+    "Held to": "判定标准",
+    "Selected": "选取",
+    "{options}: {cases} of {all_cases} cases, on {entries} of {all_entries} entry points": (
+        "{options}：{all_cases} 个用例中的 {cases} 个，{all_entries} 个入口中的 {entries} 个"
+    ),
+    "stopped at the first failure, after {done} of {planned} cases": (
+        "在第一个失败处停止，共运行 {planned} 个用例中的 {done} 个"
     ),
     "The build does not conform to {platform}.": "该构建不符合 {platform}。",
     "Nothing was run for {platform}.": "没有为 {platform} 运行任何用例。",

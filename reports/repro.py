@@ -89,17 +89,28 @@ class _Table:
 def choose_symbol(results: Results, case: Case, symbol: str | None = None) -> str:
     """Return the entry point to call: the one that is named, else the first on which the case fails.
 
-    Raises :class:`UsageError` for a name that does not exist or does not take the case, and where the run has no
-    entry point for the case.
+    Raises :class:`UsageError` for a name that does not exist or does not take the case, where the run has no
+    entry point for the case, and where what fails is legal.
     """
     taking = [e for e in results.entry_points if (e.operator, e.dtype) == (case.operator.name, case.dtype)]
     if symbol is not None:
         if symbol not in {e.symbol for e in taking}:
             raise unknown_name(f"entry point for {case.id}", symbol, [e.symbol for e in taking] or ["none of this run"])
-        return symbol
+        return _shown(results, [e for e in taking if e.symbol == symbol], case)
     if not taking:
         raise UsageError(f"The run judged no entry point that takes {case.id}; validate for a platform that has one.")
     order = sorted(taking, key=lambda e: (not _failures(e, case), e.status in ("pass", "missing")))  # stable
+    return _shown(results, order, case)
+
+
+def _shown(results: Results, order: Sequence[EntryPointResult], case: Case) -> str:
+    """Return the first entry point, unless there is nothing that a program could show of it."""
+    found = _failures(order[0], case)
+    if found and not any(map(text.reproducible, found)):
+        raise UsageError(
+            f"{case.id} has legal results, and fails by what is asked for beyond ({results.platform.held}): a program "
+            "would find nothing. Its worst element stands in the report."
+        )
     return order[0].symbol
 
 

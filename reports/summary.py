@@ -6,7 +6,7 @@ from itertools import accumulate
 
 import msgspec
 
-from golden.results import GRADES, EntryPointResult, Failure, Results, Tally
+from golden.results import GRADES, VERDICTS, EntryPointResult, Failure, Results, Tally
 from reports import text
 from reports.messages import language, tr
 
@@ -70,7 +70,7 @@ def ranked(runs: Sequence[Results]) -> list[Results]:
     return sorted(
         runs,
         key=lambda r: (
-            r.verdict != "conforms",
+            VERDICTS.index(r.verdict),
             len(failing_entry_points(r)),
             sum(e.failures for e in r.entry_points),
             r.platform.name,
@@ -180,12 +180,46 @@ def reason(run: Results) -> str:
     if not any(e.cases for e in required):
         return tr("Nothing was run for {platform}.", platform=run.platform.name)
     told = {"platform": run.platform.name, "required": len(required), "bad": len(bad)}
-    if not bad:
-        if run.verdict == "conforms":
-            return tr("All {required} entry points judged for {platform} pass.", **told)
+    if bad:
+        told["names"] = tr(", ").join(f"{e.symbol} ({text.label(e.status)})" for e in bad)
+        if run.selection.whole:
+            said = tr("{bad} of {required} entry points that {platform} requires do not pass: {names}.", **told)
+        else:
+            said = tr("{bad} of {required} entry points judged for {platform} do not pass: {names}.", **told)
+    elif run.verdict == "conforms":
+        said = tr("All {required} entry points judged for {platform} pass.", **told)
+    elif run.verdict == "partial":
+        said = tr("Nothing that was selected for {platform} fails; only a whole run is a verdict on the build.", **told)
+    else:
         return tr("The build does not conform to {platform}.", **told)
-    names = tr(", ").join(f"{e.symbol} ({text.label(e.status)})" for e in bad)
-    return tr("{bad} of {required} entry points that {platform} requires do not pass: {names}.", names=names, **told)
+    more = [(tr("Held to"), run.platform.held), (tr("Selected"), _selected(run))]
+    return said + "".join(f" {name}{tr(': ')}{value}{tr('.')}" for name, value in more if value)
+
+
+def _selected(run: Results) -> str:
+    """Say what a run was restricted to; "" where it was not."""
+    chosen = run.selection
+    told = []
+    if chosen.options:
+        told.append(
+            tr(
+                "{options}: {cases} of {all_cases} cases, on {entries} of {all_entries} entry points",
+                options=chosen.told,
+                cases=text.count(chosen.cases),
+                all_cases=text.count(chosen.of_cases),
+                entries=chosen.entry_points,
+                all_entries=chosen.of_entry_points,
+            )
+        )
+    if chosen.stopped:
+        told.append(
+            tr(
+                "stopped at the first failure, after {done} of {planned} cases",
+                done=text.count(chosen.done),
+                planned=text.count(chosen.planned),
+            )
+        )
+    return tr("; ").join(told)
 
 
 def facts(run: Results) -> list[Fact]:
@@ -220,6 +254,7 @@ def facts(run: Results) -> list[Fact]:
         ),
         Fact(tr("Drawn calls"), text.drawn(run.drawn) if run.drawn else ""),
         *(Fact(tr("Digest of {file}", file=name), d, code=True) for name, d in sorted(run.vectors.digests.items())),
+        Fact(tr("Selected"), _selected(run)),
         Fact(tr("Options"), ", ".join(f"{k}={v}" for k, v in sorted(asked.items())) or tr("defaults")),
         Fact(tr("Options set by"), ", ".join(f"{k}: {v}" for k, v in sorted(run.option_sources.items()))),
         Fact(tr("Configuration file"), str(run.config)),

@@ -265,7 +265,7 @@ def matrix(runs: Sequence[Results], sweeps: Sequence[SweepResult] = ()) -> Matri
     sections, groups = list(dict.fromkeys(n[:2] for n in names)), list(dict.fromkeys(n[:3] for n in names))
     # Stable: groups keep their order, and sampled rows come before those of sweeps.
     keys = sorted(names, key=lambda n: (sections.index(n[:2]), groups.index(n[:3]), n.space != ""))
-    columns = [(r.platform.name, label) for r, label in zip(ordered, labels(ordered), strict=True)]
+    columns = [(_judged_for(r), label) for r, label in zip(ordered, labels(ordered), strict=True)]
     columns += [(tr("sweep only"), _told_apart(label, key, alone)) for key, label in alone.items()]
     rows = []
     for key in keys:
@@ -281,6 +281,13 @@ def matrix(runs: Sequence[Results], sweeps: Sequence[SweepResult] = ()) -> Matri
 def _sweep_key(sweep: SweepResult) -> RowKey:
     place = f"{sweeping.space(sweep)}: {sweeping.extent(sweep)}"
     return RowKey(sweep.operator, sweep.dtype, sweeping.group(sweep), place)
+
+
+def _judged_for(run: Results) -> str:
+    """Return the platform at the head of a build's column, with what must not be overlooked there."""
+    if run.selection.whole:
+        return run.platform.name
+    return tr("{platform} (a selection)", platform=run.platform.name)
 
 
 def _told_apart(label: str, key: str, all_labels: dict[str, str]) -> str:
@@ -350,7 +357,7 @@ def ranking(runs: Sequence[Results]) -> Table:
         (
             label,
             r.platform.name,
-            tr("conforms") if r.verdict == "conforms" else tr("fails"),
+            text.verdict_word(r),
             tr("{part} of {whole}", part=len(failing_entry_points(r)), whole=sum(e.required for e in r.entry_points)),
             text.count(sum(e.failures for e in r.entry_points)),
             reason(r),

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from golden.results import EntryPointResult, Results
 from golden.text import plain
-from reports.text import drawn, repro_command
+from reports.text import drawn, repro_command, reproducible
 
 SCHEMA = "golden-summary/1"
 
@@ -51,7 +51,7 @@ def print_summary(results: Results, folder: Path, console: Console) -> None:
         console.print(shown, markup=False)
     if len(warnings) > _FINDINGS_SHOWN:
         console.print(f"and {len(warnings) - _FINDINGS_SHOWN} more findings in the report", markup=False)
-    style = "bold green" if results.verdict == "conforms" else "bold red"
+    style = {"conforms": "bold green", "partial": "bold yellow", "fails": "bold red"}[results.verdict]
     console.print(Text(f"{results.verdict}: ", style).append(results.reason, "default not bold"))
 
 
@@ -80,5 +80,5 @@ def summary_document(results: Results, files: dict[str, str]) -> dict[str, Any]:
 
 def _command(entry: EntryPointResult, folder: Path) -> str:
     """Return the command that reproduces the first failure that has a case."""
-    case = next((f.case for f in entry.failing if f.case and f.kind != "not-run"), "")
+    case = next((f.case for f in entry.failing if reproducible(f) and f.kind != "not-run"), "")
     return repro_command(str(folder / "results.json"), case, entry.symbol) if case else ""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from golden.files.sweeps import SweepResult
 from golden.judge import KINDS
-from golden.results import Drawn, Element, Number, Results
+from golden.results import POLICIES, Drawn, Element, Failure, Number, Results
 from reports.messages import language, tr
 
 #: The definition printed wherever an error in ulp is printed.
@@ -78,6 +78,9 @@ DUMPED_ELSEWHERE = (
 #: What stands where there is no number.
 NONE = "–"
 
+#: A verdict as a word, and as a predicate. One of a selection is never told as if the rest had been run.
+VERDICT_WORDS = {"conforms": "conforms", "partial": "partial", "fails": "fails"}
+VERDICT_PHRASES = {"conforms": "conforms to", "partial": "was judged in part for", "fails": "fails on"}
 STORAGES = {"shared": "shared", "private": "private"}
 SEVERITIES = {"failure": "failure", "warning": "warning", "info": "info"}
 #: What happened to an entry point or a case, as a predicate.
@@ -188,6 +191,11 @@ def error(element: Element) -> str:
     return tr("; ").join(told) or tr("bits differ")
 
 
+def reproducible(failure: Failure) -> bool:
+    """Tell whether a program can show a failure: of legal results it could only say that they are."""
+    return bool(failure.case) and failure.kind not in POLICIES
+
+
 def repro_command(results: str, case: str, symbol: str) -> str:
     """Return the command that writes a C program showing a failing case; ``results``: path of the results file."""
     return shlex.join(["golden", "repro", results, case, "--symbol", symbol])
@@ -200,8 +208,13 @@ def build_label(judged: Results | SweepResult) -> str:
 
 
 def verdict(results: Results) -> str:
-    """Return the verdict as part of a sentence."""
-    return tr("conforms to") if results.verdict == "conforms" else tr("fails on")
+    """Return the verdict as part of a sentence, between the names of build and platform."""
+    return tr(VERDICT_PHRASES[results.verdict])
+
+
+def verdict_word(results: Results) -> str:
+    """Return the verdict as a word."""
+    return tr(VERDICT_WORDS[results.verdict])
 
 
 def stand_in(results: Results) -> str:

@@ -119,6 +119,7 @@ def describe_platform(profile: Profile) -> Iterator[str]:
         ("core mask of all", f"{profile.full_mask & 0xFFFFFFFF:#x}"),
         ("subnormals", profile.subnormals),
         ("arithmetic", profile.terms.told() or "every operation correctly rounded"),
+        ("accepted", profile.accept.told() or "whatever is legal"),
         ("half", profile.half),
         ("alignment", f"{profile.alignment} bytes" if profile.alignment else "the element's own size"),
         ("shared memory", ", ".join(memory["shared"]) or "anywhere"),

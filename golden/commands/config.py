@@ -5,6 +5,7 @@ One table a command, keys are the command's long options::
     [validate]
     platform = "MT7004"
     timeout = 30.0
+    class = ["kink", "ties"]
 
 The command line wins over the file, the file over the defaults. Paths in it are relative to the file.
 """
@@ -20,7 +21,7 @@ from typing import Any
 
 import click
 
-from golden.commands.options import long_name
+from golden.commands.options import MaxUlp, long_name
 from golden.errors import UsageError, nearest
 from golden.files import reading
 
@@ -115,11 +116,12 @@ def read_config(path: Path, commands: Mapping[str, click.Command]) -> Config:
 
 
 def _checked(option: click.Option, value: object, where: str, folder: Path) -> object:
-    """Return a value that the option takes; paths are made relative to where the command runs."""
+    """Return a value that the option takes; paths are made relative to where the command runs.
+
+    Of an option that may be repeated, one value stands for a list of it alone.
+    """
     if option.multiple:
-        if not isinstance(value, list):
-            raise UsageError(f"{where} takes a list, such as [{value!r}].")
-        return [_single(option, item, where, folder) for item in value]
+        return [_single(option, item, where, folder) for item in (value if isinstance(value, list) else [value])]
     return _single(option, value, where, folder)
 
 
@@ -140,6 +142,8 @@ def _single(option: click.Option, value: object, where: str, folder: Path) -> ob
 def _wanted(option: click.Option) -> tuple[tuple[type, ...], str]:
     if option.is_flag:
         return (bool,), "true or false"
+    if isinstance(option.type, MaxUlp):
+        return (int, float, str), 'a number, or a string such as "fp32=4.0"'
     if isinstance(option.type, click.types.IntParamType):
         return (int,), "a whole number"
     if isinstance(option.type, click.types.FloatParamType):

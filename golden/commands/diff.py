@@ -41,7 +41,7 @@ from golden.commands.validate import judged
 @platform_option("For builds: what they are held to.")
 @allow_option()
 @suite_option("For builds: smoke, core or full.")
-@vectors_option("For builds: a vector file or folder instead.")
+@vectors_option("For builds: a vector file or folder instead.", multiple=True)
 @quiet
 def diff(before: str, after: str, kind: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """Compare two runs: what got better, worse, or has other bits.

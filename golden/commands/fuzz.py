@@ -13,11 +13,13 @@ from golden.commands.options import (
     as_json,
     complete_target,
     dtypes_option,
+    fail_fast,
     half_abi,
     lang_option,
     numbering_option,
     operators_option,
     platform_option,
+    policy_options,
     quiet,
     sandbox,
     timeout,
@@ -38,6 +40,8 @@ from golden.commands.terminal import (
 from golden.commands.validate import REPORTS, write_reports
 from golden.errors import UsageError
 
+#: Options that restrict what is drawn.
+_SELECTING = ("operator", "dtype", "symbol", "class")
 #: What a run leaves, so that it can go on.
 _STATE = "fuzz.state"
 
@@ -50,11 +54,14 @@ _STATE = "fuzz.state"
         "golden fuzz 'exec:qemu-aarch64 build/aarch64-linux-gnu/harness' --operator nlllossgrad --time 60",
         "golden fuzz kernels.so --time 600 --resume",
     )
-    + exit_codes(0, 1, 2, 3, 5, 130, c0="no call showed anything wrong", c130="go on with --resume"),
+    + exit_codes(
+        0, 1, 2, 3, 5, 130, c0="no call showed anything wrong, of a selection or of all", c130="go on with --resume"
+    ),
 )
 @click.argument("target", shell_complete=complete_target)
 @platform_option()
 @allow_option()
+@policy_options
 @click.option("--seed", metavar="TEXT", default="", help="Draw the calls from this [default: drawn; results have it].")
 @click.option("--time", "seconds", type=Seconds(), help="Seconds that calls are drawn for [default: 60].")
 @click.option("--calls", type=click.IntRange(1), help="Calls that are drawn, instead.")
@@ -64,7 +71,8 @@ _STATE = "fuzz.state"
 @operators_option
 @dtypes_option
 @click.option("--symbol", "symbols", multiple=True, metavar="GLOB", help="Only these entry points (may be repeated).")
-@click.option("--fail-fast", is_flag=True, help="Stop at the first calls that show a failure.")
+@click.option("--class", "classes", multiple=True, metavar="GLOB", help="Only values of that class (may be repeated).")
+@fail_fast
 @half_abi
 @numbering_option("auto")
 @timeout
@@ -112,11 +120,12 @@ def fuzz(
 
     if calls and seconds:
         raise UsageError("--time and --calls: give one of them.")
-    profile, resume = load_profile(platform).allowing(allow), options["resume"]
+    policy = options["require"] or "", options["max_ulp"]
+    profile, resume = load_profile(platform).allowing(allow).holding(*policy), options["resume"]
     symbols = _chosen(profile, options["operators"], options["dtypes"], options["symbols"])
     recipe = Recipe(
         seed=options["seed"] or new_seed(), profile=profile, symbols=symbols, draw="generators.drawing:draw",
-        calls=calls or 0, bytes=options["max_bytes"],
+        calls=calls or 0, bytes=options["max_bytes"], classes=options["classes"],
     )  # fmt: skip
     work = Work(recipe=recipe, target=target, timeout=options["timeout"], sandbox=options["sandbox"])
     pool = _pool(options["jobs"], options["scheduler"])
@@ -130,7 +139,10 @@ def fuzz(
         session.close()
     ends = {"half-abi": options["half_abi"], "timeout": f"{options['timeout']:g} s"}
     limit = None if calls else seconds or 60.0
-    settings = Settings(limit, calls or 0, out, resume, options["fail_fast"], ends)
+    given = {name: list(options[f"{name}s" if name != "class" else "classes"]) for name in _SELECTING}
+    settings = Settings(
+        limit, calls or 0, out, resume, options["fail_fast"], ends, {k: v for k, v in given.items() if v}
+    )
     with progress_bar(not quiet) as show_step:
         total = calls or 0
         results = run(
@@ -148,7 +160,7 @@ def fuzz(
         elif not quiet:
             print_summary(results, out, console())
             say(f"report: {files['html']}")
-    sys.exit(0 if results.verdict == "conforms" else 1)
+    sys.exit(1 if results.verdict == "fails" else 0)
 
 
 def _chosen(profile: Any, operators: Any, dtypes: Any, globs: Any) -> tuple[str, ...]:

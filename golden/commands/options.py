@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     _R = TypeVar("_R", Results, SweepResult)
 
+_DTYPES = ("fp16", "fp32")
 #: Adds an option to a command.
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 #: What the shell offers for a value: (context, parameter, what is typed so far) -> items.
@@ -61,8 +62,10 @@ def complete_case(context: click.Context, parameter: click.Parameter, incomplete
     from golden.files.manifest import case_ids
 
     vectors, suite = context.params.get("vectors"), str(context.params.get("suite") or "core")
+    paths = list(vectors) if isinstance(vectors, tuple) else [vectors]
     with suppress(GoldenError):  # nothing can be said while a line is being typed
-        return _offer(case_ids(suite, Path(vectors) if vectors else None), incomplete)
+        ids = (name for path in paths or [None] for name in case_ids(suite, Path(path) if path else None))
+        return _offer(dict.fromkeys(ids), incomplete)
     return []
 
 
@@ -121,9 +124,14 @@ def suite_option(text: str = "smoke, core or full.") -> Decorator:
     return click.option("--suite", default="core", show_default=True, help=text, shell_complete=complete_suite)
 
 
-def vectors_option(text: str = "A vector file, or a folder with a manifest, instead.") -> Decorator:
+def vectors_option(
+    text: str = "A vector file, or a folder with a manifest, instead.", multiple: bool = False
+) -> Decorator:
     """Return the option ``--vectors``."""
-    return click.option("--vectors", type=click.Path(path_type=Path), help=text)
+    more = " (may be repeated)." if multiple else "."
+    return click.option(
+        "--vectors", type=click.Path(path_type=Path), multiple=multiple, help=text.removesuffix(".") + more
+    )
 
 
 def platform_option(text: str = "FT78NE, MT7004, host, or a profile's path.") -> Decorator:
@@ -139,6 +147,44 @@ def allow_option() -> Decorator:
         type=OneOf(["overflow", "nan"]),
         help="Accept overflow in any order's intermediates, or any result for NaN (may be repeated).",
     )
+
+
+class MaxUlp(click.ParamType[tuple[str, float]]):
+    """A largest error in ulp, of all dtypes or of one: ``4``, ``fp32=4.0``."""
+
+    name = "max-ulp"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, float]:
+        """Read it; the dtype of all is ""."""
+        if isinstance(value, tuple):  # read already
+            return value
+        dtype, _, text = str(value).rpartition("=")
+        if dtype not in ("", *_DTYPES):
+            self.fail(f"{value!r}: there is no dtype {dtype!r}; known are {', '.join(_DTYPES)}.", param, ctx)
+        try:
+            limit = float(text)
+        except ValueError:
+            limit = math.nan
+        if not 0.5 <= limit < math.inf:
+            self.fail(f"{value!r} is no error of at least 0.5 ulp, such as 4 or fp32=4.0.", param, ctx)
+        return dtype, limit
+
+
+def policy_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--require`` and ``--max-ulp``: what must be better than legal (the table [accept] of profiles)."""
+    require = click.option(
+        "--require",
+        type=OneOf(["correctly-rounded", "faithful", "formula", "legal"]),
+        help="The least grade that is accepted [default: the platform's, legal].",
+    )
+    largest = click.option(
+        "--max-ulp",
+        type=MaxUlp(),
+        multiple=True,
+        metavar="X|DTYPE=X",
+        help="The largest error that is accepted, in ulp (may be repeated).",
+    )
+    return require(largest(command))
 
 
 def numbering_option(*more: str) -> Decorator:
@@ -263,8 +309,34 @@ operators_option = click.option(
     shell_complete=complete_operator,
 )
 dtypes_option = click.option(
-    "--dtype", "dtypes", multiple=True, type=OneOf(["fp16", "fp32"]), help="Only this dtype (may be repeated)."
+    "--dtype", "dtypes", multiple=True, type=OneOf(_DTYPES), help="Only this dtype (may be repeated)."
 )
+
+
+def selection_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--operator``, ``--dtype``, ``--symbol``, ``--class``, ``--case`` and ``--fail-fast``."""
+    for option in reversed((operators_option, dtypes_option, *_PATTERNS, fail_fast)):
+        command = option(command)
+    return command
+
+
+_PATTERNS = (
+    click.option(
+        "--symbol", "symbols", multiple=True, metavar="GLOB", help="Only entry points of that name (may be repeated)."
+    ),
+    click.option(
+        "--class", "classes", multiple=True, metavar="GLOB", help="Only cases of that class (may be repeated)."
+    ),
+    click.option(
+        "--case",
+        "cases",
+        multiple=True,
+        metavar="GLOB",
+        help="Only cases of that id (may be repeated).",
+        shell_complete=complete_case,
+    ),
+)
+fail_fast = click.option("--fail-fast", is_flag=True, help="Stop at the first failing case.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print only errors; the exit code tells.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 

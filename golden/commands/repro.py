@@ -23,7 +23,7 @@ def repro(results: Path, case: str, output: Path | None, symbol: str | None, pla
     """Write one C file that shows a failure with the vendor's header and library alone."""
     from golden.commands import catalogue
     from golden.files.atomic import write_atomically
-    from golden.files.manifest import open_vectors
+    from golden.files.manifest import open_all
     from golden.files.results import read_results
     from golden.operator import entry_points
     from golden.profile import load_profile
@@ -31,11 +31,10 @@ def repro(results: Path, case: str, output: Path | None, symbol: str | None, pla
     from runners.calling.plan import invocations
 
     run = read_results(results)
-    vectors = Path(run.vectors.suite)
-    files = open_vectors(run.vectors.suite, vectors if vectors.exists() else None)
+    files = open_all(run.vectors.suite, [Path(path) for path in run.vectors.paths])
     found = catalogue.find(files, case)
     file = next(f for f in files if any(head.id == case for head in f.heads))
-    if run.vectors.digests.get(file.path.name) != file.digest:
+    if file.digest not in run.vectors.digests.values():
         raise VectorError(f"{file.path} is not the file that {results} was made with; validate again, or restore it.")
     name = choose_symbol(run, found, symbol)
     profile = load_profile(platform or run.platform.name)

@@ -18,8 +18,10 @@ from golden.commands.options import (
     lang_option,
     numbering_option,
     platform_option,
+    policy_options,
     quiet,
     sandbox,
+    selection_options,
     sources,
     suite_option,
     timeout,
@@ -59,14 +61,18 @@ REPORTS = ("results.json", "report.md", "report.html", "junit.xml")
         "golden validate 'exec:qemu-aarch64 build/aarch64-linux-gnu/harness'",
         "golden validate python:runners.adapters.pytorch:cpu",
         "golden validate kernels.so --vectors vectors/smoke/smoothl1lossgrad-fp16.h5",
+        "golden validate kernels.so --symbol 'fp_*' --class kink --class ties --fail-fast",
+        "golden validate kernels.so --require faithful --max-ulp fp32=4",
     )
-    + exit_codes(0, 1, 2, 3, 4, 5, 130, c0="the build conforms"),
+    + exit_codes(0, 1, 2, 3, 4, 5, 130, c0="the build conforms, or nothing of a selection fails"),
 )
 @click.argument("target", shell_complete=complete_target)
 @platform_option()
 @allow_option()
+@policy_options
 @suite_option()
-@vectors_option()
+@vectors_option(multiple=True)
+@selection_options
 @click.option("--recheck", is_flag=True, help="Compute the golden values of all vectors again, not of a few.")
 @click.option("--xfail", type=click.Path(path_type=Path), help="Expected failures: lines 'SYMBOL CASE  # reason'.")
 @click.option("--strict", is_flag=True, help="Let the stress tier decide too.")
@@ -98,7 +104,7 @@ def validate(
     context: click.Context,
     /,
     target: str,
-    vectors: Path | None,
+    vectors: tuple[Path, ...],
     out: Path,
     lang: "Lang",
     quiet: bool,
@@ -127,15 +133,16 @@ def validate(
         elif not quiet:
             print_summary(results, out, console())
             say(f"report: {files['html']}")
-    sys.exit(0 if results.verdict == "conforms" else 1)
+    sys.exit(1 if results.verdict == "fails" else 0)
 
 
 def judged(target: str, *, shown: bool, begin: Callable[[], None] = lambda: None, **options: Any) -> "Results":
     """Judge a target; ``begin`` is called when what the user wrote has been read, and makes sense."""
     from generators.suite import heads
-    from golden.files.manifest import open_vectors
+    from golden.files.manifest import open_all
     from golden.profile import load_profile
     from runners.calling.placement import placing
+    from runners.judging.selection import Wanted, choose
     from runners.judging.validate import Settings
     from runners.judging.validate import validate as judge
     from runners.offline.session import as_exported, covered, exported, is_dump
@@ -145,11 +152,15 @@ def judged(target: str, *, shown: bool, begin: Callable[[], None] = lambda: None
     if export:
         options = as_exported(target, export, sources(click.get_current_context()), options)
     vectors, suite, platform, allow = (options.pop(name) for name in ("vectors", "suite", "platform", "allow"))
-    profile = load_profile(platform).allowing(allow)
-    files = open_vectors(suite, vectors, options.get("recheck", False), heads)
+    policy = options.pop("require", None) or "", options.pop("max_ulp", ())
+    profile = load_profile(platform).allowing(allow).holding(*policy)
+    wanted = Wanted(**{kind: options.pop(kind, ()) for kind in ("operators", "dtypes", "symbols", "classes", "cases")})
+    files = open_all(suite, vectors, options.get("recheck", False), heads)
     if export:
         files = covered(target, export, files)
-    settings = Settings(profile, str(vectors) if vectors else suite, **options)
+    choose(files, profile, wanted)  # what matches nothing is told before anything is run
+    named = tuple(map(str, vectors))
+    settings = Settings(profile, ", ".join(named) or suite, vectors=named, wanted=wanted, **options)
     memory = placing(settings.memory, profile)
     with beginning(begin):
         session, library = open_target(target, settings.timeout, memory, sandbox=settings.sandbox, draw=settings.draw)

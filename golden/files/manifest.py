@@ -1,7 +1,8 @@
 """The manifest of a suite: its files, their digests, and how many cases there must be."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -151,6 +152,26 @@ def open_vectors(
     if vectors is None or vectors.is_dir():
         return read_suite(vectors or suite_folder(suite), 1.0 if recheck else RECHECKED, heads)
     return [open_file(vectors, recheck=recheck, heads=heads)]
+
+
+def open_all(
+    suite: str, vectors: Sequence[Path] = (), recheck: bool = False, heads: Heads | None = None
+) -> list[VectorFile]:
+    """Read a suite by name, or instead of it all of several folders and files, each file once; see open_vectors."""
+    if not vectors:
+        return open_vectors(suite, None, recheck, heads)
+    files: dict[Path, VectorFile] = {}
+    for path in vectors:
+        for file in open_vectors(suite, path, recheck, heads):
+            files.setdefault(file.path.resolve(), file)
+    return list(files.values())
+
+
+def digests_of(files: Iterable[VectorFile]) -> dict[str, str]:
+    """Return the digests of files by name, or by path where several have one name."""
+    files = list(files)
+    names = Counter(file.path.name for file in files)
+    return {file.path.name if names[file.path.name] == 1 else str(file.path): file.digest for file in files}
 
 
 def open_file(path: Path, digest: str | None = None, recheck: bool = False, heads: Heads | None = None) -> VectorFile:

@@ -2,12 +2,14 @@
 
 import random
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from pkgutil import resolve_name
 from typing import NamedTuple
 
 import msgspec
 
 from golden.case import Case
+from golden.errors import UsageError
 from golden.formats import Format
 from golden.operator import EntryPoint, Operator, entry_points
 from golden.profile import Profile
@@ -16,6 +18,8 @@ from runners.calling.call import Invocation, Placement
 #: One batch in so many is made for both kinds of memory, mixed with the one before, or with operands inaccessible that
 #: need not be touched; one call in so many is repeated, or made in plain memory.
 _BOTH, _MIXED, _CLOSED, _REPEATED, _PLAIN = 4, 4, 12, 4, 12
+#: So many batches of unwanted classes in a row: there is none that is wanted.
+_VAIN = 2000
 
 #: Draws a batch of cases: (operator, format, name, output elements at most) -> cases.
 Draw = Callable[[Operator, Format, str, int], list[Case]]
@@ -25,7 +29,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """What decides which calls there are.
 
     ``draw``: a :data:`Draw` by module and name. ``calls``: of all tasks, 0 for no end; ``task``: of one, which share a
-    process that is a fresh one at first. ``bytes``: of a call's operands, at most.
+    process that is a fresh one at first. ``bytes``: of a call's operands, at most. ``classes``: patterns of the classes
+    of values that are wanted; all without.
     """
 
     seed: str
@@ -35,6 +40,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     calls: int = 0
     task: int = 2048
     bytes: int = 1 << 20
+    classes: tuple[str, ...] = ()
 
 
 class Job(NamedTuple):
@@ -45,45 +51,62 @@ class Job(NamedTuple):
     plan: list[Invocation]
 
 
-def jobs(recipe: Recipe, task: int, plain: bool) -> Iterator[Job]:
-    """Yield the calls of a task. ``plain``: the target can be called with operands in plain memory.
+class Drawing:
+    """The calls of a task. ``plain``: the target can be called with operands in plain memory."""
 
-    Mostly several of one entry point follow each other; which one comes next is drawn, and sometimes two take turns.
-    """
-    rng, draw = random.Random(f"{recipe.seed} {task}"), resolve_name(recipe.draw)
-    kinds: dict[tuple[str, str], list[EntryPoint]] = {}
-    for symbol in recipe.symbols:
-        entry = entry_points()[symbol]
-        kinds.setdefault((entry.operator.name, entry.fmt.name), []).append(entry)
-    left = min(recipe.task, recipe.calls - task * recipe.task) if recipe.calls else recipe.task
-    waiting: list[Job] = []
-    batch = 0
-    while left > 0:
-        entries = rng.choice(list(kinds.values()))
-        page, fmt = entries[0].operator, entries[0].fmt
-        cases: list[Case] = draw(page, fmt, f"{recipe.seed}/{task}/{batch}", _elements(page, fmt, recipe.bytes))
-        batch += 1
-        chosen = entries if rng.randrange(_BOTH) == 0 else [rng.choice(entries)]
-        made = [Job(e, c, ways(rng, e, c, recipe.profile, plain)) for e in _shared_first(chosen) for c in cases][:left]
-        left -= len(made)
-        if waiting and rng.randrange(_MIXED) == 0:
-            order = sorted(range(len(waiting) + len(made)), key=lambda _: rng.random())
-            yield from (([*waiting, *made])[k] for k in order)
-            waiting = []
-        else:
-            yield from waiting
-            waiting = made
-    yield from waiting
+    def __init__(self, recipe: Recipe, task: int, plain: bool) -> None:
+        self._recipe, self._task, self._plain = recipe, task, plain
+        self._rng = random.Random(f"{recipe.seed} {task}")
+        self._draw: Draw = resolve_name(recipe.draw)
+        #: Calls of classes that are not wanted.
+        self.passed_over = 0
+
+    def jobs(self) -> Iterator[Job]:
+        """Yield the calls.
+
+        Mostly several of one entry point follow each other; which comes next is drawn, and sometimes two take turns.
+        """
+        waiting: list[Job] = []
+        for made in self._batches():
+            if waiting and self._rng.randrange(_MIXED) == 0:
+                yield from self._rng.sample([*waiting, *made], len(waiting) + len(made))
+                waiting = []
+            else:
+                yield from waiting
+                waiting = made
+        yield from waiting
+
+    def _batches(self) -> Iterator[list[Job]]:
+        recipe, rng = self._recipe, self._rng
+        kinds: dict[tuple[str, str], list[EntryPoint]] = {}
+        for symbol in recipe.symbols:
+            entry = entry_points()[symbol]
+            kinds.setdefault((entry.operator.name, entry.fmt.name), []).append(entry)
+        left = min(recipe.task, recipe.calls - self._task * recipe.task) if recipe.calls else recipe.task
+        vain = batch = 0
+        while left > 0:
+            entries = rng.choice(list(kinds.values()))
+            page, fmt = entries[0].operator, entries[0].fmt
+            cases = self._draw(page, fmt, f"{recipe.seed}/{self._task}/{batch}", _elements(page, fmt, recipe.bytes))
+            batch += 1
+            if recipe.classes and not any(fnmatchcase(cases[0].klass, glob) for glob in recipe.classes):
+                self.passed_over += len(cases)
+                vain += 1
+                if vain > _VAIN:
+                    raise UsageError(f"No values are drawn of a class like {', '.join(recipe.classes)}.")
+                continue
+            vain = 0
+            chosen = entries if rng.randrange(_BOTH) == 0 else [rng.choice(entries)]
+            # The comparison of both kinds of memory takes the shared one first.
+            order = sorted(chosen, key=lambda e: e.storage, reverse=True)
+            made = [Job(e, c, ways(rng, e, c, recipe.profile, self._plain)) for e in order for c in cases][:left]
+            left -= len(made)
+            yield made
 
 
 def _elements(page: Operator, fmt: Format, most: int) -> int:
     """Return how many output elements a call may have, all operands being as large, for its operands to fit."""
     return max(1, most // (fmt.itemsize * len(page.pointers)))
-
-
-def _shared_first(entries: list[EntryPoint]) -> list[EntryPoint]:
-    """Order entry points as the comparison of both kinds of memory takes them."""
-    return sorted(entries, key=lambda e: e.storage, reverse=True)
 
 
 def ways(rng: random.Random, entry: EntryPoint, case: Case, profile: Profile, plain: bool) -> list[Invocation]:

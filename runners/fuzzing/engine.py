@@ -25,7 +25,7 @@ from golden.files.names import NUMBERING_OPTION
 from golden.files.vectors import write_vectors
 from golden.merging import merged
 from golden.operator import choice_words, entry_points, page_numbering
-from golden.results import SCHEMA, Drawn, EntryPointResult, Finding, Library, Probe, Results, Vectors
+from golden.results import SCHEMA, Drawn, EntryPointResult, Finding, Library, Probe, Results, Selection, Vectors
 from golden.selfcheck import check_arithmetic
 from golden.sources import judge
 from golden.verdicts import overall
@@ -55,6 +55,7 @@ class State(msgspec.Struct):
     done: int = 0
     calls: int = 0
     ways: int = 0
+    passed_over: int = 0
     elements: int = 0
     seconds: float = 0.0
     newest: int = 0  #: calls when something new came last
@@ -78,7 +79,7 @@ class Settings:
     """What a run was asked for.
 
     ``seconds`` and ``calls``: what ends it; None and 0: that does not. ``fail_fast``: the first task with a failure
-    does.
+    does. ``selected``: options that restrict what is drawn, with their patterns.
     """
 
     seconds: float | None
@@ -87,6 +88,7 @@ class Settings:
     resume: bool = False
     fail_fast: bool = False
     options: dict[str, str] = field(default_factory=dict)
+    selected: dict[str, list[str]] = field(default_factory=dict)
 
 
 def open_work(
@@ -164,7 +166,7 @@ class _Run:
             work.numbering,
         )
         self._digest = hashlib.sha256(
-            repr((*what, work.recipe.draw, work.recipe.task, identity())).encode()
+            repr((*what, work.recipe.draw, work.recipe.classes, work.recipe.task, identity())).encode()
         ).hexdigest()
         self._state = State(STATE_SCHEMA, self._digest, work.recipe.seed)
         self._later: dict[int, Evaluated] = {}
@@ -237,6 +239,7 @@ class _Run:
         state.done += 1
         state.calls += found.calls
         state.ways += found.ways
+        state.passed_over += found.passed_over
         state.elements += found.elements
         for result in found.entries:
             old = state.entries.get(result.symbol)
@@ -310,7 +313,10 @@ class _Run:
         state, work = self._state, self._work
         entries = [self._entry(symbol) for symbol in work.recipe.symbols]
         platform = platform_of(work.recipe.profile)
-        verdict, reason = overall(entries, platform)
+        all_calls, required = state.calls + state.passed_over, len(work.recipe.profile.required())
+        chosen = self._settings.selected
+        selection = Selection(chosen, state.calls, all_calls, len(entries), required) if chosen else Selection()
+        verdict, reason = overall(entries, platform, (), selection)
         if self._interrupted:
             verdict, reason = "fails", f"Interrupted after {state.calls} calls."
         check_arithmetic()
@@ -328,7 +334,9 @@ class _Run:
                 str(self._folder) if self._digests else "drawn",
                 state.calls,
                 {name: digest for name, (digest, _) in self._digests.items()},
+                [str(self._folder)] if self._digests else [],
             ),
+            selection=selection,
             options={**self._settings.options, "seed": state.seed, "max-bytes": str(work.recipe.bytes)},
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             judge=judge(),

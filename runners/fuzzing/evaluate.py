@@ -16,7 +16,7 @@ from golden.tally import Judgements
 from runners.calling.call import Call, Mode
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
-from runners.fuzzing.drawn import Job, Recipe, jobs
+from runners.fuzzing.drawn import Drawing, Job, Recipe
 from runners.judging.verdict import EntryPointVerdict
 from runners.judging.xfail import Xfail
 from runners.targets import open_target
@@ -97,12 +97,14 @@ class Failing(NamedTuple):
 class Evaluated:
     """What a task gave.
 
-    ``calls`` that were drawn, made in ``ways``; ``features`` of them; ``failing``: the smallest call of each kind.
+    ``calls`` that were drawn, made in ``ways``, with their ``features``; ``passed_over``: others, of classes that are
+    not wanted. ``failing``: the smallest call of each kind.
     """
 
     task: int
     calls: int = 0
     ways: int = 0
+    passed_over: int = 0
     elements: int = 0
     entries: list[EntryPointResult] = field(default_factory=list)
     noted: list[tuple[Finding, int]] = field(default_factory=list)
@@ -135,7 +137,8 @@ def evaluate(work: Work, task: int) -> Evaluated:
             under_way -= size
             verdicts[job.entry.symbol].add(job.case, job.plan, session.collect(), place)
 
-        for place, job in enumerate(jobs(work.recipe, task, session.plain)):
+        drawn = Drawing(work.recipe, task, session.plain)
+        for place, job in enumerate(drawn.jobs()):
             call = work.call(job)
             session.submit(call)
             waiting.append((place, job, call.size))
@@ -151,6 +154,7 @@ def evaluate(work: Work, task: int) -> Evaluated:
             collect()
         for verdict in verdicts.values():
             verdict.judge()
+        found.passed_over = drawn.passed_over
     finally:
         closing = session.close()
     heads = {job.case.id: job.case.head for _, job in made.values()}

@@ -20,7 +20,7 @@ from golden.files.vectors import case_digest
 from golden.formats import Array
 from golden.results import Failure
 from runners.calling.session import Session
-from runners.fuzzing.drawn import Job, jobs
+from runners.fuzzing.drawn import Drawing, Job
 from runners.fuzzing.evaluate import Failing, Work
 from runners.judging.verdict import EntryPointVerdict
 from runners.judging.xfail import Xfail
@@ -47,7 +47,7 @@ def shrink(work: Work, failing: Failing) -> Small:
         trial = _Trial(work, session, failing.failure.kind, deadline)
         before: list[Job] = []
         if trial.fails(failing.job, []) is None:
-            earlier = list(islice(jobs(work.recipe, failing.task, session.plain), failing.place))
+            earlier = list(islice(Drawing(work.recipe, failing.task, session.plain).jobs(), failing.place))
             before = _needed(earlier, lambda some: trial.fails(failing.job, some) is not None)
         found = trial.fails(failing.job, before)
         if found is None:

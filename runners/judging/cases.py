@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from golden.case import Case, Head
-from golden.files.vectors import VectorFile
+from golden.files.collected import Collected
 from golden.operator import EntryPoint
 from golden.profile import Profile
 from runners.calling.call import Call, Invocation
@@ -45,7 +45,7 @@ class Cases:
         self._half_abi: HalfAbi = half_abi
         self._numbering = numbering
 
-    def run(self, entry: EntryPoint, file: VectorFile, verdict: EntryPointVerdict) -> Iterator[None]:
+    def run(self, entry: EntryPoint, file: Collected, verdict: EntryPointVerdict) -> Iterator[None]:
         """Run and judge all cases of an entry point, keeping the worker busy; yields after each.
 
         Cases and the invocations of each are made in an order that is drawn, so that it tells a library nothing, and
@@ -55,7 +55,7 @@ class Cases:
         running: deque[_Waiting] = deque()
         under_way = 0
         places = iter(shuffled(self._draw, entry.symbol, len(file.cases)))
-        closed = unreadable_cases(self._draw, entry, file.heads)
+        closed = unreadable_cases(self._draw, entry, file.every)
         ways = random.Random(f"{self._draw} {entry.symbol} ways")
 
         def submit() -> None:
@@ -88,7 +88,7 @@ class Cases:
             verdict.again(again)
 
     def _submit(
-        self, entry: EntryPoint, file: VectorFile, place: int, closed: frozenset[str], ways: random.Random
+        self, entry: EntryPoint, file: Collected, place: int, closed: frozenset[str], ways: random.Random
     ) -> _Waiting:
         """Submit a case, its plan in an order that is drawn; ``closed``: see :func:`unreadable_cases`."""
         case = file.cases[place]

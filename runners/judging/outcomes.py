@@ -9,8 +9,9 @@ from golden.case import Case
 from golden.formats import Array, comparable_bits
 from golden.judge import Judged, element, judge, overflow_of
 from golden.results import Element, Failure, Severity
-from golden.terms import Terms
+from golden.terms import Accept, Terms
 from runners.calling.call import FILLS, Invocation, Outcome
+from runners.judging.policy import exempt, refused
 
 #: Broken contracts that make an entry point fail; other findings are remarks.
 FAILING = {
@@ -81,11 +82,16 @@ def broken_contracts(case: Case, plan: Sequence[Invocation], outcomes: Sequence[
     return Shown(list(failures.values()), remarks)
 
 
-def illegal_values(case: Case, output: Array, judged: Judged, terms: Terms, where: str = "") -> list[Failure]:
-    """Return a failure for elements outside every legal bound, if there are any. ``where``: how the case was run."""
+def illegal_values(
+    case: Case, output: Array, judged: Judged, terms: Terms, accept: Accept, where: str = ""
+) -> list[Failure]:
+    """Return a failure for elements outside every legal bound, or else for each policy that is not met.
+
+    ``accept``: the policies. ``where``: how the case was run.
+    """
     failing = judged.failing
     if failing.size == 0:
-        return []
+        return list(refused(case, output, judged, accept, where))
     # The worst number says most; without numbers, the first element.
     sizes = np.nan_to_num(np.abs(judged.signed[failing]), nan=-1.0)
     at = int(failing[np.argmax(sizes)])
@@ -112,27 +118,35 @@ def _measured(found: Element) -> str:
 _ALLOWED = {
     "allowed-overflow": "results of an order that overflows on the way, where the page's does not",
     "allowed-nan": "results that are a number where the page's are NaN",
+    "allowed-distance": "results further off than max-ulp, which does not concern what is flushed or allowed",
 }
 
 
-def allowed(case: Case, judged: Judged) -> list[Remark]:
+def allowed(case: Case, judged: Judged, accept: Accept) -> list[Remark]:
     """Return what was accepted only because the terms allow it, with its count."""
-    if not judged.allowed.any():
-        return []
-    found = {"allowed-overflow": judged.allowed & judged.beyond, "allowed-nan": judged.allowed & ~judged.beyond}
+    found = {
+        "allowed-overflow": int((judged.allowed & judged.beyond).sum()),
+        "allowed-nan": int((judged.allowed & ~judged.beyond).sum()),
+        "allowed-distance": exempt(case, judged, accept),
+    }
     return [
-        Remark(kind, "info", f"Accepted as the terms say: {int(where.sum())} {_ALLOWED[kind]}.")
-        for kind, where in found.items()
-        if where.any()
+        Remark(kind, "info", f"Accepted as the terms say: {count} {_ALLOWED[kind]}.")
+        for kind, count in found.items()
+        if count
     ]
 
 
 def compared(
-    case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome], outputs: Sequence[Array | None], terms: Terms
+    case: Case,
+    plan: Sequence[Invocation],
+    outcomes: Sequence[Outcome],
+    outputs: Sequence[Array | None],
+    terms: Terms,
+    accept: Accept,
 ) -> Shown:
     """Hold every other invocation against the first, which has an output: bits must not depend on how a case is run.
 
-    ``terms``: see :func:`golden.judge.judge`.
+    ``terms``: see :func:`golden.judge.judge`; ``accept``: see :func:`illegal_values`.
     """
     first = outputs[0]
     assert first is not None
@@ -150,7 +164,8 @@ def compared(
         differ = np.flatnonzero(comparable_bits(case.fmt, output) != comparable_bits(case.fmt, first))
         if differ.size == 0:
             continue
-        bad = illegal_values(case, output, judge(case, output, terms), terms, f" with {_describe(invocation)}")
+        judged, how = judge(case, output, terms), f" with {_describe(invocation)}"
+        bad = illegal_values(case, output, judged, terms, accept, how)
         if bad and not unwritten.size:
             failures += bad
         if not bad:

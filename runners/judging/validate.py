@@ -5,18 +5,19 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from golden import __version__
 from golden.errors import TargetError
+from golden.files.manifest import digests_of
 from golden.files.names import NUMBERING_OPTION
 from golden.files.vectors import VectorFile
-from golden.operator import EntryPoint, choice_words, page_numbering
+from golden.operator import choice_words, page_numbering
 from golden.profile import Profile
 from golden.results import SCHEMA, Finding, Host, Library, Platform, Probe, Results, Vectors
 from golden.selfcheck import check_arithmetic
@@ -28,6 +29,7 @@ from runners.calling.from_case import HalfAbi
 from runners.calling.session import Session
 from runners.judging.cases import Cases
 from runners.judging.probe import choose_half_abi, choose_numbering, probe_subnormals, takes_half
+from runners.judging.selection import Wanted, choose
 from runners.judging.verdict import EntryPointVerdict
 from runners.judging.xfail import read_xfail
 
@@ -47,6 +49,9 @@ class Settings:
     sandbox: Mode = "auto"
     draw: str = ""
     recheck: bool = False
+    vectors: tuple[str, ...] = ()  #: files and folders in place of a suite
+    wanted: Wanted = field(default_factory=Wanted)
+    fail_fast: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,8 @@ def validate(
 
     An interrupt (KeyboardInterrupt) ends the run early; its results lack the footer ``complete``.
 
-    Raises :class:`TargetError` if the target has none of the entry points that vectors and platform ask for.
+    Raises :class:`TargetError` if the target has none of the entry points that vectors and platform ask for, and what
+    :func:`runners.judging.selection.choose` raises.
     """
     check_arithmetic()
     validation = _Validation(target, session, library, files, settings)
@@ -92,9 +98,8 @@ class _Validation:
         self._started = time.monotonic()
         self._draw = session.draw or settings.draw or secrets.token_hex(8)
         self._xfail = read_xfail(settings.xfail)
-        self._by_kind = {(f.operator.name, f.dtype): f for f in files}
-        self._required = settings.profile.required()
-        self._wanted = [e for e in self._required if (e.operator.name, e.fmt.name) in self._by_kind]
+        self._chosen = choose(files, settings.profile, settings.wanted)
+        self._wanted = self._chosen.entries
         if not any(e.symbol in session.symbols for e in self._wanted):
             none = "nothing, because the vectors hold no case for this platform"
             asked = ", ".join(e.symbol for e in self._wanted) or none
@@ -102,6 +107,7 @@ class _Validation:
         self._findings: list[Finding] = []
         self._verdicts: dict[str, EntryPointVerdict] = {}
         self._done, self._complete = 0, True
+        self._stopped = ""  # the entry point at which a run has ended that stops at the first failure
 
     def probe(self) -> None:
         """Find out what has to be known before judging, and remark on how the target was loaded."""
@@ -122,45 +128,66 @@ class _Validation:
         """Run and judge the cases of every entry point, and end the target, which may decide, too."""
         session, settings = self._session, self._settings
         there = [e for e in self._wanted if e.symbol in session.symbols]
-        self._total = sum(len(self._file(e).cases) for e in there)
+        self._total = sum(len(self._chosen.of(e).heads) for e in there)
         judgements = Judgements(settings.profile.terms)
         cases = Cases(session, settings.profile, self._draw, self._half_abi, self._numbering)
         for entry in self._wanted:
             verdict = EntryPointVerdict(
-                entry, settings.profile, settings.strict, self._xfail, session.unobservable, judgements
+                entry,
+                settings.profile,
+                settings.strict,
+                self._xfail,
+                session.unobservable,
+                judgements,
+                settings.fail_fast,
             )
             self._verdicts[entry.symbol] = verdict
             if entry not in there or self._refused(verdict):
+                if settings.fail_fast:
+                    self._stopped = entry.symbol
+                    break
                 continue
             session.restart()  # what a library does in its first call of a process is judged like the rest
             try:
-                for _ in cases.run(entry, self._file(entry), verdict):
+                for _ in cases.run(entry, self._chosen.of(entry), verdict):
                     self._done += 1
                     progress(Progress(entry.symbol, self._done, self._total))
+                    if settings.fail_fast and verdict.fails:
+                        break
             except KeyboardInterrupt:
                 self._complete = False
+                break
+            if settings.fail_fast and verdict.fails:
+                self._stopped = entry.symbol
                 break
         self._closing = self._close()
 
     def results(self) -> Results:
         """Return what was found, with the verdict that follows from it."""
         profile, settings, xfail = self._settings.profile, self._settings, self._xfail
+        selection = self._chosen.selection
+        if self._stopped:
+            selection = replace(selection, stopped=True, planned=self._total)
         entries = [
-            v.result(expected=len(self._file(v.entry).cases)) if symbol in self._session.symbols else v.missing()
+            v.result(None if symbol == self._stopped else len(self._chosen.of(v.entry).heads), selection.whole)
+            if symbol in self._session.symbols
+            else v.missing()
             for symbol, v in self._verdicts.items()
         ]
+        if self._stopped:
+            selection = replace(selection, done=sum(entry.cases for entry in entries))
         findings = [*self._findings, *(found for v in self._verdicts.values() for found in v.findings())]
         findings += self._closing
         findings += [
             Finding("stale-xfail", "", "warning", f"{xfail.name}, line {e.line}: no failure is like this ({e.reason}).")
-            for e in (xfail.stale() if self._complete else [])
+            for e in (xfail.stale() if self._complete and selection.whole else [])
         ]
         orders = {symbol: best for symbol, v in self._verdicts.items() if (best := v.orders.best())}
         platform = platform_of(profile)
-        verdict, reason = overall(entries, platform, [e.symbol for e in self._required if e not in self._wanted])
+        uncovered = [e.symbol for e in profile.required() if e not in self._chosen.covered]
+        verdict, reason = overall(entries, platform, uncovered, selection)
         if not self._complete:
             verdict, reason = "fails", f"Interrupted after {self._done} of {self._total} cases."
-        cases, digests = sum(len(f.cases) for f in self._files), {f.path.name: f.digest for f in self._files}
         return Results(
             schema=SCHEMA,
             golden=__version__,
@@ -170,19 +197,17 @@ class _Validation:
             target=self._target,
             library=self._library,
             host=host(),
-            vectors=Vectors(settings.suite, cases, digests),
+            vectors=Vectors(settings.suite, self._chosen.total, digests_of(self._files), list(settings.vectors)),
+            selection=selection,
             options=self._options(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             judge=judge(),
-            probe=msgspec.structs.replace(self._probed, evaluation_order=orders),
+            probe=replace(self._probed, evaluation_order=orders),
             seconds=round(time.monotonic() - self._started, 3),
             entry_points=entries,
             findings=findings,
             complete=self._complete,
         )
-
-    def _file(self, entry: EntryPoint) -> VectorFile:
-        return self._by_kind[entry.operator.name, entry.fmt.name]
 
     def _refused(self, verdict: EntryPointVerdict) -> bool:
         """Tell whether an entry point is not run at all, and have its verdict say why."""
@@ -204,7 +229,7 @@ class _Validation:
             if verdict is None:
                 remarks[found.kind, found.message] += 1
                 continue
-            heads = self._file(verdict.entry).heads
+            heads = self._chosen.of(verdict.entry).heads
             verdict.died(next((head for head in heads if head.id == found.call), None), found.message)
         return [
             Finding(f"close-{kind}", "", "warning", message + (f" {count} times." if count > 1 else ""))
@@ -212,7 +237,7 @@ class _Validation:
         ]
 
     def _options(self) -> dict[str, str]:
-        settings = self._settings
+        settings, accept = self._settings, self._settings.profile.accept
         return {
             "half-abi": settings.half_abi,
             NUMBERING_OPTION: settings.numbering or page_numbering(),
@@ -222,6 +247,12 @@ class _Validation:
             "xfail": self._xfail.name or "none",
             "draw": self._draw,
             **({"recheck": "yes"} if settings.recheck else {}),
+            **{option: " ".join(patterns) for option, patterns in settings.wanted.options.items()},
+            **({"fail-fast": "yes"} if settings.fail_fast else {}),
+            **({"require": accept.grade} if accept.grade != "legal" else {}),
+            **(
+                {"max-ulp": " ".join(f"{d}={x:g}" for d, x in sorted(accept.max_ulp.items()))} if accept.max_ulp else {}
+            ),
             **self._session.facts(),
         }
 

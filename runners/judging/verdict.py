@@ -17,8 +17,9 @@ from golden.formats import Array, comparable_bits
 from golden.judge import KEPT_FAILURES, judge_all
 from golden.operator import EntryPoint
 from golden.profile import Profile
-from golden.results import EntryPointResult, Failure, Finding, Severity, Status
+from golden.results import POLICIES, EntryPointResult, Failure, Finding, Severity, Status
 from golden.tally import Accumulator, Judgements, Measured
+from golden.terms import Accept
 from runners.calling.call import Invocation, Outcome
 from runners.judging.contracts import Contracts
 from runners.judging.figures import Illegal, would_conform
@@ -52,7 +53,8 @@ class _Waiting(NamedTuple):
 class EntryPointVerdict:
     """Collects what is found about one entry point, case by case.
 
-    ``judgements``: of the run. ``group``: names the row of the report that a case belongs to.
+    ``judgements``: of the run. ``fail_fast``: what was added behind the first failing case does not count. ``group``:
+    names the row of the report that a case belongs to.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class EntryPointVerdict:
         xfail: Xfail,
         unobservable: frozenset[str] = frozenset(),
         judgements: Judgements | None = None,
+        fail_fast: bool = False,
         group: Callable[[Head], str] = attrgetter("group"),
     ) -> None:
         self.entry = entry
@@ -71,9 +74,12 @@ class EntryPointVerdict:
         self.orders = OrderShares()
         self._profile = profile
         self._strict = strict
+        self._fail_fast = fail_fast
+        self._together = 1 if fail_fast else TOGETHER  # cases that are judged together
         self._xfail = xfail
         self._expected = 0
         self._evidence = 0
+        self._held_ulp = 0.0
         self._required: dict[str, Accumulator] = {}
         self._stress: dict[str, Accumulator] = {}
         self._overall = Accumulator(detailed=True)
@@ -108,16 +114,15 @@ class EntryPointVerdict:
         in it, if not behind those that were added before.
         """
         case = self._tiered(case)
-        place = self._cases if place is None else place
+        place = len(self._places) if place is None else place
         self._places[case.id] = place
         for group in (case.klass, self._group(case)):
             self._groups[group] = min(self._groups.get(group, place), place)
-        self._cases += 1
-        self._classes.setdefault(case.klass, Counter())["cases"] += 1
         waiting = _Waiting(place, case, plan, outcomes, [array(case, o) for o in outcomes])
         self._waiting.append(waiting)
         self._waiting_bytes += len(plan) * len(outcomes[0].output)
-        if len(self._waiting) >= TOGETHER or self._waiting_bytes >= _TOGETHER_BYTES:
+        ended = self._fail_fast and any(o.status != "ok" for o in outcomes)  # another such call takes time
+        if ended or len(self._waiting) >= self._together or self._waiting_bytes >= _TOGETHER_BYTES:
             self.judge()
 
     def judge(self) -> None:
@@ -126,10 +131,16 @@ class EntryPointVerdict:
         outputs = [(w.case, w.outputs[0]) for w in waiting if w.outputs[0] is not None]
         measured = iter(self._judgements.of(outputs))
         for w in waiting:
+            if self._fail_fast and self.fails:
+                del self._places[w.case.id]
+                continue
             self._judge(w, None if w.outputs[0] is None else next(measured))
+        self._together = min(2 * self._together, TOGETHER)  # judging each alone would take three times as long
 
     def _judge(self, waiting: "_Waiting", measured: Measured | None) -> None:
         place, case, plan, outcomes, outputs = waiting
+        self._cases += 1
+        self._classes.setdefault(case.klass, Counter())["cases"] += 1
         problems, remarks = broken_contracts(case, plan, outcomes)
         self._checks.add(case, plan, outcomes, outputs)
         first = outputs[0]
@@ -137,9 +148,10 @@ class EntryPointVerdict:
         self._bits.setdefault(case.klass, []).append((place, hashlib.sha256(case.id.encode() + bits).digest()))
         if first is not None and measured is not None:
             terms = self._profile.terms
-            others = compared(case, plan, outcomes, outputs, terms)
-            problems += illegal_values(case, first, measured.judged, terms) + others.failures
-            remarks += others.remarks + allowed(case, measured.judged)
+            accept = self._accept(case)
+            others = compared(case, plan, outcomes, outputs, terms, accept)
+            problems += illegal_values(case, first, measured.judged, terms, accept) + others.failures
+            remarks += others.remarks + allowed(case, measured.judged, accept)
         self._note_all(remarks, case)
         self._checks.problems(case, problems)
         if problems and self._xfail.expects(self.entry.symbol, case.id):
@@ -173,6 +185,10 @@ class EntryPointVerdict:
         given = (v for v in case.operands.values() if v.dtype.kind == "f")
         return case if all(np.isfinite(v).all() for v in given) else replace(case, tier="stress")
 
+    def _accept(self, case: Case) -> Accept:
+        """Return what is accepted of a case: policies are for cases that decide."""
+        return self._profile.accept if case.tier == "required" or self._strict else Accept()
+
     @property
     def fails(self) -> bool:
         """Tell whether a case has failed already."""
@@ -190,7 +206,7 @@ class EntryPointVerdict:
             self._note_all(remarks, case)
             if output is not None:
                 where = " where operands lie as in the call before"
-                problems += illegal_values(case, output, next(judgements), terms, where)
+                problems += illegal_values(case, output, next(judgements), terms, self._accept(case), where)
             if problems and not self._xfail.expects(self.entry.symbol, case.id):
                 self._fail(case, problems)
 
@@ -201,6 +217,7 @@ class EntryPointVerdict:
         rows.setdefault(self._group(case), Accumulator()).add(case, output, judged, measured, place)
         if case.tier == "required":
             self._overall.add(case, output, judged, measured, place)
+            self._held_ulp = max(self._held_ulp, float(np.abs(judged.signed[judged.held]).max(initial=0.0)))
         if case.flags == ORDER_ALONE:
             self.orders.add(case, output)
         if "position" in case.flags:
@@ -226,7 +243,7 @@ class EntryPointVerdict:
                 self._note(f"stress-{problem.kind}", "warning", f"In the stress tier: {problem.message}", case)
             return
         self._failing += 1
-        self._only_values &= all(p.first is not None for p in problems)
+        self._only_values &= all(p.first is not None and p.kind not in POLICIES for p in problems)
         self._statuses.update({_status_of(p) for p in problems})
         self._failures += [(self._places[case.id], problem) for problem in problems]
 
@@ -282,14 +299,18 @@ class EntryPointVerdict:
         """Return the result of an entry point that the target does not have."""
         return self._result("missing", f"{self.entry.symbol} is not in the library.")
 
-    def result(self, expected: int) -> EntryPointResult:
-        """Return the result after all cases; fewer than ``expected`` is a failure."""
+    def result(self, expected: int | None, whole: bool = True) -> EntryPointResult:
+        """Return the result after all cases; fewer than ``expected`` is a failure, None for what came until one failed.
+
+        ``whole``: the run is one of everything. Results of a few cases that were chosen may all be constant.
+        """
         self._settle()
+        expected = self._cases if expected is None else expected
         if self._refused:
             return self._result("fail", self._refused)
         if self._cases != expected or not expected:
             return self._result("fail", f"Only {self._cases} of {expected} cases were run.")
-        if not self._evidence:
+        if whole and not self._evidence:
             return self._result(
                 "fail", f"None of {expected} cases is evidence: all were expected to fail, or have constant results."
             )
@@ -326,6 +347,7 @@ class EntryPointVerdict:
             status=status,
             grade=tally.grade if status == "pass" else "fails",
             max_ulp=tally.max_ulp,
+            held_ulp=self._held_ulp,
             misrounded=tally.misrounded,
             elements=tally.elements,
             cases=self._cases,

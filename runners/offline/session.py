@@ -43,7 +43,7 @@ def as_exported(target: str, manifest: Manifest, given: Collection[str], options
         key = "numbering" if name == NUMBERING_OPTION else name.replace("-", "_")
         if name in ("suite", "vectors"):
             if not {"suite", "vectors"} & {*given}:
-                merged[key] = Path(value) if name == "vectors" else value
+                merged[key] = (Path(value),) if name == "vectors" else value
         elif name in given and options[key] != value:
             raise UsageError(f"--{name} {options[key]}: {target} was exported with {value}; leave the option out.")
         else:

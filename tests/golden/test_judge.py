@@ -118,7 +118,7 @@ def test_kinds_are_all_explained() -> None:
 def test_empty_arrays(fmt: Format) -> None:
     case = smooth(fmt, 1.0)
     judged = judge(case, np.empty(0, fmt.dtype), Terms())
-    assert [len(part) for part in judged] == [0] * 7 and judged.failing.size == 0
+    assert [len(part) for part in judged] == [0] * 8 and judged.failing.size == 0
     rows = Accumulator()
     rows.add(case, np.empty(0, fmt.dtype), judged)
     tally = rows.tally()

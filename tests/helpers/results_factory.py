@@ -19,10 +19,13 @@ from golden.results import (
     Platform,
     Probe,
     Results,
+    Selection,
     Status,
     Tally,
     Vectors,
 )
+from golden.terms import Accept
+from golden.verdicts import overall
 
 #: Text of others at its worst: markup, delimiters, control and bidirectional characters.
 HOSTILE = "<script>alert('x')</script>\"&amp;|`}{$\\#_%~^\x1b[31m\x00\u202etxt.so]]>"
@@ -310,8 +313,19 @@ def nothing() -> Results:
     return results([], reason="No entry point was run.")
 
 
+def partial() -> Results:
+    """Nothing fails of a selection, held to more than the page."""
+    chosen = [entry(s, grade="correctly-rounded") for s in SYMBOLS[:4]]
+    selection = Selection({"operator": ["smoothl1lossgrad"], "class": ["kink"]}, 480, 2000, 4, 8)
+    run = results(chosen, selection=selection)
+    platform = msgspec.structs.replace(run.platform, accept=Accept(grade="faithful", max_ulp={"fp32": 4.0}))
+    verdict, reason = overall(chosen, platform, (), selection)
+    return msgspec.structs.replace(run, platform=platform, verdict=verdict, reason=reason)
+
+
 SAMPLES = {
     "conforming": conforming,
+    "partial": partial,
     "failing": failing,
     "missing": missing,
     "crashing": crashing,

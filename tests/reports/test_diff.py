@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from golden.results import EntryPointResult, Failure, Finding, Results
+from golden.results import EntryPointResult, Failure, Finding, Library, Results, Verdict
 from reports.diff import DIFF_FORMATS, Change, bits, compare, render_json, render_markdown, render_text
 from tests.helpers import results_factory as factory
 
@@ -149,6 +149,33 @@ def test_numbers_of_other_things_are_not_held_against_each_other(edit: Callable[
     # A build that stops passing is worse whatever it was held to.
     fail(next(e for e in after.entry_points if e.symbol == SYMBOL))
     assert compare(before, after).outcome == "worse"
+
+
+def chosen(verdict: Verdict, klass: str = "kink") -> Results:
+    """Return a run of a selection."""
+    run = factory.partial()
+    selection = msgspec.structs.replace(run.selection, options={"class": [klass]})
+    return msgspec.structs.replace(run, verdict=verdict, selection=selection)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "direction"),
+    [
+        (factory.results(), chosen("partial"), "changed"),
+        (chosen("partial"), factory.results(), "changed"),
+        (chosen("partial"), chosen("fails"), "worse"),
+        (chosen("fails"), chosen("partial"), "better"),
+        (chosen("fails", "ties"), chosen("partial"), "changed"),
+        (chosen("partial"), factory.failing(), "worse"),
+    ],
+)
+def test_a_selection_is_not_held_against_another(before: Results, after: Results, direction: str) -> None:
+    diff = compare(before, after)
+    assert [c.direction for c in diff.changes if c.what == "verdict"] == [direction]
+    same = before.selection == after.selection
+    other = msgspec.structs.replace(after, library=Library("b.so", "77" * 32))
+    assert ("not known" in bits(before, other)) != same
+    assert any("different cases" in limit for limit in diff.limits) != same
 
 
 def test_cases_that_a_file_does_not_keep_are_not_called_right() -> None:

@@ -107,6 +107,13 @@ def test_junit_is_red_whenever_the_verdict_is():
     assert [f.get("type") for f in absent.iter("failure")].count("missing") == 4
 
 
+def test_a_verdict_of_a_selection_is_skipped_in_junit():
+    root = ET.fromstring(reports.render_junit(factory.partial()))
+    verdict = next(case for case in root.iter("testcase") if case.get("name") == "verdict")
+    skipped = verdict.find("skipped")
+    assert skipped is not None and "480 of 2,000 cases, on 4 of 8 entry points" in skipped.get("message", "")
+
+
 def test_a_pass_with_stress_failures_stays_green():
     run = factory.conforming()
     run.entry_points[0].failing = [factory.Failure("s/huge/n=1", "huge", "stress", "value", "off")]

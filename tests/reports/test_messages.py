@@ -167,7 +167,7 @@ def test_a_chinese_markdown_report_has_no_english_sentence_of_its_own(name: str)
     document = re.sub(r"`[^`]*`|<code>.*?</code>", "", document)
     lines = [line for line in document.splitlines() if SENTENCE.search(NAMES.sub("", line))]
     assert lines == []
-    assert "哪些未通过" in document or run.verdict == "conforms" or not run.entry_points
+    assert "哪些未通过" in document or run.verdict != "fails" or not run.entry_points
 
 
 def test_numbers_are_the_same_in_both_languages() -> None:

@@ -1,5 +1,6 @@
 """Reports say what the results say, in every format, whatever the names in them are."""
 
+import re
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
@@ -268,6 +269,32 @@ def test_builds_with_fewest_failures_come_first_and_are_told_apart():
     nothing = factory.nothing()
     nothing.library = Library("a.so")
     assert summary.ranked([nothing, factory.conforming()])[0].verdict == "conforms", "nothing run is no success"
+    partial = factory.partial()
+    partial.library = Library("a.so")
+    mixed = summary.ranked([nothing, partial, factory.conforming()])
+    assert [run.verdict for run in mixed] == ["conforms", "partial", "fails"]
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("name", [*reports.FORMATS, "junit"])
+def test_a_selection_of_which_nothing_fails_is_never_said_to_conform(name, lang):
+    with reports.speaking(lang):
+        runs = [factory.partial()]
+        document = reports.render_junit(runs[0]) if name == "junit" else reports.FORMATS[name](runs)
+        words = re.sub(
+            r"<style>.*?</style>|Sign of zero \(conforms\)|零的符号（符合要求）", "", document, flags=re.DOTALL
+        )
+    assert not re.search("conforms|符合", words, re.IGNORECASE)
+    assert name in ("csv", "latex") or "480" in words, "how much was selected"
+    assert re.search("partial|in part|部分判定|skipped", words)
+    if name in ("html", "md"):
+        for said in ("operator smoothl1lossgrad, class kink", "grade = faithful, max-ulp.fp32 = 4"):
+            assert said in words
+
+
+def test_a_column_of_the_matrix_says_that_it_is_of_a_selection():
+    names = [platform for platform, _ in tables.matrix([factory.conforming(), factory.partial()]).columns]
+    assert names == ["MT7004", "MT7004 (a selection)"]
 
 
 def test_matrix_has_a_cell_for_every_group_and_build():

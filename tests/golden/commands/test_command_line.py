@@ -276,7 +276,7 @@ def test_every_command_has_examples_and_help_for_every_option() -> None:
     ("arguments", "words"),
     [
         (("validte",), "Did you mean 'validate'?"),
-        (("validate", "x", "--plaform", "host"), "Did you mean '--platform'?"),
+        (("validate", "x", "--plaform", "host"), "'--platform'?"),
         (("validate", "reference:exact", "--platform", "MT704"), "did you mean 'MT7004'?"),
         (("validate", "reference:exact", "--platform", "ft78en"), "did you mean 'FT78NE'?"),
         (("validate", "reference:exact", "--suite", "smok"), "did you mean 'smoke'?"),

@@ -155,7 +155,10 @@ def test_options_that_may_be_repeated(tmp_path: Path) -> None:
         ("[validate]\ntimeout = true\n", "[validate] timeout takes a number, not True."),
         ("[validate]\ntimeout = 0\n", "[validate] timeout: 0.0 is not in the range"),
         ("[generate]\njobs = 1.5\n", "[generate] jobs takes a whole number, not 1.5."),
-        ('[generate]\noperator = "nlllossgrad"\n', "[generate] operator takes a list, such as ['nlllossgrad']."),
+        ("[generate]\noperator = [1]\n", "[generate] operator takes a string in quotes, not 1."),
+        ('[validate]\nmax-ulp = "fp32:4"\n', "[validate] max-ulp: 'fp32:4' is no error of at least 0.5 ulp"),
+        ("[validate]\nmax-ulp = [true]\n", "[validate] max-ulp takes a number, or a string"),
+        ('[validate]\nrequire = "faithfull"\n', "did you mean 'faithful'?"),
         (
             '[validate]\nhalf-abi = "floatl6"\n',
             "[validate] half-abi: 'floatl6' does not exist; did you mean 'float16'?",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from golden.case import Case
+from golden.files.collected import collect
 from golden.files.manifest import suite_folder
 from golden.files.vectors import VectorFile, read_vectors
 from golden.judge import judge
@@ -199,7 +200,7 @@ def test_no_case_outlives_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     bulk = VectorFile(file.path, file.suite, file.operator, file.dtype, file.digest, file.heads, Fresh())
     verdict = EntryPointVerdict(entry, PROFILE, True, read_xfail(None))
     cases = Cases(ReferenceSession("product-first"), PROFILE, "x", "float16", "sum-mean-none")
-    for _ in cases.run(entry, bulk, verdict):
+    for _ in cases.run(entry, collect([bulk])["smoothl1lossgrad", entry.fmt.name], verdict):
         assert sum(ref() is not None for ref in alive) <= 3 * 4, "of the cases that are on their way"
     assert len(alive) == 3 * len(file.cases) and verdict.result(len(file.cases)).cases == len(file.cases)
 

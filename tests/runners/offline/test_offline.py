@@ -55,6 +55,8 @@ def test_dumps_give_the_verdict_and_the_bits_of_a_library(
     assert bits(library, results).startswith("The same bits from ") and "Other" not in bits(library, results)
     assert (results.platform.name, results.probe.half_abi, results.vectors.suite) == ("MT7004", "float16", "smoke")
     assert results.probe == library.probe
+    chosen, done = validated(f"dump:{folder}", tmp_path / "chosen", "--class", "kink", "--symbol", "hp_*")
+    assert done.exit_code == 0 and chosen.verdict == "partial" and {e.dtype for e in chosen.entry_points} == {"fp16"}
     assert "reads outside operands" in next(f.message for f in results.findings if f.kind == "not-observable")
     assert "on which machine is not known here" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     for blob in manifest.blobs:
