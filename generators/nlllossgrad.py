@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from generators import extremal, hard, realistic, samplers
+from generators import extremal, hard, private, realistic, samplers
 from generators.stream import Stream
 from generators.suite import make_case
 from golden.case import Case, Tier
@@ -74,17 +74,26 @@ def _shape_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
     if suite == "smoke":
         shapes = [(0, 3), (1, 1), (1, 10), (3, 10), (7, 33), (9, 3), (33, 10), (3, 257)]
     else:
-        shapes = [(b, c) for b in BATCHES for c in CLASS_COUNTS] + list(LARGE_SHAPES)
+        shapes = [(b, c) for b in BATCHES for c in CLASS_COUNTS] + [_large(*shape) for shape in LARGE_SHAPES]
         # Around multiples of the block sizes that loops over samples are unrolled or tiled by.
-        shapes += [(64 * k + d, 3) for k in (1, 2, 4) for d in (-1, 0, 1)]
+        few = private.size_near(f"{OPERATOR.name}/classes", 3, 3, 10)
+        shapes += [(64 * k + d, few) for k in (1, 2, 4) for d in (-1, 0, 1)]
     if suite == "full":
-        shapes += [(1 << 14, 1000), (1 << 20, 3), (8, 1 << 20)]
-    for batch, classes in shapes:
+        shapes += [_large(*shape) for shape in ((1 << 14, 1000), (1 << 20, 3), (8, 1 << 20))]
+    for batch, classes in dict.fromkeys(shapes):
         path = f"{reduction}/shape/b={batch}/c={classes}"
         made = partial(_of_shape, fmt, path, reduction, batch, classes)
         large = classes > 127 or batch * classes > 32767
         flags = ("empty",) if batch == 0 else ("partition", "weight-mixup", "zero-fill") + ("index-width",) * large
         yield _build(fmt, "required", "shape", flags, path, reduction, made, batch, classes)
+
+
+def _large(batch: int, classes: int) -> tuple[int, int]:
+    """Return a shape; with a private seed one of the same kind: large sizes grow, small ones are what they are."""
+    grown = (
+        private.size_near(f"{OPERATOR.name}/{batch}x{classes}", n, low=n) if n > 127 else n for n in (batch, classes)
+    )
+    return next(grown), next(grown)
 
 
 def _of_shape(fmt: Format, path: str, reduction: str, batch: int, classes: int) -> dict[str, Array]:
@@ -97,7 +106,7 @@ def _of_shape(fmt: Format, path: str, reduction: str, batch: int, classes: int) 
 
 def _selection_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
     """Kinds of weights against kinds of labels, at a shape with idle classes and repeated labels."""
-    batch, classes = 12, 17
+    batch, classes = private.size_near(OPERATOR.name, 12, 12, 17), private.size_near(OPERATOR.name, 17, 17, 30)
     pairs = [(w, lab) for w in WEIGHTS for lab in LABELS]
     if suite == "smoke":
         pairs = [
@@ -291,9 +300,12 @@ DIVIDING = ("order-distinguishing", "maximal-error")
 
 
 def _number_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
-    sizes = {"smoke": (24,), "core": (24, 64), "full": (24, 64, 1024)}[suite]
-    totals = (TOTALS[:1] if suite == "smoke" else TOTALS) if reduction == "mean" else (1.0,)
-    for total in (*totals, LARGE_TOTAL) if reduction == "mean" else totals:
+    sizes = private.sizes_near(OPERATOR.name, {"smoke": (24,), "core": (24, 64), "full": (24, 64, 1024)}[suite])
+    totals: tuple[float, ...] = (1.0,)
+    if reduction == "mean":
+        written = TOTALS[:1] if suite == "smoke" else TOTALS
+        totals = (*written, *private.drawn_scalars(OPERATOR.name), LARGE_TOTAL)
+    for total in totals:
         for klass, spec in CLASSES.items():
             if reduction not in spec.reductions or (klass in UNDERFLOWING) != (total == LARGE_TOTAL):
                 continue

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from generators import extremal, hard, realistic, samplers
-from generators.stream import Stream
+from generators import extremal, hard, private, realistic, samplers
+from generators.stream import Stream, seed
 from generators.suite import make_case
 from golden.case import Case, Tier
 from golden.formats import FP16, Array, Format, is_power_of_two
@@ -273,7 +273,9 @@ def cases(suite: str, fmt: Format) -> Iterator[Case]:
 
 def _class_cases(suite: str, fmt: Format) -> Iterator[Case]:
     sizes = {"smoke": (33,), "core": (31, 97), "full": (31, 97, 4097, 65537)}[suite]
+    sizes = private.sizes_near(OPERATOR.name, sizes)
     betas = (0.1, 1.0) if suite == "smoke" else REQUIRED_BETAS + STRESS_BETAS
+    betas += private.drawn_scalars(OPERATOR.name)[:4]  # the largest is of the stress tier's kind
     for beta in betas:
         for klass, spec in CLASSES.items():
             if klass in ENUMERATED:
@@ -310,7 +312,9 @@ def _length_cases(suite: str, fmt: Format) -> Iterator[Case]:
     else:
         plan += [(n, REQUIRED_BETAS) for n in SMALL_LENGTHS]
         plan += [(n, (0.7,)) for n in BLOCK_LENGTHS]
-        plan += [(n, (0.1, 0.5)) for n in MEDIUM_LENGTHS] + [(n, (0.7,)) for n in LARGE_LENGTHS]
+        plan += [(private.size_near(OPERATOR.name, n, step=64), (0.1, 0.5)) for n in MEDIUM_LENGTHS]
+        # What these promise is an index of more than 15, or 16, bits.
+        plan += [(private.size_near(OPERATOR.name, n, low=n), (0.7,)) for n in LARGE_LENGTHS]
     for n, betas in plan:
         for beta in betas:
             flags = ("empty",) if n == 0 else ("tail", "position", "partition") + ("index-width",) * (n > 32767)
@@ -320,26 +324,28 @@ def _length_cases(suite: str, fmt: Format) -> Iterator[Case]:
 
 def _part(fmt: Format, beta: float, n: int) -> Triples:
     where = (np.arange(n) + n) % PERIOD
-    return Triples(*(operand[where] for operand in _mixed_block(fmt, beta)))
+    return Triples(*(operand[where] for operand in _mixed_block(fmt, beta, seed())))
 
 
 def _position_cases(fmt: Format) -> Iterator[Case]:
     """Three inexact triples in turn: three is prime to every vector width, so each visits every lane."""
+    n = private.size_near(OPERATOR.name, 201)
     for beta in REQUIRED_BETAS:
-        path, typed = f"{beta_name(beta)}/position/n=201", fmt.typed(beta)
-        made = partial(_in_turn, fmt, typed, path)
-        yield _build(fmt, "required", "position", ("position", "tail"), path, typed, 201, made)
+        path, typed = f"{beta_name(beta)}/position/n={n}", fmt.typed(beta)
+        made = partial(_in_turn, fmt, typed, path, n)
+        yield _build(fmt, "required", "position", ("position", "tail"), path, typed, n, made)
 
 
-def _in_turn(fmt: Format, beta: float, path: str) -> Triples:
+def _in_turn(fmt: Format, beta: float, path: str, n: int) -> Triples:
     stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
     parts = [sampler(stream, fmt, beta, 1) for sampler in (log_uniform, hard_to_round, tiny_diff_large_dy)]
     block = [np.concatenate(operand) for operand in zip(*parts, strict=True)]
-    return Triples(*(np.resize(operand, 201) for operand in block))
+    return Triples(*(np.resize(operand, n) for operand in block))
 
 
 @cache
-def _mixed_block(fmt: Format, beta: float) -> Triples:
+def _mixed_block(fmt: Format, beta: float, seed: str) -> Triples:
+    """Return the block of a beta; ``seed``: the one in use."""
     stream, share = Stream(f"{OPERATOR.name}/{fmt.name}/block/{beta_name(beta)}"), -(-PERIOD // len(MIXED))
     parts = [CLASSES[name].sampler(stream, fmt, fmt.typed(beta), share) for name in MIXED]
     order = stream.permutation(share * len(MIXED))[:PERIOD]

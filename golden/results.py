@@ -228,6 +228,10 @@ class Vectors(msgspec.Struct, Document, frozen=True):
     suite: str
     cases: int
     digests: dict[str, str]  #: file name -> content digest
+    #: Who can make them: everyone, whoever has the private seed, or whoever has the suite file; "" in older results.
+    origin: Literal["public", "private", "own", ""] = ""
+    seed_sha256: str = ""  #: of a private seed
+    seed: str = ""  #: its text, if that was to be disclosed
 
 
 class Probe(msgspec.Struct, Document, frozen=True):

@@ -14,7 +14,7 @@ import numpy as np
 
 from golden import __version__
 from golden.errors import TargetError
-from golden.files.names import NUMBERING_OPTION
+from golden.files.names import NUMBERING_OPTION, PRIVATE_SEED, PUBLIC_SEED, PUBLIC_SUITES
 from golden.files.vectors import VectorFile
 from golden.operator import EntryPoint, choice_words, page_numbering
 from golden.profile import Profile
@@ -47,6 +47,8 @@ class Settings:
     sandbox: Mode = "auto"
     draw: str = ""
     recheck: bool = False
+    #: The vectors' private seed, if results are to hold it.
+    disclosed: str = ""
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,6 @@ class _Validation:
         verdict, reason = overall(entries, platform, [e.symbol for e in self._required if e not in self._wanted])
         if not self._complete:
             verdict, reason = "fails", f"Interrupted after {self._done} of {self._total} cases."
-        cases, digests = sum(len(f.cases) for f in self._files), {f.path.name: f.digest for f in self._files}
         return Results(
             schema=SCHEMA,
             golden=__version__,
@@ -170,7 +171,7 @@ class _Validation:
             target=self._target,
             library=self._library,
             host=Host(host_platform.machine(), host_platform.system(), host_platform.python_version(), np.__version__),
-            vectors=Vectors(settings.suite, cases, digests),
+            vectors=_vectors(settings, self._files),
             options=self._options(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             judge=judge(),
@@ -224,6 +225,19 @@ class _Validation:
             **({"recheck": "yes"} if settings.recheck else {}),
             **self._session.facts(),
         }
+
+
+def _vectors(settings: Settings, files: Sequence[VectorFile]) -> Vectors:
+    private = sorted({f.seed.removeprefix(PRIVATE_SEED) for f in files if f.seed.startswith(PRIVATE_SEED)})
+    public = all(f.suite in PUBLIC_SUITES and f.seed == PUBLIC_SEED for f in files)
+    return Vectors(
+        settings.suite,
+        sum(len(f.cases) for f in files),
+        {f.path.name: f.digest for f in files},
+        "private" if private else "public" if public else "own",
+        ", ".join(private),
+        settings.disclosed,
+    )
 
 
 def _platform(profile: Profile) -> Platform:
