@@ -9,7 +9,7 @@ import numpy as np
 
 from generators import extremal, hard, private, realistic, samplers
 from generators.stream import Stream
-from generators.suite import make_case
+from generators.suite import Offer, Scalars, make_case
 from golden.case import Case, Tier
 from golden.formats import FP16, Array, Format, is_power_of_two
 from golden.operators.nlllossgrad import OPERATOR
@@ -427,3 +427,41 @@ def _build(
 ) -> Case:
     scalars: dict[str, int | float | str] = {"batch": batch, "class_num": classes, "reduction_type": reduction}
     return make_case(OPERATOR, fmt, tier, klass, flags, path, scalars, operands)
+
+
+#: Different pairs of gradient and weight in a case of a suite file: searching for them takes time.
+_PAIRS = 512
+
+
+def _offered(stream: Stream, fmt: Format, klass: str, scalars: Scalars) -> dict[str, Array]:
+    """Return operands of a class at a shape: pairs of gradient and weight in turn, for labels in shuffled order."""
+    batch, classes, reduction = int(scalars["batch"]), int(scalars["class_num"]), str(scalars["reduction_type"])
+    pairs = min(batch, classes, _PAIRS)
+    labels = stream.permutation(classes)[np.arange(batch) % max(pairs, 1)].astype(np.int32)
+    weight = weights_of("distinct", stream, fmt, labels, classes)
+    if klass == "shape" or not pairs:
+        if batch and klass == "shape":
+            labels = stream.integers(batch, 0, classes).astype(np.int32)
+            labels[-1] = classes - 1  # the widest label there is
+        return _operands(stream, fmt, reduction, labels, weight)
+    spec, low = CLASSES[klass], klass in UNDERFLOWING
+    able = [t for t in TOTALS if has_inputs(fmt, klass, fmt.typed(t))]
+    total = 1.0 if reduction != "mean" else LARGE_TOTAL if low else float(stream.choice(1, able)[0])
+    g = spec.gradients(stream, fmt, fmt.typed(total), pairs if reduction == "none" else 1)
+    weight[labels[:pairs]] = spec.weights(stream, fmt, fmt.typed(total), np.resize(g, pairs))
+    used = total if reduction == "mean" else 3.25
+    upstream = np.resize(g, batch if reduction == "none" else 1)
+    return {"loss_grad": upstream, "labels": labels, "weight": weight, "total_weight": fmt.cast(np.array([used]))}
+
+
+OFFER = Offer(
+    classes={
+        "shape": (("partition", "weight-mixup", "zero-fill"), ()),
+        **{name: (spec.flags, tuple(d for d in OPERATOR.dtypes if d in spec.stress)) for name, spec in CLASSES.items()},
+    },
+    usual="shape",
+    operands=_offered,
+    scalars={"reduction_type": REDUCTIONS},
+    sizes=((24, 24), (64, 64)),
+    has_inputs=lambda fmt, klass, scalars: klass == "shape" or scalars["reduction_type"] in CLASSES[klass].reductions,
+)

@@ -10,7 +10,7 @@ import numpy as np
 
 from generators import extremal, hard, private, realistic, samplers
 from generators.stream import Stream, seed
-from generators.suite import make_case
+from generators.suite import Offer, Scalars, make_case
 from golden.case import Case, Tier
 from golden.formats import FP16, Array, Format, is_power_of_two
 from golden.operators.smoothl1lossgrad import OPERATOR
@@ -274,9 +274,8 @@ def cases(suite: str, fmt: Format) -> Iterator[Case]:
 def _class_cases(suite: str, fmt: Format) -> Iterator[Case]:
     sizes = {"smoke": (33,), "core": (31, 97), "full": (31, 97, 4097, 65537)}[suite]
     sizes = private.sizes_near(OPERATOR.name, sizes)
-    betas = (0.1, 1.0) if suite == "smoke" else REQUIRED_BETAS + STRESS_BETAS
-    betas += private.drawn_scalars(OPERATOR.name)[:4]  # the largest is of the stress tier's kind
-    for beta in betas:
+    betas: tuple[float, ...] = (0.1, 1.0) if suite == "smoke" else REQUIRED_BETAS + STRESS_BETAS
+    for beta in (*betas, *private.drawn_scalars(OPERATOR.name)[:4]):  # the largest is of the stress tier's kind
         for klass, spec in CLASSES.items():
             if klass in ENUMERATED:
                 if beta in (0.1, 1.0, 100.0):
@@ -346,8 +345,12 @@ def _in_turn(fmt: Format, beta: float, path: str, n: int) -> Triples:
 @cache
 def _mixed_block(fmt: Format, beta: float, seed: str) -> Triples:
     """Return the block of a beta; ``seed``: the one in use."""
-    stream, share = Stream(f"{OPERATOR.name}/{fmt.name}/block/{beta_name(beta)}"), -(-PERIOD // len(MIXED))
-    parts = [CLASSES[name].sampler(stream, fmt, fmt.typed(beta), share) for name in MIXED]
+    return _mixed(Stream(f"{OPERATOR.name}/{fmt.name}/block/{beta_name(beta)}"), fmt, fmt.typed(beta))
+
+
+def _mixed(stream: Stream, fmt: Format, beta: float) -> Triples:
+    share = -(-PERIOD // len(MIXED))
+    parts = [CLASSES[name].sampler(stream, fmt, beta, share) for name in MIXED]
     order = stream.permutation(share * len(MIXED))[:PERIOD]
     return Triples(*(np.concatenate(operand)[order] for operand in zip(*parts, strict=True)))
 
@@ -375,3 +378,27 @@ def _build(
 ) -> Case:
     scalars: dict[str, int | float | str] = {"length": length, "beta": beta}
     return make_case(OPERATOR, fmt, tier, klass, flags, path, scalars, lambda: triples()._asdict())
+
+
+def _offered(stream: Stream, fmt: Format, klass: str, scalars: Scalars) -> dict[str, Array]:
+    """Return operands of a class: what is listed in a shuffled order, and everything once more where it ends."""
+    beta, n = float(scalars["beta"]), int(scalars["length"])
+    if klass == "length":
+        where = (np.arange(n) + n) % PERIOD
+        return Triples(*(operand[where] for operand in _mixed(stream, fmt, beta)))._asdict()
+    triples = CLASSES[klass].sampler(stream, fmt, beta, n)
+    order = stream.permutation(len(triples.dy)) if klass in ENUMERATED else slice(None)
+    return {name: np.resize(operand[order], n) for name, operand in triples._asdict().items()}
+
+
+OFFER = Offer(
+    classes={
+        "length": (("tail", "position", "partition"), ()),
+        **{name: (spec.flags, spec.stress_in) for name, spec in CLASSES.items()},
+    },
+    usual="length",
+    operands=_offered,
+    scalars={"beta": REQUIRED_BETAS},
+    sizes=((31,), (97,)),
+    has_inputs=lambda fmt, klass, scalars: has_inputs(fmt, klass, float(scalars["beta"])),
+)

@@ -3,8 +3,9 @@
 import importlib
 import importlib.metadata
 import pkgutil
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 import generators
-from generators.stream import seed, seed_part, seeded
+from generators.stream import Stream, seed, seed_part, seeded
 from golden.case import Case, Head, Tier
 from golden.errors import UsageError, unknown_name
 from golden.files.manifest import write_manifest
@@ -40,6 +41,28 @@ SUITES: dict[str, str] = {
 
 #: Lists the cases of one operator: (suite, format) -> cases with unique ids.
 Generator = Callable[[str, Format], Iterator[Case]]
+#: Values of a case's scalars, of one element type or another.
+Scalars = Mapping[str, int | float | str]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a generator makes of what a suite file asks for: ``OFFER`` of its module.
+
+    ``classes``: with their flags, and the dtypes in which they are stress; ``usual``: the one that sizes get, unless
+    others are asked for. ``operands``: makes the operands of a class at given scalars, of any size. ``scalars`` and
+    ``sizes``: those that a file leaves out; a size is one number for each int scalar. ``has_inputs``: whether a class
+    has operands for given scalars.
+    """
+
+    classes: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
+    usual: str
+    operands: Callable[[Stream, Format, str, Scalars], dict[str, Array]]
+    scalars: Mapping[str, tuple[float | str, ...]]
+    sizes: tuple[tuple[int, ...], ...]
+    has_inputs: Callable[[Format, str, Scalars], bool] = lambda fmt, klass, scalars: True
+
+
 #: Set while heads are listed: cases are made without their arrays.
 _LISTING = ContextVar("listing", default=False)
 
@@ -110,6 +133,14 @@ def generator(name: str) -> Generator:
         loaded: Generator = point.load()
         return loaded
     raise UsageError(f"Operator {name!r} has no generator: add generators/{name}.py or an entry point.")
+
+
+def offer(name: str) -> Offer:
+    """Return what the generator of an operator offers to suite files."""
+    found = getattr(sys.modules[generator(name).__module__], "OFFER", None)
+    if not isinstance(found, Offer):
+        raise UsageError(f"The generator of {name} offers nothing to suite files: it lacks OFFER.")
+    return found
 
 
 @dataclass(frozen=True)
