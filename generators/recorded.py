@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from generators.suite import make_case
+from generators.suite import make_case, scalar_words
 from golden.case import Case, Tier
 from golden.errors import UsageError
 from golden.files import reading
@@ -46,14 +46,13 @@ def recorded_case(op: Operator, fmt: Format, recording: Recording) -> Case:
     try:
         given = {n: v if isinstance(v, str) else fmt.typed(v) for n, v in recording.scalars}
         sizes = _sizes(op, given, arrays)
-        scalars: dict[str, int | float | str] = {**sizes, **given}
+        scalars: dict[str, int | float | str] = {**given, **sizes}
         operands = {p.name: _operand(op, fmt, p, scalars, arrays) for p in op.inputs}
         if wrong := op.outside(scalars, operands):
             raise ValueError(wrong)
     except ValueError as error:
         raise UsageError(f"{shown} is no recording of {op.name}: {error}.") from error
-    words = [f"{s.word}={v if isinstance(v := scalars[s.name], str) else f'{v:.9g}'}" for s in op.scalars]
-    path = "/".join(["recorded", recording.name, *words])
+    path = "/".join(["recorded", recording.name, *scalar_words(op, fmt, scalars)])
     tier: Tier = "required" if all(_documented(op, p, scalars, operands[p.name]) for p in op.numbers) else "stress"
     return make_case(op, fmt, tier, "recorded", ("realistic",), path, scalars, operands)
 

@@ -91,6 +91,13 @@ def make_case(
     return Case(f"{op.name}/{fmt.name}/{seed_part()}{path}", op, fmt.name, tier, klass, flags, scalars, given, golden)
 
 
+def scalar_words(op: Operator, fmt: Format, scalars: Scalars) -> list[str]:
+    """Return the scalars as parts of an id: real ones by their shortest decimal, so that different ones differ."""
+    shown = {s.name: str(fmt.dtype.type(scalars[s.name])) for s in op.scalars if s.kind == "real"}
+    words = {s.name: s.word for s in op.scalars}
+    return [f"{words[name]}={shown.get(name, value)}" for name, value in scalars.items()]
+
+
 def heads(
     suite: str, operator_name: str, dtype: str, stated: str = PUBLIC_SEED, own: "SuiteFile | None" = None
 ) -> tuple[list[Head], bool] | None:

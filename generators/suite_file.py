@@ -14,7 +14,7 @@ from typing import Any
 
 from generators.recorded import Recording, recorded_case
 from generators.stream import Stream
-from generators.suite import SUITES, Offer, make_case, offer
+from generators.suite import SUITES, Offer, make_case, offer, scalar_words
 from golden.case import Case, Tier
 from golden.errors import UsageError, unknown_name
 from golden.files import reading
@@ -80,17 +80,15 @@ def _cases(op: Operator, fmt: Format, table: Table, offered: Offer) -> Iterator[
     ints = [s.name for s in op.scalars if s.kind == "int"]
     for klass, given, size in itertools.product(classes, itertools.product(*values), sizes):
         scalars: dict[str, int | float | str] = {
-            **dict(zip(ints, size, strict=True)),
             **{s.name: value for s, value in zip(named, given, strict=True)},
+            **dict(zip(ints, size, strict=True)),
         }
         if not offered.has_inputs(fmt, klass, scalars):
             continue
         if (used := _bytes(op, fmt, scalars)) > table.max_bytes:
             stated = ", ".join(f"{name}={n}" for name, n in zip(ints, size, strict=True))
             raise UsageError(f"{table.where} {stated} takes {used} bytes; max-bytes allows {table.max_bytes}.")
-        words = [f"{s.word}={v if isinstance(v, str) else f'{v:.9g}'}" for s, v in zip(named, given, strict=True)]
-        words += [f"{name}={n}" for name, n in zip(ints, size, strict=True)]
-        path = "/".join(["own", klass, *words])
+        path = "/".join(["own", klass, *scalar_words(op, fmt, scalars)])
         flags, stress = offered.classes[klass]
         tier: Tier = "stress" if fmt.name in stress else "required"
         flags = flags if math.prod(size) else ("empty",)

@@ -13,6 +13,7 @@ import click
 
 from golden.errors import UsageError
 from golden.files.names import seed_stated
+from golden.formats import FORMATS
 
 if TYPE_CHECKING:
     from generators.suite_file import SuiteFile
@@ -42,9 +43,14 @@ def described(suite: str) -> "SuiteFile | None":
 
 @contextmanager
 def opened(
-    suite: str, vectors: Path | None, seed: str | None, dtypes: Collection[str], recheck: bool, told: bool = False
-) -> "Iterator[tuple[str, list[VectorFile], str]]":
-    """Yield the name of a suite, or the path of vectors, its files, and its private seed if there is one.
+    suite: str,
+    vectors: Path | None,
+    seed: str | None,
+    dtypes: Collection[str],
+    recheck: bool = False,
+    told: bool = False,
+) -> "Iterator[tuple[list[VectorFile], str]]":
+    """Yield the files of a suite, or those that lie at ``vectors``, and their private seed if one is known.
 
     Files that are nowhere else are made for this run, those of ``dtypes``.
 
@@ -66,7 +72,7 @@ def opened(
             for file in files:
                 if private and file.seed != seed_stated(private):
                     raise UsageError(f"{file.path} was not made with the seed that --seed gives.")
-            yield str(vectors) if vectors else suite, files, private
+            yield files, private
             return
     folder = Path(tempfile.mkdtemp(prefix="golden-"))  # readable by nobody else
     try:
@@ -78,6 +84,11 @@ def opened(
             files = open_vectors(suite, folder, recheck, find)
         if all(isinstance(file.cases, tuple) for file in files):  # all held in memory
             shutil.rmtree(folder)
-        yield own.name if own else suite, files, private
+        yield files, private
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def dtypes_of(case: str) -> set[str]:
+    """Return the dtype that a case's id names, or all of them where it names none."""
+    return {*FORMATS} & {*case.split("/")[1:2]} or {*FORMATS}

@@ -149,9 +149,9 @@ def judged(target: str, *, shown: bool, begin: Callable[[], None] = lambda: None
     seed, disclosed = options.pop("seed", None), options.pop("disclose_seed", False)
     profile = load_profile(platform).allowing(allow)
     dtypes = {entry.fmt.name for entry in profile.required()}
-    with opened(suite, vectors, seed, dtypes, options.get("recheck", False), shown) as (name, found, private):
+    with opened(suite, vectors, seed, dtypes, options.get("recheck", False), shown) as (found, private):
         files = covered(target, export, found) if export else found
-        settings = Settings(profile, name, disclosed=private if disclosed else "", **options)
+        settings = Settings(profile, str(vectors or suite), disclosed=private if disclosed else "", **options)
         memory = placing(settings.memory, profile)
         with beginning(begin):
             session, library = open_target(
