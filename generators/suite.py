@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -28,9 +28,6 @@ from golden.formats import FORMATS, Array, Format
 from golden.operator import Operator, operator, operators
 from golden.rounding import Golden
 from golden.selfcheck import check_arithmetic
-
-if TYPE_CHECKING:
-    from generators.suite_file import SuiteFile
 
 Suite = Literal["smoke", "core", "full"]
 SUITES: dict[str, str] = {
@@ -61,6 +58,24 @@ class Offer:
     scalars: Mapping[str, tuple[float | str, ...]]
     sizes: tuple[tuple[int, ...], ...]
     has_inputs: Callable[[Format, str, Scalars], bool] = lambda fmt, klass, scalars: True
+
+
+class Described(Protocol):
+    """A suite that is not one of :data:`SUITES`: its name, the one whose cases it has, too, and cases of its own."""
+
+    @property
+    def name(self) -> str:
+        """What vector files say."""
+
+    @property
+    def base(self) -> str:
+        """One of :data:`SUITES`, or ""."""
+
+    def covers(self, name: str, dtype: str) -> bool:
+        """Tell whether there are cases of an operator in a dtype."""
+
+    def cases(self, op: Operator, fmt: Format) -> Iterator[Case]:
+        """List its own."""
 
 
 #: Set while heads are listed: cases are made without their arrays.
@@ -99,7 +114,7 @@ def scalar_words(op: Operator, fmt: Format, scalars: Scalars) -> list[str]:
 
 
 def heads(
-    suite: str, operator_name: str, dtype: str, stated: str = PUBLIC_SEED, own: "SuiteFile | None" = None
+    suite: str, operator_name: str, dtype: str, stated: str = PUBLIC_SEED, own: Described | None = None
 ) -> tuple[list[Head], bool] | None:
     """List what the cases of a suite are, in their order, without making their arrays, and whether these are they.
 
@@ -123,7 +138,7 @@ def heads(
         _LISTING.reset(token)
 
 
-def cases_of(suite: str, own: "SuiteFile | None", op: Operator, fmt: Format) -> Iterator[Case]:
+def cases_of(suite: str, own: Described | None, op: Operator, fmt: Format) -> Iterator[Case]:
     """List the cases of an operator in a suite: those of its name, or those that a file describes."""
     if own is None:
         return generator(op.name)(suite, fmt)
@@ -167,7 +182,7 @@ class Written:
 
 
 def generate_file(
-    suite: str, operator_name: str, dtype: str, folder: Path, own: "SuiteFile | None" = None, private: str = ""
+    suite: str, operator_name: str, dtype: str, folder: Path, own: Described | None = None, private: str = ""
 ) -> Written:
     """Generate and write the vector file of one operator and dtype, one case after the other.
 
@@ -197,7 +212,7 @@ def _checked(cases: Iterable[Case]) -> Iterator[Case]:
 
 
 def generate(
-    suite: "str | SuiteFile",
+    suite: str | Described,
     folder: Path,
     operator_names: list[str] | None = None,
     dtypes: list[str] | None = None,
