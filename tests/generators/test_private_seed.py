@@ -1,9 +1,11 @@
 """A private seed: other data, sizes and scalars, the same promises; and what files and results say of it."""
 
 import dataclasses
+import hashlib
 import json
 import stat
 from collections import Counter
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import pytest
 from generators.stream import Stream, seed, seeded
 from generators.suite import generate, generator, heads
 from golden.case import Case
-from golden.errors import VectorError
+from golden.commands.suites import opened
+from golden.errors import UsageError, VectorError
 from golden.files.manifest import open_vectors, read_suite, suite_folder, write_manifest
 from golden.files.names import PUBLIC_SEED, seed_stated
 from golden.files.vectors import read_vectors, write_vectors
@@ -87,13 +90,13 @@ def test_nothing_that_is_drawn_is_drawn_again(name: str, dtype: str) -> None:
     assert all(i.startswith(f"{name}/{dtype}/seed={STATED[7:15]}/") for i, _ in one)
 
 
-def test_the_digest_of_a_seed_does_not_make_its_data() -> None:
-    words = []
-    for text in ("", SECRET, STATED, STATED[7:]):
+def test_a_seed_itself_makes_the_data() -> None:
+    """Its digest, which files and results hold, does not; and a seed gives the same data for ever."""
+    for text, key in (("", "golden/1 name"), (SECRET, f"golden/1 name {SECRET}")):
+        made = np.random.Philox(key=int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "little"))
         with seeded(text):
-            words.append(tuple(Stream("name").words(4).tolist()))
-    assert len({*words}) == 4 and not seed()
-    assert words[0] == tuple(Stream("name").words(4).tolist())
+            assert Stream("name").words(4).tolist() == made.random_raw(4).tolist()
+    assert not seed()
 
 
 # Files
@@ -135,6 +138,13 @@ def test_an_edited_suite_is_none(private: Path, tmp_path: Path, edit: str, known
 def test_a_suite_is_recognised_without_its_seed(private: Path) -> None:
     with seeded("another"):
         assert len(open_vectors("smoke", private, heads=heads)) == 1
+
+
+def test_vectors_of_another_seed_are_refused(private: Path) -> None:
+    for text, same in ((SECRET, True), ("another", False), (None, True)):
+        refused = nullcontext() if same else pytest.raises(UsageError, match="not made with the seed")
+        with refused, opened("smoke", private, text, ["fp32"]) as (files, known):
+            assert len(files) == 1 and known == (text or "")
 
 
 # Builds
