@@ -27,7 +27,7 @@ LARGE_SHAPES = ((32, 1000), (3, 257), (11, 257), (257, 257), (4097, 10), (2, 400
 
 WEIGHTS = ("distinct", "ones", "zeros", "nan-unlabelled", "inf-unlabelled")
 LABELS = ("equal", "first", "last", "permuted", "random")
-#: Divisors of the numeric classes: sums that are no power of two, one that is, one below 1, a negative one.
+#: Divisors of the numeric classes: no powers of two, one that is, one below 1, and a sum of negative weights.
 TOTALS = (3.0, 10.5, 64.0, 0.7, -10.5)
 #: Divides products of ordinary operands into the subnormal range of fp32.
 LARGE_TOTAL = 12288.0
@@ -146,6 +146,12 @@ def _bits_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
     return samplers.uniform_bits(stream, fmt, n, None if fmt is FP16 else FP32_LIMIT)
 
 
+def _non_finite_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
+    finite, special = _bits_gradients(stream, fmt, total, n), samplers.non_finite(stream, fmt, n)
+    bits = np.where(stream.integers(n, 0, 2) == 0, fmt.bits(finite), fmt.bits(special))
+    return fmt.from_bits(bits)
+
+
 def _log_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
     return samplers.log_uniform(stream, fmt, n, -7, 8)
 
@@ -207,6 +213,15 @@ def _top_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
 def _unit_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
     # Up to 1: g * w stays in range. Where total_weight is below 1, g / total_weight may still leave it.
     return samplers.log_uniform(stream, fmt, len(g), -12, 0, signed=False)
+
+
+def _non_finite_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
+    finite, special = _unit_weights(stream, fmt, total, g), samplers.non_finite(stream, fmt, len(g))
+    bits = np.where((stream.integers(len(g), 0, 2) == 0) & ~np.isfinite(g), fmt.bits(finite), fmt.bits(special))
+    # What is open otherwise: an infinity with what may be flushed to zero.
+    return fmt.from_bits(
+        np.where(_well_conditioned(fmt, g, fmt.from_bits(bits)), bits, bits.dtype.type(fmt.exponent_mask | 1))
+    )
 
 
 def _log_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
@@ -273,6 +288,7 @@ class _Class(NamedTuple):
 
 CLASSES: dict[str, _Class] = {
     "uniform-bits": _Class(_bits_gradients, _unit_weights, ("scaling", "sign", "overflow")),
+    "non-finite-bits": _Class(_non_finite_gradients, _non_finite_weights, ("nan-swallowed", "special-values")),
     "log-uniform": _Class(_log_gradients, _log_weights, ("scaling", "rounding", "narrow-arithmetic")),
     "normal": _Class(_normal_gradients, _normal_weights, ("sign", "scaling", "reduction-mixup")),
     "hard-to-round": _Class(_hard_gradients, _hard_weights, ("rounding", "narrow-arithmetic")),
@@ -362,7 +378,8 @@ def _special_cases(fmt: Format, reduction: str, total: float) -> Iterator[Case]:
             w = values[_well_conditioned(fmt, g, values)]
             path = f"{prefix}/{_bits_name(fmt, g)}"
             made = partial(_special, fmt, path, reduction, g, w, divisor)
-            yield _build(fmt, "required", "special-values", flags, path, reduction, made, len(w), len(w))
+            tier: Tier = "required" if divisor > 0 else "stress"  # no sum of such weights
+            yield _build(fmt, tier, "special-values", flags, path, reduction, made, len(w), len(w))
 
 
 def _special(fmt: Format, path: str, reduction: str, g: Array, w: Array, total: float) -> dict[str, Array]:
@@ -377,9 +394,9 @@ def _well_conditioned(fmt: Format, g: Array, w: Array) -> Array:
     pairs whose product or quotient overflows in one legal order and not in another.
     """
     with np.errstate(invalid="ignore"):
-        size, other = np.abs(w.astype(np.float64)), abs(float(g))
+        size, other = np.abs(w.astype(np.float64)), np.abs(g.astype(np.float64))
         vanishing = np.isinf(other) & (size > 0) & (size < 2.0**7 * fmt.smallest_normal)
-        vanishing |= np.isinf(size) & (0 < other < fmt.smallest_normal)
+        vanishing |= np.isinf(size) & (other > 0) & (other < fmt.smallest_normal)
         overflowing = np.isfinite(size) & (size > 2.0**12) & np.isfinite(other)
     keep: Array = ~(vanishing | overflowing)
     return keep
@@ -391,6 +408,8 @@ def _suited(
     """Return the operands of a class: its gradients, and weights that suit them."""
     upstream, stream = g(), Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
     w = spec.weights(stream, fmt, fmt.typed(total), np.resize(upstream, n))
+    if total < 0:  # as a sum of weights is where these are negative
+        w = -w
     return _numbers(fmt, reduction, upstream, w, total, stream)
 
 
@@ -445,7 +464,7 @@ def _offered(stream: Stream, fmt: Format, klass: str, scalars: Scalars) -> dict[
             labels[-1] = classes - 1  # the widest label there is
         return _operands(stream, fmt, reduction, labels, weight)
     spec, low = CLASSES[klass], klass in UNDERFLOWING
-    able = [t for t in TOTALS if has_inputs(fmt, klass, fmt.typed(t))]
+    able = [t for t in TOTALS if t > 0 and has_inputs(fmt, klass, fmt.typed(t))]
     total = 1.0 if reduction != "mean" else LARGE_TOTAL if low else float(stream.choice(1, able)[0])
     g = spec.gradients(stream, fmt, fmt.typed(total), pairs if reduction == "none" else 1)
     weight[labels[:pairs]] = spec.weights(stream, fmt, fmt.typed(total), np.resize(g, pairs))

@@ -55,9 +55,19 @@ def _beta_exponent(beta: float) -> int:
 
 
 def uniform_bits(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
-    """All bit patterns alike."""
+    """All finite bit patterns alike."""
     limit = None if fmt is FP16 else FP32_LIMIT
     return Triples(*(samplers.uniform_bits(stream, fmt, n, limit) for _ in range(3)))
+
+
+def non_finite_bits(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """NaNs of every payload and infinities in one operand, any finite bits in the others."""
+    operands = [fmt.bits(operand) for operand in uniform_bits(stream, fmt, beta, n)]
+    special, which = fmt.bits(samplers.non_finite(stream, fmt, n)), stream.integers(n, 0, len(operands))
+    triples = Triples(*(fmt.from_bits(np.where(which == k, special, bits)) for k, bits in enumerate(operands)))
+    # An infinity becomes the first NaN where what it gives is open.
+    ill = _ill_conditioned(fmt, beta, *triples)
+    return triples._replace(dy=fmt.from_bits(fmt.bits(triples.dy) | ill.astype(fmt.bits_dtype)))
 
 
 def log_uniform(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
@@ -218,6 +228,13 @@ def _cube(values: Array, fmt: Format, beta: float, keep_ill: bool) -> Triples:
     return Triples(dy[keep], x1[keep], x2[keep])
 
 
+def _of_kind(kind: str, triples: Triples) -> Triples:
+    """Return the triples of one of :data:`SPECIAL_KINDS`."""
+    has = [np.any([test(operand) for operand in triples], axis=0) for test in (np.isnan, np.isinf, lambda v: v == 0)]
+    mine = np.select(has, range(len(has)), len(has)) == SPECIAL_KINDS.index(kind)
+    return Triples(*(operand[mine] for operand in triples))
+
+
 def _ill_conditioned(fmt: Format, beta: float, dy: Array, x1: Array, x2: Array) -> Array:
     """Tell where an infinite gradient meets a difference so small that diff / beta may underflow to zero.
 
@@ -236,6 +253,7 @@ class _Class(NamedTuple):
 
 CLASSES: dict[str, _Class] = {
     "uniform-bits": _Class(uniform_bits, ("operand-mixup", "branch", "overflow")),
+    "non-finite-bits": _Class(non_finite_bits, ("nan-swallowed", "special-values")),
     "log-uniform": _Class(log_uniform, ("operand-mixup", "scaling", "rounding", "narrow-arithmetic")),
     "normal": _Class(normal, ("operand-mixup", "sign", "branch", "scaling", "narrow-arithmetic")),
     "kink": _Class(kink, ("branch", "sign")),
@@ -254,6 +272,9 @@ CLASSES: dict[str, _Class] = {
 }
 #: Classes that enumerate their triples: one size only.
 ENUMERATED = ("special-values", "special-extremes")
+#: What they are divided into, one case each, so that a known defect hides no other: triples with a NaN, those with an
+#: infinity among the rest, those with a zero among the rest of these, and ordinary ones.
+SPECIAL_KINDS = ("nan", "infinity", "zero", "finite")
 #: What the length classes draw their triples from: something for every defect of values, in one short block.
 MIXED = ("normal", "kink", "hard-to-round", "log-uniform", "loss-scaled")
 
@@ -279,7 +300,7 @@ def _class_cases(suite: str, fmt: Format) -> Iterator[Case]:
         for klass, spec in CLASSES.items():
             if klass in ENUMERATED:
                 if beta in (0.1, 1.0, 100.0):
-                    yield from _case(fmt, klass, beta, None, spec)
+                    yield from _special_cases(fmt, klass, beta, spec)
                 continue
             for n in sizes:
                 yield from _case(fmt, klass, beta, n, spec)
@@ -289,18 +310,32 @@ def _class_cases(suite: str, fmt: Format) -> Iterator[Case]:
         yield from _case(fmt, "uniform-bits", 0.1, 1 << 24, CLASSES["uniform-bits"])
 
 
-def _case(fmt: Format, klass: str, beta: float, n: int | None, spec: _Class) -> Iterator[Case]:
+def _special_cases(fmt: Format, klass: str, beta: float, spec: _Class) -> Iterator[Case]:
+    for kind in SPECIAL_KINDS:
+        path, typed = f"{beta_name(beta)}/{klass}/{kind}", fmt.typed(beta)
+        stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
+        triples = _of_kind(kind, spec.sampler(stream, fmt, typed, 0))
+        n = len(triples.dy)
+        order = stream.permutation(n)  # defects that depend on a position find other triples there with another seed
+        made = partial(Triples, *(operand[order] for operand in triples))
+        if n:
+            yield _build(fmt, _tier(fmt, beta, spec), klass, spec.flags, path, typed, n, made)
+
+
+def _tier(fmt: Format, beta: float, spec: _Class) -> Tier:
+    return "stress" if beta in STRESS_BETAS or fmt.name in spec.stress_in else "required"
+
+
+def _case(fmt: Format, klass: str, beta: float, n: int, spec: _Class) -> Iterator[Case]:
     typed = fmt.typed(beta)
     if not has_inputs(fmt, klass, typed):
         return
-    path = f"{beta_name(beta)}/{klass}" + ("" if n is None else f"/n={n}")
+    path = f"{beta_name(beta)}/{klass}/n={n}"
 
     def sampled() -> Triples:
-        return spec.sampler(Stream(f"{OPERATOR.name}/{fmt.name}/{path}"), fmt, typed, n or 0)
+        return spec.sampler(Stream(f"{OPERATOR.name}/{fmt.name}/{path}"), fmt, typed, n)
 
-    tier: Tier = "stress" if beta in STRESS_BETAS or fmt.name in spec.stress_in else "required"
-    length = len(sampled().dy) if n is None else n
-    yield _build(fmt, tier, klass, spec.flags, path, typed, length, sampled)
+    yield _build(fmt, _tier(fmt, beta, spec), klass, spec.flags, path, typed, n, sampled)
 
 
 def _length_cases(suite: str, fmt: Format) -> Iterator[Case]:
