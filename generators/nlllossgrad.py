@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from generators import drawing, extremal, hard, realistic, samplers
+from generators import drawing, extremal, hard, private, realistic, samplers
 from generators.stream import Stream
-from generators.suite import make_case
+from generators.suite import Offer, Scalars, make_case
 from golden.case import Case, Tier
 from golden.formats import FP16, Array, Format, is_power_of_two
 from golden.operators.nlllossgrad import OPERATOR
@@ -27,7 +27,7 @@ LARGE_SHAPES = ((32, 1000), (3, 257), (11, 257), (257, 257), (4097, 10), (2, 400
 
 WEIGHTS = ("distinct", "ones", "zeros", "nan-unlabelled", "inf-unlabelled")
 LABELS = ("equal", "first", "last", "permuted", "random")
-#: Divisors of the numeric classes: sums that are no power of two, one that is, one below 1, a negative one.
+#: Divisors of the numeric classes: no powers of two, one that is, one below 1, and a sum of negative weights.
 TOTALS = (3.0, 10.5, 64.0, 0.7, -10.5)
 #: Divides products of ordinary operands into the subnormal range of fp32.
 LARGE_TOTAL = 12288.0
@@ -74,17 +74,26 @@ def _shape_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
     if suite == "smoke":
         shapes = [(0, 3), (1, 1), (1, 10), (3, 10), (7, 33), (9, 3), (33, 10), (3, 257)]
     else:
-        shapes = [(b, c) for b in BATCHES for c in CLASS_COUNTS] + list(LARGE_SHAPES)
+        shapes = [(b, c) for b in BATCHES for c in CLASS_COUNTS] + [_large(*shape) for shape in LARGE_SHAPES]
         # Around multiples of the block sizes that loops over samples are unrolled or tiled by.
-        shapes += [(64 * k + d, 3) for k in (1, 2, 4) for d in (-1, 0, 1)]
+        few = private.size_near(f"{OPERATOR.name}/classes", 3, 3, 10)
+        shapes += [(64 * k + d, few) for k in (1, 2, 4) for d in (-1, 0, 1)]
     if suite == "full":
-        shapes += [(1 << 14, 1000), (1 << 20, 3), (8, 1 << 20)]
-    for batch, classes in shapes:
+        shapes += [_large(*shape) for shape in ((1 << 14, 1000), (1 << 20, 3), (8, 1 << 20))]
+    for batch, classes in dict.fromkeys(shapes):
         path = f"{reduction}/shape/b={batch}/c={classes}"
         made = partial(_of_shape, fmt, path, reduction, batch, classes)
         large = classes > 127 or batch * classes > 32767
         flags = ("empty",) if batch == 0 else ("partition", "weight-mixup", "zero-fill") + ("index-width",) * large
         yield _build(fmt, "required", "shape", flags, path, reduction, made, batch, classes)
+
+
+def _large(batch: int, classes: int) -> tuple[int, int]:
+    """Return a shape; with a private seed one of the same kind: large sizes grow, small ones are what they are."""
+    grown = (
+        private.size_near(f"{OPERATOR.name}/{batch}x{classes}", n, low=n) if n > 127 else n for n in (batch, classes)
+    )
+    return next(grown), next(grown)
 
 
 def _of_shape(fmt: Format, path: str, reduction: str, batch: int, classes: int) -> dict[str, Array]:
@@ -97,7 +106,7 @@ def _of_shape(fmt: Format, path: str, reduction: str, batch: int, classes: int) 
 
 def _selection_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
     """Kinds of weights against kinds of labels, at a shape with idle classes and repeated labels."""
-    batch, classes = 12, 17
+    batch, classes = private.size_near(OPERATOR.name, 12, 12, 17), private.size_near(OPERATOR.name, 17, 17, 30)
     pairs = [(w, lab) for w in WEIGHTS for lab in LABELS]
     if suite == "smoke":
         pairs = [
@@ -135,6 +144,12 @@ def _operands(stream: Stream, fmt: Format, reduction: str, labels: Array, weight
 
 def _bits_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
     return samplers.uniform_bits(stream, fmt, n, None if fmt is FP16 else FP32_LIMIT)
+
+
+def _non_finite_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
+    finite, special = _bits_gradients(stream, fmt, total, n), samplers.non_finite(stream, fmt, n)
+    bits = np.where(stream.integers(n, 0, 2) == 0, fmt.bits(finite), fmt.bits(special))
+    return fmt.from_bits(bits)
 
 
 def _log_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
@@ -198,6 +213,15 @@ def _top_gradients(stream: Stream, fmt: Format, total: float, n: int) -> Array:
 def _unit_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
     # Up to 1: g * w stays in range. Where total_weight is below 1, g / total_weight may still leave it.
     return samplers.log_uniform(stream, fmt, len(g), -12, 0, signed=False)
+
+
+def _non_finite_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
+    finite, special = _unit_weights(stream, fmt, total, g), samplers.non_finite(stream, fmt, len(g))
+    bits = np.where((stream.integers(len(g), 0, 2) == 0) & ~np.isfinite(g), fmt.bits(finite), fmt.bits(special))
+    # What is open otherwise: an infinity with what may be flushed to zero.
+    return fmt.from_bits(
+        np.where(_well_conditioned(fmt, g, fmt.from_bits(bits)), bits, bits.dtype.type(fmt.exponent_mask | 1))
+    )
 
 
 def _log_weights(stream: Stream, fmt: Format, total: float, g: Array) -> Array:
@@ -264,6 +288,7 @@ class _Class(NamedTuple):
 
 CLASSES: dict[str, _Class] = {
     "uniform-bits": _Class(_bits_gradients, _unit_weights, ("scaling", "sign", "overflow")),
+    "non-finite-bits": _Class(_non_finite_gradients, _non_finite_weights, ("nan-swallowed", "special-values")),
     "log-uniform": _Class(_log_gradients, _log_weights, ("scaling", "rounding", "narrow-arithmetic")),
     "normal": _Class(_normal_gradients, _normal_weights, ("sign", "scaling", "reduction-mixup")),
     "hard-to-round": _Class(_hard_gradients, _hard_weights, ("rounding", "narrow-arithmetic")),
@@ -291,9 +316,12 @@ DIVIDING = ("order-distinguishing", "maximal-error")
 
 
 def _number_cases(suite: str, fmt: Format, reduction: str) -> Iterator[Case]:
-    sizes = {"smoke": (24,), "core": (24, 64), "full": (24, 64, 1024)}[suite]
-    totals = (TOTALS[:1] if suite == "smoke" else TOTALS) if reduction == "mean" else (1.0,)
-    for total in (*totals, LARGE_TOTAL) if reduction == "mean" else totals:
+    sizes = private.sizes_near(OPERATOR.name, {"smoke": (24,), "core": (24, 64), "full": (24, 64, 1024)}[suite])
+    totals: tuple[float, ...] = (1.0,)
+    if reduction == "mean":
+        written = TOTALS[:1] if suite == "smoke" else TOTALS
+        totals = (*written, *private.drawn_scalars(OPERATOR.name), LARGE_TOTAL)
+    for total in totals:
         for klass, spec in CLASSES.items():
             if reduction not in spec.reductions or (klass in UNDERFLOWING) != (total == LARGE_TOTAL):
                 continue
@@ -350,7 +378,8 @@ def _special_cases(fmt: Format, reduction: str, total: float) -> Iterator[Case]:
             w = values[_well_conditioned(fmt, g, values)]
             path = f"{prefix}/{_bits_name(fmt, g)}"
             made = partial(_special, fmt, path, reduction, g, w, divisor)
-            yield _build(fmt, "required", "special-values", flags, path, reduction, made, len(w), len(w))
+            tier: Tier = "required" if divisor > 0 else "stress"  # no sum of such weights
+            yield _build(fmt, tier, "special-values", flags, path, reduction, made, len(w), len(w))
 
 
 def _special(fmt: Format, path: str, reduction: str, g: Array, w: Array, total: float) -> dict[str, Array]:
@@ -365,9 +394,9 @@ def _well_conditioned(fmt: Format, g: Array, w: Array) -> Array:
     pairs whose product or quotient overflows in one legal order and not in another.
     """
     with np.errstate(invalid="ignore"):
-        size, other = np.abs(w.astype(np.float64)), abs(float(g))
+        size, other = np.abs(w.astype(np.float64)), np.abs(g.astype(np.float64))
         vanishing = np.isinf(other) & (size > 0) & (size < 2.0**7 * fmt.smallest_normal)
-        vanishing |= np.isinf(size) & (0 < other < fmt.smallest_normal)
+        vanishing |= np.isinf(size) & (other > 0) & (other < fmt.smallest_normal)
         overflowing = np.isfinite(size) & (size > 2.0**12) & np.isfinite(other)
     keep: Array = ~(vanishing | overflowing)
     return keep
@@ -379,6 +408,8 @@ def _suited(
     """Return the operands of a class: its gradients, and weights that suit them."""
     upstream, stream = g(), Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
     w = spec.weights(stream, fmt, fmt.typed(total), np.resize(upstream, n))
+    if total < 0:  # as a sum of weights is where these are negative
+        w = -w
     return _numbers(fmt, reduction, upstream, w, total, stream)
 
 
@@ -475,3 +506,41 @@ def _drawn_shape(stream: Stream, n: int) -> tuple[int, int]:
         classes = 2 + int(299 * fraction)
     classes = max(1, min(classes, n))
     return n // classes, classes
+
+
+#: Different pairs of gradient and weight in a case of a suite file: searching for them takes time.
+_PAIRS = 512
+
+
+def _offered(stream: Stream, fmt: Format, klass: str, scalars: Scalars) -> dict[str, Array]:
+    """Return operands of a class at a shape: pairs of gradient and weight in turn, for labels in shuffled order."""
+    batch, classes, reduction = int(scalars["batch"]), int(scalars["class_num"]), str(scalars["reduction_type"])
+    pairs = min(batch, classes, _PAIRS)
+    labels = stream.permutation(classes)[np.arange(batch) % max(pairs, 1)].astype(np.int32)
+    weight = weights_of("distinct", stream, fmt, labels, classes)
+    if klass == "shape" or not pairs:
+        if batch and klass == "shape":
+            labels = stream.integers(batch, 0, classes).astype(np.int32)
+            labels[-1] = classes - 1  # the widest label there is
+        return _operands(stream, fmt, reduction, labels, weight)
+    spec, low = CLASSES[klass], klass in UNDERFLOWING
+    able = [t for t in TOTALS if t > 0 and has_inputs(fmt, klass, fmt.typed(t))]
+    total = 1.0 if reduction != "mean" else LARGE_TOTAL if low else float(stream.choice(1, able)[0])
+    g = spec.gradients(stream, fmt, fmt.typed(total), pairs if reduction == "none" else 1)
+    weight[labels[:pairs]] = spec.weights(stream, fmt, fmt.typed(total), np.resize(g, pairs))
+    used = total if reduction == "mean" else 3.25
+    upstream = np.resize(g, batch if reduction == "none" else 1)
+    return {"loss_grad": upstream, "labels": labels, "weight": weight, "total_weight": fmt.cast(np.array([used]))}
+
+
+OFFER = Offer(
+    classes={
+        "shape": (("partition", "weight-mixup", "zero-fill"), ()),
+        **{name: (spec.flags, tuple(d for d in OPERATOR.dtypes if d in spec.stress)) for name, spec in CLASSES.items()},
+    },
+    usual="shape",
+    operands=_offered,
+    scalars={"reduction_type": REDUCTIONS},
+    sizes=((24, 24), (64, 64)),
+    has_inputs=lambda fmt, klass, scalars: klass == "shape" or scalars["reduction_type"] in CLASSES[klass].reductions,
+)

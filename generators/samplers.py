@@ -64,14 +64,21 @@ def neighbours(fmt: Format, values: Array, steps: Array | int) -> Array:
     return fmt.from_bits((moved | sign).astype(fmt.bits_dtype))
 
 
+def non_finite(stream: Stream, fmt: Format, n: int) -> Array:
+    """Sample NaNs of every payload, quiet and signalling, and in a quarter infinities; of either sign."""
+    payloads = np.where(stream.integers(n, 0, 4) == 0, 0, stream.integers(n, 1, fmt.fraction_mask + 1))
+    bits = payloads | fmt.exponent_mask | stream.integers(n, 0, 2) << (fmt.width - 1)
+    return fmt.from_bits(bits.astype(fmt.bits_dtype))
+
+
 def specials(fmt: Format, extreme: bool) -> Array:
-    """Return NaNs (a positive, and a negative one with payload), ±inf, ±0, ±1.
+    """Return NaNs (a positive, a negative one with payload, a signalling one), ±inf, ±0, ±1.
 
     ``extreme`` adds ± the largest, the smallest normal and the smallest subnormal number.
     """
     quiet = fmt.exponent_mask | 1 << (fmt.precision - 2)
     one = fmt.round(Fraction(1))
-    patterns = [quiet, fmt.sign_mask | quiet | 5]
+    patterns = [quiet, fmt.sign_mask | quiet | 5, fmt.exponent_mask | 1]
     positive = [fmt.exponent_mask, 0, one]
     if extreme:
         positive += [fmt.exponent_mask - 1, fmt.fraction_mask + 1, 1]

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from generators import drawing, extremal, hard, realistic, samplers
-from generators.stream import Stream
-from generators.suite import make_case
+from generators import drawing, extremal, hard, private, realistic, samplers
+from generators.stream import Stream, seed
+from generators.suite import Offer, Scalars, make_case
 from golden.case import Case, Tier
 from golden.formats import FP16, Array, Format, is_power_of_two
 from golden.operators.smoothl1lossgrad import OPERATOR
@@ -55,9 +55,19 @@ def _beta_exponent(beta: float) -> int:
 
 
 def uniform_bits(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
-    """All bit patterns alike."""
+    """All finite bit patterns alike."""
     limit = None if fmt is FP16 else FP32_LIMIT
     return Triples(*(samplers.uniform_bits(stream, fmt, n, limit) for _ in range(3)))
+
+
+def non_finite_bits(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
+    """NaNs of every payload and infinities in one operand, any finite bits in the others."""
+    operands = [fmt.bits(operand) for operand in uniform_bits(stream, fmt, beta, n)]
+    special, which = fmt.bits(samplers.non_finite(stream, fmt, n)), stream.integers(n, 0, len(operands))
+    triples = Triples(*(fmt.from_bits(np.where(which == k, special, bits)) for k, bits in enumerate(operands)))
+    # An infinity becomes the first NaN where what it gives is open.
+    ill = _ill_conditioned(fmt, beta, *triples)
+    return triples._replace(dy=fmt.from_bits(fmt.bits(triples.dy) | ill.astype(fmt.bits_dtype)))
 
 
 def log_uniform(stream: Stream, fmt: Format, beta: float, n: int) -> Triples:
@@ -218,6 +228,13 @@ def _cube(values: Array, fmt: Format, beta: float, keep_ill: bool) -> Triples:
     return Triples(dy[keep], x1[keep], x2[keep])
 
 
+def _of_kind(kind: str, triples: Triples) -> Triples:
+    """Return the triples of one of :data:`SPECIAL_KINDS`."""
+    has = [np.any([test(operand) for operand in triples], axis=0) for test in (np.isnan, np.isinf, lambda v: v == 0)]
+    mine = np.select(has, range(len(has)), len(has)) == SPECIAL_KINDS.index(kind)
+    return Triples(*(operand[mine] for operand in triples))
+
+
 def _ill_conditioned(fmt: Format, beta: float, dy: Array, x1: Array, x2: Array) -> Array:
     """Tell where an infinite gradient meets a difference so small that diff / beta may underflow to zero.
 
@@ -236,6 +253,7 @@ class _Class(NamedTuple):
 
 CLASSES: dict[str, _Class] = {
     "uniform-bits": _Class(uniform_bits, ("operand-mixup", "branch", "overflow")),
+    "non-finite-bits": _Class(non_finite_bits, ("nan-swallowed", "special-values")),
     "log-uniform": _Class(log_uniform, ("operand-mixup", "scaling", "rounding", "narrow-arithmetic")),
     "normal": _Class(normal, ("operand-mixup", "sign", "branch", "scaling", "narrow-arithmetic")),
     "kink": _Class(kink, ("branch", "sign")),
@@ -254,6 +272,9 @@ CLASSES: dict[str, _Class] = {
 }
 #: Classes that enumerate their triples: one size only.
 ENUMERATED = ("special-values", "special-extremes")
+#: What they are divided into, one case each, so that a known defect hides no other: triples with a NaN, those with an
+#: infinity among the rest, those with a zero among the rest of these, and ordinary ones.
+SPECIAL_KINDS = ("nan", "infinity", "zero", "finite")
 #: What the length classes draw their triples from: something for every defect of values, in one short block.
 MIXED = ("normal", "kink", "hard-to-round", "log-uniform", "loss-scaled")
 
@@ -273,12 +294,13 @@ def cases(suite: str, fmt: Format) -> Iterator[Case]:
 
 def _class_cases(suite: str, fmt: Format) -> Iterator[Case]:
     sizes = {"smoke": (33,), "core": (31, 97), "full": (31, 97, 4097, 65537)}[suite]
-    betas = (0.1, 1.0) if suite == "smoke" else REQUIRED_BETAS + STRESS_BETAS
-    for beta in betas:
+    sizes = private.sizes_near(OPERATOR.name, sizes)
+    betas: tuple[float, ...] = (0.1, 1.0) if suite == "smoke" else REQUIRED_BETAS + STRESS_BETAS
+    for beta in (*betas, *private.drawn_scalars(OPERATOR.name)[:4]):  # the largest is of the stress tier's kind
         for klass, spec in CLASSES.items():
             if klass in ENUMERATED:
                 if beta in (0.1, 1.0, 100.0):
-                    yield from _case(fmt, klass, beta, None, spec)
+                    yield from _special_cases(fmt, klass, beta, spec)
                 continue
             for n in sizes:
                 yield from _case(fmt, klass, beta, n, spec)
@@ -288,18 +310,32 @@ def _class_cases(suite: str, fmt: Format) -> Iterator[Case]:
         yield from _case(fmt, "uniform-bits", 0.1, 1 << 24, CLASSES["uniform-bits"])
 
 
-def _case(fmt: Format, klass: str, beta: float, n: int | None, spec: _Class) -> Iterator[Case]:
+def _special_cases(fmt: Format, klass: str, beta: float, spec: _Class) -> Iterator[Case]:
+    for kind in SPECIAL_KINDS:
+        path, typed = f"{beta_name(beta)}/{klass}/{kind}", fmt.typed(beta)
+        stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
+        triples = _of_kind(kind, spec.sampler(stream, fmt, typed, 0))
+        n = len(triples.dy)
+        order = stream.permutation(n)  # defects that depend on a position find other triples there with another seed
+        made = partial(Triples, *(operand[order] for operand in triples))
+        if n:
+            yield _build(fmt, _tier(fmt, beta, spec), klass, spec.flags, path, typed, n, made)
+
+
+def _tier(fmt: Format, beta: float, spec: _Class) -> Tier:
+    return "stress" if beta in STRESS_BETAS or fmt.name in spec.stress_in else "required"
+
+
+def _case(fmt: Format, klass: str, beta: float, n: int, spec: _Class) -> Iterator[Case]:
     typed = fmt.typed(beta)
     if not has_inputs(fmt, klass, typed):
         return
-    path = f"{beta_name(beta)}/{klass}" + ("" if n is None else f"/n={n}")
+    path = f"{beta_name(beta)}/{klass}/n={n}"
 
     def sampled() -> Triples:
-        return spec.sampler(Stream(f"{OPERATOR.name}/{fmt.name}/{path}"), fmt, typed, n or 0)
+        return spec.sampler(Stream(f"{OPERATOR.name}/{fmt.name}/{path}"), fmt, typed, n)
 
-    tier: Tier = "stress" if beta in STRESS_BETAS or fmt.name in spec.stress_in else "required"
-    length = len(sampled().dy) if n is None else n
-    yield _build(fmt, tier, klass, spec.flags, path, typed, length, sampled)
+    yield _build(fmt, _tier(fmt, beta, spec), klass, spec.flags, path, typed, n, sampled)
 
 
 def _length_cases(suite: str, fmt: Format) -> Iterator[Case]:
@@ -310,7 +346,9 @@ def _length_cases(suite: str, fmt: Format) -> Iterator[Case]:
     else:
         plan += [(n, REQUIRED_BETAS) for n in SMALL_LENGTHS]
         plan += [(n, (0.7,)) for n in BLOCK_LENGTHS]
-        plan += [(n, (0.1, 0.5)) for n in MEDIUM_LENGTHS] + [(n, (0.7,)) for n in LARGE_LENGTHS]
+        plan += [(private.size_near(OPERATOR.name, n, step=64), (0.1, 0.5)) for n in MEDIUM_LENGTHS]
+        # What these promise is an index of more than 15, or 16, bits.
+        plan += [(private.size_near(OPERATOR.name, n, low=n), (0.7,)) for n in LARGE_LENGTHS]
     for n, betas in plan:
         for beta in betas:
             flags = ("empty",) if n == 0 else ("tail", "position", "partition") + ("index-width",) * (n > 32767)
@@ -320,28 +358,34 @@ def _length_cases(suite: str, fmt: Format) -> Iterator[Case]:
 
 def _part(fmt: Format, beta: float, n: int) -> Triples:
     where = (np.arange(n) + n) % PERIOD
-    return Triples(*(operand[where] for operand in _mixed_block(fmt, beta)))
+    return Triples(*(operand[where] for operand in _mixed_block(fmt, beta, seed())))
 
 
 def _position_cases(fmt: Format) -> Iterator[Case]:
     """Three inexact triples in turn: three is prime to every vector width, so each visits every lane."""
+    n = private.size_near(OPERATOR.name, 201)
     for beta in REQUIRED_BETAS:
-        path, typed = f"{beta_name(beta)}/position/n=201", fmt.typed(beta)
-        made = partial(_in_turn, fmt, typed, path)
-        yield _build(fmt, "required", "position", ("position", "tail"), path, typed, 201, made)
+        path, typed = f"{beta_name(beta)}/position/n={n}", fmt.typed(beta)
+        made = partial(_in_turn, fmt, typed, path, n)
+        yield _build(fmt, "required", "position", ("position", "tail"), path, typed, n, made)
 
 
-def _in_turn(fmt: Format, beta: float, path: str) -> Triples:
+def _in_turn(fmt: Format, beta: float, path: str, n: int) -> Triples:
     stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
     parts = [sampler(stream, fmt, beta, 1) for sampler in (log_uniform, hard_to_round, tiny_diff_large_dy)]
     block = [np.concatenate(operand) for operand in zip(*parts, strict=True)]
-    return Triples(*(np.resize(operand, 201) for operand in block))
+    return Triples(*(np.resize(operand, n) for operand in block))
 
 
 @cache
-def _mixed_block(fmt: Format, beta: float) -> Triples:
-    stream, share = Stream(f"{OPERATOR.name}/{fmt.name}/block/{beta_name(beta)}"), -(-PERIOD // len(MIXED))
-    parts = [CLASSES[name].sampler(stream, fmt, fmt.typed(beta), share) for name in MIXED]
+def _mixed_block(fmt: Format, beta: float, seed: str) -> Triples:
+    """Return the block of a beta; ``seed``: the one in use."""
+    return _mixed(Stream(f"{OPERATOR.name}/{fmt.name}/block/{beta_name(beta)}"), fmt, fmt.typed(beta))
+
+
+def _mixed(stream: Stream, fmt: Format, beta: float) -> Triples:
+    share = -(-PERIOD // len(MIXED))
+    parts = [CLASSES[name].sampler(stream, fmt, beta, share) for name in MIXED]
     order = stream.permutation(share * len(MIXED))[:PERIOD]
     return Triples(*(np.concatenate(operand)[order] for operand in zip(*parts, strict=True)))
 
@@ -407,3 +451,27 @@ def _drawn_beta(stream: Stream, fmt: Format) -> float:
         return fmt.typed(0.05 + 2 * fraction)
     significand = 1 + float(stream.unit(1)[0]) if kind == 2 else 1.0
     return fmt.typed(significand * 2.0 ** int(20 * fraction - 10))
+
+
+def _offered(stream: Stream, fmt: Format, klass: str, scalars: Scalars) -> dict[str, Array]:
+    """Return operands of a class: what is listed in a shuffled order, and everything once more where it ends."""
+    beta, n = float(scalars["beta"]), int(scalars["length"])
+    if klass == "length":
+        where = (np.arange(n) + n) % PERIOD
+        return Triples(*(operand[where] for operand in _mixed(stream, fmt, beta)))._asdict()
+    triples = CLASSES[klass].sampler(stream, fmt, beta, n)
+    order = stream.permutation(len(triples.dy)) if klass in ENUMERATED else slice(None)
+    return {name: np.resize(operand[order], n) for name, operand in triples._asdict().items()}
+
+
+OFFER = Offer(
+    classes={
+        "length": (("tail", "position", "partition"), ()),
+        **{name: (spec.flags, spec.stress_in) for name, spec in CLASSES.items()},
+    },
+    usual="length",
+    operands=_offered,
+    scalars={"beta": REQUIRED_BETAS},
+    sizes=((31,), (97,)),
+    has_inputs=lambda fmt, klass, scalars: has_inputs(fmt, klass, float(scalars["beta"])),
+)

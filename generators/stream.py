@@ -6,21 +6,45 @@ NumPy guarantees the raw output of its bit generators, but not the distributions
 
 import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 
+from golden.files.names import PUBLIC_SEED, seed_stated
 from golden.formats import Array
 
-#: Changing this changes every random vector; part of every vector file.
-SEED = "golden/1"
+_SEED: ContextVar[str] = ContextVar("seed", default="")
+
+
+@contextmanager
+def seeded(text: str) -> Iterator[None]:
+    """Have streams depend on a private seed, too; "" is the public one. Whoever keeps what they made keys it by it."""
+    token = _SEED.set(text)
+    try:
+        yield
+    finally:
+        _SEED.reset(token)
+
+
+def seed() -> str:
+    """Return the private seed in use; "" for the public one."""
+    return _SEED.get()
+
+
+def seed_part() -> str:
+    """Return what ids of a private seed begin with, as their data are others, such as ``seed=1a2b3c4d/``; or ""."""
+    return f"seed={seed_stated(seed())[-64:][:8]}/" if seed() else ""
 
 
 class Stream:
     """A random stream that belongs to one name (a case's id): adding a case leaves every other one's data alone."""
 
     def __init__(self, name: str) -> None:
-        self._key = int.from_bytes(hashlib.sha256(f"{SEED} {name}".encode()).digest()[:16], "little")
+        # A private seed itself makes the data: files and results state its digest, which must not suffice.
+        key = f"{PUBLIC_SEED} {name} {seed()}" if seed() else f"{PUBLIC_SEED} {name}"
+        self._key = int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "little")
         self._seek(0)
 
     def _seek(self, position: int) -> None:

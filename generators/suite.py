@@ -3,22 +3,25 @@
 import importlib
 import importlib.metadata
 import pkgutil
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
 import generators
-from generators.stream import SEED
+from generators.stream import Stream, seed, seed_part, seeded
 from golden.case import Case, Head, Tier
 from golden.errors import UsageError, unknown_name
 from golden.files.manifest import write_manifest
+from golden.files.names import PUBLIC_SEED, seed_stated
 from golden.files.vectors import write_vectors
 from golden.flags import FLAGS
 from golden.formats import FORMATS, Array, Format
@@ -35,6 +38,46 @@ SUITES: dict[str, str] = {
 
 #: Lists the cases of one operator: (suite, format) -> cases with unique ids.
 Generator = Callable[[str, Format], Iterator[Case]]
+#: Values of a case's scalars, of one element type or another.
+Scalars = Mapping[str, int | float | str]
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a generator makes of what a suite file asks for: ``OFFER`` of its module.
+
+    ``classes``: with their flags, and the dtypes in which they are stress; ``usual``: the one that sizes get, unless
+    others are asked for. ``operands``: makes the operands of a class at given scalars, of any size. ``scalars`` and
+    ``sizes``: those that a file leaves out; a size is one number for each int scalar. ``has_inputs``: whether a class
+    has operands for given scalars.
+    """
+
+    classes: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]
+    usual: str
+    operands: Callable[[Stream, Format, str, Scalars], dict[str, Array]]
+    scalars: Mapping[str, tuple[float | str, ...]]
+    sizes: tuple[tuple[int, ...], ...]
+    has_inputs: Callable[[Format, str, Scalars], bool] = lambda fmt, klass, scalars: True
+
+
+class Described(Protocol):
+    """A suite that is not one of :data:`SUITES`: its name, the one whose cases it has, too, and cases of its own."""
+
+    @property
+    def name(self) -> str:
+        """What vector files say."""
+
+    @property
+    def base(self) -> str:
+        """One of :data:`SUITES`, or ""."""
+
+    def covers(self, name: str, dtype: str) -> bool:
+        """Tell whether there are cases of an operator in a dtype."""
+
+    def cases(self, op: Operator, fmt: Format) -> Iterator[Case]:
+        """List its own."""
+
+
 #: Set while heads are listed: cases are made without their arrays.
 _LISTING = ContextVar("listing", default=False)
 
@@ -60,25 +103,46 @@ def make_case(
     if not _LISTING.get():
         given = operands() if callable(operands) else operands
         golden = op.oracle(fmt, scalars, given)
-    return Case(f"{op.name}/{fmt.name}/{path}", op, fmt.name, tier, klass, flags, scalars, given, golden)
+    return Case(f"{op.name}/{fmt.name}/{seed_part()}{path}", op, fmt.name, tier, klass, flags, scalars, given, golden)
 
 
-def heads(suite: str, operator_name: str, dtype: str) -> list[Head] | None:
-    """List what the cases of a suite are, in their order, without making their arrays.
+def scalar_words(op: Operator, fmt: Format, scalars: Scalars) -> list[str]:
+    """Return the scalars as parts of an id: real ones by their shortest decimal, so that different ones differ."""
+    shown = {s.name: str(fmt.dtype.type(scalars[s.name])) for s in op.scalars if s.kind == "real"}
+    words = {s.name: s.word for s in op.scalars}
+    return [f"{words[name]}={shown.get(name, value)}" for name, value in scalars.items()]
+
+
+def heads(
+    suite: str, operator_name: str, dtype: str, stated: str = PUBLIC_SEED, own: Described | None = None
+) -> tuple[list[Head], bool] | None:
+    """List what the cases of a suite are, in their order, without making their arrays, and whether these are they.
+
+    ``stated``: the seed, as vector files state it. With a private one that is not in use the cases of another private
+    seed are listed, which are as many of each kind. ``own``: the file that describes the suite, if one does.
 
     None for a suite, or an operator, that no generator makes.
     """
+    known = stated in (PUBLIC_SEED, seed_stated(seed()))
+    if suite not in SUITES and (own is None or own.name != suite):
+        return None
     try:
-        made = generator(operator_name) if suite in SUITES else None
+        generator(operator_name)
     except UsageError:
-        made = None
-    if made is None:
         return None
     token = _LISTING.set(True)
     try:
-        return [case.head for case in made(suite, FORMATS[dtype])]
+        with seeded("" if stated == PUBLIC_SEED else seed() if known else stated):
+            return [case.head for case in cases_of(suite, own, operator(operator_name), FORMATS[dtype])], known
     finally:
         _LISTING.reset(token)
+
+
+def cases_of(suite: str, own: Described | None, op: Operator, fmt: Format) -> Iterator[Case]:
+    """List the cases of an operator in a suite: those of its name, or those that a file describes."""
+    if own is None:
+        return generator(op.name)(suite, fmt)
+    return chain(generator(op.name)(own.base, fmt) if own.base else (), own.cases(op, fmt))
 
 
 @cache
@@ -91,6 +155,14 @@ def generator(name: str) -> Generator:
         loaded: Generator = point.load()
         return loaded
     raise UsageError(f"Operator {name!r} has no generator: add generators/{name}.py or an entry point.")
+
+
+def offer(name: str) -> Offer:
+    """Return what the generator of an operator offers to suite files."""
+    found = getattr(sys.modules[generator(name).__module__], "OFFER", None)
+    if not isinstance(found, Offer):
+        raise UsageError(f"The generator of {name} offers nothing to suite files: it lacks OFFER.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -109,8 +181,13 @@ class Written:
         return self.elements / self.seconds / 1e6
 
 
-def generate_file(suite: str, operator_name: str, dtype: str, folder: Path) -> Written:
-    """Generate and write the vector file of one operator and dtype, one case after the other."""
+def generate_file(
+    suite: str, operator_name: str, dtype: str, folder: Path, own: Described | None = None, private: str = ""
+) -> Written:
+    """Generate and write the vector file of one operator and dtype, one case after the other.
+
+    ``own``: the file that describes the suite, if one does. ``private``: the seed, if not the public one.
+    """
     op, started = operator(operator_name), time.monotonic()
     sizes: dict[str, int] = {}
 
@@ -121,8 +198,9 @@ def generate_file(suite: str, operator_name: str, dtype: str, folder: Path) -> W
         return case
 
     path = folder / f"{op.name}-{dtype}.h5"
-    cases = _checked(map(counted, generator(op.name)(suite, FORMATS[dtype])))
-    digest = write_vectors(path, suite, op, dtype, cases, SEED)
+    with seeded(private):
+        cases = _checked(map(counted, cases_of(suite, own, op, FORMATS[dtype])))
+        digest = write_vectors(path, suite, op, dtype, cases, seed_stated(private))
     return Written(path, digest, len(sizes), sum(sizes.values()), time.monotonic() - started)
 
 
@@ -134,33 +212,42 @@ def _checked(cases: Iterable[Case]) -> Iterator[Case]:
 
 
 def generate(
-    suite: str,
+    suite: str | Described,
     folder: Path,
     operator_names: list[str] | None = None,
     dtypes: list[str] | None = None,
     jobs: int = 1,
     done: Callable[[Written], None] = lambda written: None,
+    private: str = "",
 ) -> list[Written]:
     """Generate a suite into ``folder``, calling ``done`` after each file; writes the manifest last.
 
-    A manifest is written only for a whole suite, so that a part can never pass for it.
+    ``private``: the seed, if not the public one. A manifest is written only for a whole suite, so that a part can never
+    pass for it.
     """
-    if suite not in SUITES:
-        raise unknown_name("suite", suite, SUITES)
+    own = None if isinstance(suite, str) else suite
+    name = suite if isinstance(suite, str) else suite.name
+    if own is None and name not in SUITES:
+        raise unknown_name("suite", name, SUITES)
     chosen = [operator(name) for name in operator_names] if operator_names else list(operators().values())
     work = [(op.name, d) for op in chosen for d in op.dtypes if not dtypes or d in dtypes]
+    if own is not None:
+        work = [kind for kind in work if own.covers(*kind)]
     if not work:
-        raise UsageError("No operator has the dtypes asked for.")
+        raise UsageError("The suite has no case of the operators and dtypes asked for.")
     written = []
+    make = partial(generate_file, name, folder=folder, own=own, private=private)
+    if private and not folder.exists():
+        folder.mkdir(mode=0o700, parents=True)
     if jobs == 1:
-        for name, dtype in work:
-            written.append(generate_file(suite, name, dtype, folder))
+        for kind in work:
+            written.append(make(*kind))
             done(written[-1])
     else:
         with ProcessPoolExecutor(jobs) as pool:
-            for future in [pool.submit(generate_file, suite, name, dtype, folder) for name, dtype in work]:
+            for future in [pool.submit(make, *kind) for kind in work]:
                 written.append(future.result())
                 done(written[-1])
     if not operator_names and not dtypes:
-        write_manifest(folder, suite, {w.path.name: (w.digest, w.cases) for w in written})
+        write_manifest(folder, name, {w.path.name: (w.digest, w.cases) for w in written})
     return written

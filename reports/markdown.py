@@ -94,6 +94,7 @@ def _run(run: Results, label: str, level: str) -> list[str]:
         f"- {tr('Platform')}{tr(': ')}{code(run.platform.name)}",
         f"- {tr('Target')}{tr(': ')}{code(run.target)}",
         f"- {plain(text.stand_in(run))}",
+        *([f"- {plain(used)}"] if (used := text.vectors_used(run)) else []),
         "",
     ]
     if found := problems(run):

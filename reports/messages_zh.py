@@ -199,6 +199,13 @@ ZH: dict[str, str] = {
     "{calls} drawn, made in {ways} ways; {features} features seen; nothing new in the last {quiet}": (
         "{calls}，以 {ways} 种方式执行；覆盖特征 {features} 个；最近 {quiet}没有新情况"
     ),
+    "SHA-256 of the vectors’ private seed": "向量私有种子的 SHA-256",
+    "The vectors’ private seed": "向量的私有种子",
+    "Vectors of a private seed (SHA-256 {digest}) were used.": "使用了由私有种子（SHA-256 {digest}）生成的向量。",
+    "Public vectors alone were used, to which a build can be fitted: --seed TEXT makes others.": (
+        "仅使用了公开向量，构建可能专门针对它们：--seed TEXT 可生成其他向量。"
+    ),
+    "Vectors of the user’s own were used, without a private seed.": "使用了用户自己的向量，未使用私有种子。",
     "{name}: {cores}, {dtypes}, subnormals {subnormals}, half is {half}": (
         "{name}：{cores}，{dtypes}，次正规数 {subnormals}，half 为 {half}"
     ),

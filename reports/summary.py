@@ -253,6 +253,8 @@ def facts(run: Results) -> list[Fact]:
             tr("suite {suite}, {cases}", suite=run.vectors.suite, cases=text.plural(run.vectors.cases, "case")),
         ),
         Fact(tr("Drawn calls"), text.drawn(run.drawn) if run.drawn else ""),
+        Fact(tr("SHA-256 of the vectors’ private seed"), run.vectors.seed_sha256, code=True),
+        Fact(tr("The vectors’ private seed"), run.vectors.seed, code=True),
         *(Fact(tr("Digest of {file}", file=name), d, code=True) for name, d in sorted(run.vectors.digests.items())),
         Fact(tr("Selected"), _selected(run)),
         Fact(tr("Options"), ", ".join(f"{k}={v}" for k, v in sorted(asked.items())) or tr("defaults")),

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from golden.results import EntryPointResult, Results
 from golden.text import plain
+from reports import text
 from reports.text import drawn, repro_command, reproducible
 
 SCHEMA = "golden-summary/1"
@@ -53,6 +54,8 @@ def print_summary(results: Results, folder: Path, console: Console) -> None:
         console.print(f"and {len(warnings) - _FINDINGS_SHOWN} more findings in the report", markup=False)
     style = {"conforms": "bold green", "partial": "bold yellow", "fails": "bold red"}[results.verdict]
     console.print(Text(f"{results.verdict}: ", style).append(results.reason, "default not bold"))
+    if used := text.vectors_used(results):
+        console.print(used, markup=False)
 
 
 def options(results: Results) -> str:

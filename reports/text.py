@@ -217,6 +217,16 @@ def verdict_word(results: Results) -> str:
     return tr(VERDICT_WORDS[results.verdict])
 
 
+def vectors_used(results: Results) -> str:
+    """Say who can make the vectors of a run, as a build can be fitted to what its author has; "" in older results."""
+    origin, digest = results.vectors.origin, results.vectors.seed_sha256
+    if origin == "private":
+        return tr("Vectors of a private seed (SHA-256 {digest}) were used.", digest=digest)
+    if origin == "public":
+        return tr("Public vectors alone were used, to which a build can be fitted: --seed TEXT makes others.")
+    return tr("Vectors of the user’s own were used, without a private seed.") if origin else ""
+
+
 def stand_in(results: Results) -> str:
     """Say on what the numbers were obtained, so that a host build is never read as a measured DSP."""
     kind = results.target.partition(":")[0]

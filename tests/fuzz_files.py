@@ -28,13 +28,13 @@ import msgspec
 import numpy as np
 from click.testing import CliRunner
 
-from generators.stream import SEED
 from golden.cli import cli
 from golden.commands.config import read_config
 from golden.commands.validate import judged
 from golden.errors import GoldenError
 from golden.files import reading
 from golden.files.manifest import open_vectors, read_suite
+from golden.files.names import PUBLIC_SEED as SEED
 from golden.files.results import write_results
 from golden.files.sweeps import read_results_and_sweeps, write_sweep
 from golden.files.vectors import SCHEMA, _digest, write_vectors

@@ -129,7 +129,9 @@ def _single(option: click.Option, value: object, where: str, folder: Path) -> ob
     wanted, words = _wanted(option)
     if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
         raise UsageError(f"{where} takes {words}, not {value!r}.")
-    is_path = isinstance(option.type, click.Path) or (option.name == "platform" and str(value).endswith(".toml"))
+    is_path = isinstance(option.type, click.Path) or (
+        option.name in ("platform", "suite") and str(value).endswith(".toml")
+    )
     if is_path:
         value = os.path.relpath(folder / str(value))
     try:

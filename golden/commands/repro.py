@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 
 from golden.commands.options import complete_failing, complete_platform
+from golden.commands.suites import dtypes_of, opened, seed_option
 from golden.commands.terminal import examples, exit_codes, say
-from golden.errors import VectorError
+from golden.errors import UsageError, VectorError
 
 
 @click.command(
@@ -19,11 +20,13 @@ from golden.errors import VectorError
 @click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="File [default: stdout].")
 @click.option("--symbol", help="Entry point [default: the first on which the case fails].")
 @click.option("--platform", help="Profile of the run, if it is a file of yours.", shell_complete=complete_platform)
-def repro(results: Path, case: str, output: Path | None, symbol: str | None, platform: str | None) -> None:
+@seed_option
+def repro(
+    results: Path, case: str, output: Path | None, symbol: str | None, platform: str | None, seed: str | None
+) -> None:
     """Write one C file that shows a failure with the vendor's header and library alone."""
     from golden.commands import catalogue
     from golden.files.atomic import write_atomically
-    from golden.files.manifest import open_all
     from golden.files.results import read_results
     from golden.operator import entry_points
     from golden.profile import load_profile
@@ -31,9 +34,13 @@ def repro(results: Path, case: str, output: Path | None, symbol: str | None, pla
     from runners.calling.plan import invocations
 
     run = read_results(results)
-    files = open_all(run.vectors.suite, [Path(path) for path in run.vectors.paths])
-    found = catalogue.find(files, case)
-    file = next(f for f in files if any(head.id == case for head in f.heads))
+    suite, paths = run.vectors.suite, [Path(path) for path in run.vectors.paths]
+    private = seed or run.vectors.seed or None
+    if run.vectors.seed_sha256 and not (private or paths or suite.endswith(".toml")):
+        raise UsageError(f"The vectors of {results} were made with a private seed: give it with --seed.")
+    with opened(suite, paths, private, dtypes_of(case)) as (files, _):
+        found = catalogue.find(files, case)
+        file = next(f for f in files if any(head.id == case for head in f.heads))
     if file.digest not in run.vectors.digests.values():
         raise VectorError(f"{file.path} is not the file that {results} was made with; validate again, or restore it.")
     name = choose_symbol(run, found, symbol)

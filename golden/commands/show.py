@@ -13,6 +13,7 @@ from golden.commands.options import (
     suite_option,
     vectors_option,
 )
+from golden.commands.suites import dtypes_of, opened, seed_option
 from golden.commands.terminal import examples, exit_codes, print_json, say
 
 
@@ -91,20 +92,28 @@ def platforms(names: tuple[str, ...], as_json: bool) -> None:
 @click.argument("case", shell_complete=complete_case)
 @suite_option("Suite that has the case.")
 @vectors_option("A vector file or folder instead.")
+@seed_option
 @platform_option("Profile whose terms decide what is legal: FT78NE, MT7004, host, or a profile's path.")
 @click.option("--element", type=click.IntRange(0), help="Only this output element, in full.")
 @click.option("--limit", type=click.IntRange(1), default=8, show_default=True, help="Elements shown.")
 @as_json
 def show(
-    case: str, suite: str, vectors: Path | None, platform: str, element: int | None, limit: int, as_json: bool
+    case: str,
+    suite: str,
+    vectors: Path | None,
+    seed: str | None,
+    platform: str,
+    element: int | None,
+    limit: int,
+    as_json: bool,
 ) -> None:
     """Show a case: operands, exact value, golden, which results are legal, and what each legal order gives."""
     from golden.commands import catalogue
-    from golden.files.manifest import open_vectors
     from golden.profile import load_profile
 
     terms = load_profile(platform).terms
-    found = catalogue.find(open_vectors(suite, vectors), case)
+    with opened(suite, [vectors] if vectors else [], seed, dtypes_of(case)) as (files, _):
+        found = catalogue.find(files, case)
     if as_json:
         print_json(catalogue.details(found, element, limit, terms))
         return

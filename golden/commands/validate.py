@@ -28,6 +28,7 @@ from golden.commands.options import (
     vectors_option,
     with_sources,
 )
+from golden.commands.suites import opened, seed_option
 from golden.commands.terminal import (
     beginning,
     console,
@@ -70,8 +71,10 @@ REPORTS = ("results.json", "report.md", "report.html", "junit.xml")
 @platform_option()
 @allow_option()
 @policy_options
-@suite_option()
+@suite_option("smoke, core, full, or a suite file (.toml).")
 @vectors_option(multiple=True)
+@seed_option
+@click.option("--disclose-seed", is_flag=True, help="Write the private seed into the results, beside its SHA-256.")
 @selection_options
 @click.option("--recheck", is_flag=True, help="Compute the golden values of all vectors again, not of a few.")
 @click.option("--xfail", type=click.Path(path_type=Path), help="Expected failures: lines 'SYMBOL CASE  # reason'.")
@@ -138,8 +141,6 @@ def validate(
 
 def judged(target: str, *, shown: bool, begin: Callable[[], None] = lambda: None, **options: Any) -> "Results":
     """Judge a target; ``begin`` is called when what the user wrote has been read, and makes sense."""
-    from generators.suite import heads
-    from golden.files.manifest import open_all
     from golden.profile import load_profile
     from runners.calling.placement import placing
     from runners.judging.selection import Wanted, choose
@@ -152,23 +153,29 @@ def judged(target: str, *, shown: bool, begin: Callable[[], None] = lambda: None
     if export:
         options = as_exported(target, export, sources(click.get_current_context()), options)
     vectors, suite, platform, allow = (options.pop(name) for name in ("vectors", "suite", "platform", "allow"))
+    seed, disclosed = options.pop("seed", None), options.pop("disclose_seed", False)
     policy = options.pop("require", None) or "", options.pop("max_ulp", ())
     profile = load_profile(platform).allowing(allow).holding(*policy)
     wanted = Wanted(**{kind: options.pop(kind, ()) for kind in ("operators", "dtypes", "symbols", "classes", "cases")})
-    files = open_all(suite, vectors, options.get("recheck", False), heads)
-    if export:
-        files = covered(target, export, files)
-    choose(files, profile, wanted)  # what matches nothing is told before anything is run
-    named = tuple(map(str, vectors))
-    settings = Settings(profile, ", ".join(named) or suite, vectors=named, wanted=wanted, **options)
-    memory = placing(settings.memory, profile)
-    with beginning(begin):
-        session, library = open_target(target, settings.timeout, memory, sandbox=settings.sandbox, draw=settings.draw)
-    try:
-        with progress_bar(shown) as show_step:
-            return judge(target, session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total))
-    finally:
-        session.close()
+    dtypes = {entry.fmt.name for entry in profile.required()}
+    with opened(suite, vectors, seed, dtypes, options.get("recheck", False), shown) as (found, private):
+        files = covered(target, export, found) if export else found
+        choose(files, profile, wanted)  # what matches nothing is told before anything is run
+        named = tuple(map(str, vectors))
+        settings = Settings(
+            profile, ", ".join(named) or suite, vectors=named, wanted=wanted, disclosed=private if disclosed else "",
+            **options,
+        )  # fmt: skip
+        memory = placing(settings.memory, profile)
+        with beginning(begin):
+            session, library = open_target(
+                target, settings.timeout, memory, sandbox=settings.sandbox, draw=settings.draw
+            )
+        try:
+            with progress_bar(shown) as show_step:
+                return judge(target, session, library, files, settings, lambda p: show_step(p.symbol, p.done, p.total))
+        finally:
+            session.close()
 
 
 def write_reports(out: Path, results: "Results", lang: "Lang") -> dict[str, str]:

@@ -12,7 +12,7 @@ from golden.case import Head
 from golden.errors import UsageError, VectorError, unknown_name
 from golden.files import reading
 from golden.files.atomic import write_atomically
-from golden.files.names import MANIFEST, suites
+from golden.files.names import MANIFEST, PUBLIC_SEED, suites
 from golden.files.reading import plain_name
 from golden.files.vectors import VectorFile, read_ids, read_vectors
 
@@ -23,8 +23,9 @@ SHIPPED = ("smoke", "core")
 _AGAIN = "Generate it again with 'golden generate'."
 #: Share of the cases of other files whose golden data are computed again when they are read.
 RECHECKED = 0.1
-#: Lists the cases of a suite, by its name, an operator's and a dtype's; None for a suite that it does not know.
-Heads = Callable[[str, str, str], Sequence[Head] | None]
+#: Lists the cases of a suite, by its name, an operator's, a dtype's and the seed that is stated, and tells whether they
+#: are those or another private seed's; None for a suite that it does not know.
+Heads = Callable[[str, str, str, str], tuple[Sequence[Head], bool] | None]
 
 
 class File(msgspec.Struct, frozen=True):
@@ -105,18 +106,41 @@ def _compare(file: VectorFile, heads: Heads | None) -> None:
     Known are those that ship, and those that ``heads`` lists. A file of a known suite has no other cases than that, and
     one of a suite that is listed has them all. Raises :class:`VectorError` that names the case.
     """
-    made = heads(file.suite, file.operator.name, file.dtype) if heads and file.suite not in SHIPPED else None
-    if made is not None:
-        _hold(file, {head.id: head for head in made}, file.suite)
+    kind, public = (file.suite, file.operator.name, file.dtype), file.seed == PUBLIC_SEED
+    listed = heads(*kind, file.seed) if heads and not (public and file.suite in SHIPPED) else None
+    if listed is not None and listed[1]:
+        _hold(file, {head.id: head for head in listed[0]}, file.suite)
         there = {head.id for head in file.heads}
-        if lost := next((head.id for head in made if head.id not in there), ""):
+        if lost := next((head.id for head in listed[0] if head.id not in there), ""):
             raise VectorError(f"{file.path}: it lacks the case {lost}. {_AGAIN}")
+    elif listed is not None and heads and (promised := heads(*kind, PUBLIC_SEED)):
+        _hold_kinds(file, promised[0], listed[0])
     for suite, folder in suites().items():
         name = f"{file.operator.name}-{file.dtype}.h5"
         if suite not in SHIPPED or name not in read_manifest(folder).files:
             continue
         known = read_vectors(folder / name, read_manifest(folder).files[name].digest).heads
-        _hold(file, {head.id: head for head in known}, suite)
+        _hold(file, {head.id: head for head in known}, suite if public else "")
+
+
+def _hold_kinds(file: VectorFile, public: Sequence[Head], other: Sequence[Head]) -> None:
+    """Raise :class:`VectorError` where a file of a private seed, which is not known, cannot be of its suite.
+
+    It has the kinds of cases that the suite has with the public seed and with an ``other`` private one, and as many of
+    each: a case that has become another kind is missed. A seed adds groups, which are all one here.
+    """
+    groups = {head.group for head in public}
+
+    def kind(head: Head) -> tuple[str, str, str]:
+        return head.klass, head.tier, head.group if head.group in groups else "drawn"
+
+    there, least = Counter(map(kind, file.heads)), Counter(map(kind, public))
+    seen = Counter(map(kind, other))
+    least |= Counter({k: n for k, n in seen.items() if k[2] == "drawn"})
+    for klass, tier, group in (least - there) or [k for k in there if k not in seen]:
+        raise VectorError(
+            f"{file.path}: its cases of {klass} ({tier}, {group}) are not those of the suite {file.suite}. {_AGAIN}"
+        )
 
 
 def _hold(file: VectorFile, known: dict[str, Head], suite: str) -> None:

@@ -3,6 +3,7 @@
 Nothing of ours is imported here.
 """
 
+import hashlib
 import importlib.metadata
 from pathlib import Path
 
@@ -10,8 +11,19 @@ _HERE = Path(__file__).resolve().parents[1]
 #: The option that says which numbering choices have. Fixed, as is its place among the options and the probe of results,
 #: whatever an operator calls its choice.
 NUMBERING_OPTION = "reduction-enum"
+#: The seed of vectors that everyone can make: changing it changes every random vector.
+PUBLIC_SEED = "golden/1"
+#: How vector files state a private seed: by its digest.
+PRIVATE_SEED = "sha256:"
+#: The suites that everyone can make.
+PUBLIC_SUITES = ("smoke", "core", "full")
 #: The file that makes a folder a suite.
 MANIFEST = "manifest.json"
+
+
+def seed_stated(text: str) -> str:
+    """Return what vector files say of the seed that they were made with: a private one, or the public one for ""."""
+    return PRIVATE_SEED + hashlib.sha256(text.encode()).hexdigest() if text else PUBLIC_SEED
 
 
 def suites() -> dict[str, Path]:

@@ -57,7 +57,7 @@ _AGAIN = "Restore it or generate it again with 'golden generate'."
 
 @dataclass(frozen=True)
 class VectorFile:
-    """A vector file whose table is verified.
+    """A vector file whose table is verified. ``seed``: as it states it; a private one by its digest.
 
     ``heads`` say what the cases are and have no arrays. ``cases`` are verified already, or, where the file is too
     large to be held in memory, when one is reached (again each time): :class:`VectorError` if it is damaged.
@@ -70,6 +70,7 @@ class VectorFile:
     digest: str
     heads: Sequence[Head]
     cases: Sequence[Case]
+    seed: str = ""
 
 
 def write_vectors(path: Path, suite: str, operator: Operator, dtype: str, cases: Iterable[Case], seed: str) -> str:
@@ -244,7 +245,7 @@ def _read(path: Path, file: Stored, expected_digest: str | None, recheck: float)
             _check_case(path, case, bool(again))
     else:
         cases = _StoredCases(path, table, heads, chosen)
-    return VectorFile(path, file.attribute("suite"), operator, dtype, digest, heads, cases)
+    return VectorFile(path, file.attribute("suite"), operator, dtype, digest, heads, cases, file.attribute("seed"))
 
 
 def _kind(path: Path, file: Stored) -> tuple[Operator, str]:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from golden import __version__
 from golden.errors import TargetError
 from golden.files.manifest import digests_of
-from golden.files.names import NUMBERING_OPTION
+from golden.files.names import NUMBERING_OPTION, PRIVATE_SEED, PUBLIC_SEED, PUBLIC_SUITES
 from golden.files.vectors import VectorFile
 from golden.operator import choice_words, page_numbering
 from golden.profile import Profile
@@ -52,6 +52,8 @@ class Settings:
     vectors: tuple[str, ...] = ()  #: files and folders in place of a suite
     wanted: Wanted = field(default_factory=Wanted)
     fail_fast: bool = False
+    #: The vectors' private seed, if results are to hold it.
+    disclosed: str = ""
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ class _Validation:
             target=self._target,
             library=self._library,
             host=host(),
-            vectors=Vectors(settings.suite, self._chosen.total, digests_of(self._files), list(settings.vectors)),
+            vectors=_vectors(settings, self._files, self._chosen.total),
             selection=selection,
             options=self._options(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -261,6 +263,20 @@ def host() -> Host:
     """Return where a run takes place."""
     of = host_platform
     return Host(of.machine(), of.system(), of.python_version(), np.__version__)
+
+
+def _vectors(settings: Settings, files: Sequence[VectorFile], cases: int) -> Vectors:
+    private = sorted({f.seed.removeprefix(PRIVATE_SEED) for f in files if f.seed.startswith(PRIVATE_SEED)})
+    public = all(f.suite in PUBLIC_SUITES and f.seed == PUBLIC_SEED for f in files)
+    return Vectors(
+        settings.suite,
+        cases,
+        digests_of(files),
+        list(settings.vectors),
+        "private" if private else "public" if public else "own",
+        ", ".join(private),
+        settings.disclosed,
+    )
 
 
 def platform_of(profile: Profile) -> Platform:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from generators import smoothl1lossgrad
-from generators.stream import SEED
 from generators.suite import generator
 from golden.case import Case
 from golden.files.manifest import NAME, File, Manifest, read_suite
+from golden.files.names import PUBLIC_SEED as SEED
 from golden.files.vectors import case_digest, write_vectors
 from golden.formats import FORMATS, FP16, FP32, Array, Format, is_power_of_two
 from golden.judge import FAILS, judge

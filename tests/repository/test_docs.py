@@ -35,10 +35,11 @@ TYPED = [
     "docs/platform-profiles.md",
     "docs/sweeping.md",
     "docs/fuzzing.md",
+    "docs/suite-files.md",
     "docs/adding-an-operator.md",
 ]
 #: Those of them that run whole suites.
-LONG = ("README.md", "CONTRIBUTING.md", "docs/tour.md", "docs/validating-a-build.md")
+LONG = ("README.md", "CONTRIBUTING.md", "docs/tour.md", "docs/validating-a-build.md", "docs/suite-files.md")
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in (ROOT, ROOT / "docs", ROOT / "docs/decisions", ROOT / "vectors", ROOT / "reports/published")

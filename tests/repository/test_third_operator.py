@@ -121,6 +121,30 @@ def test_each_is_listed_validated_and_rejected(installed: Installed) -> None:
             assert name in (installed.folder / f"{example}-{kind}/report.md").read_text()
 
 
+def test_suite_files_and_seeds_know_other_operators(installed: Installed) -> None:
+    """Keys follow from the description, classes from what the generator offers, if it offers any."""
+    tables = {
+        "huber": '[huberlossgrad]\ndelta = [0.3]\nlength = [5, "7..8"]\ndtype = "fp16"\n',
+        "wrong": "[huberlossgrad]\nbeta = 1\n",
+        "none": "[subext]\nalpha = 1\n",
+    }
+    for name, text in tables.items():
+        (installed.folder / f"{name}.toml").write_text(text)
+    good, wrong, none, seeded = installed.run(
+        ("validate", installed.library("huber"), "--suite", "huber.toml", "--out", "own"),
+        ("generate", "wrong.toml"),
+        ("generate", "none.toml"),
+        *[("generate", "--suite", "smoke", "--seed", "s", "--operator", "subext", "--dtype", "fp16", "--out", "drawn")],
+    )
+    assert good[0] == seeded[0] == 0 and installed.results("own").vectors.origin == "own", good
+    assert {e.symbol: e.cases for e in installed.results("own").entry_points if e.cases} == {
+        "hp_huberlossgrad_s": 3,
+        "hp_huberlossgrad_p": 3,
+    }
+    assert wrong[0] == 2 and "no key of [huberlossgrad] named 'beta'" in wrong[1]
+    assert none[0] == 2 and "generator of subext offers nothing" in none[1]
+
+
 def test_each_is_shown_and_probed(installed: Installed) -> None:
     """A half by value and subnormal results tell of a build without any operator that ships."""
     lines = [("list", "cases", "--vectors", installed.vectors(e)) for e in EXAMPLES]

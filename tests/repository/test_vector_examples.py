@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from generators.stream import SEED
+from golden.files.names import PUBLIC_SEED as SEED
 from golden.files.vectors import read_vectors, write_vectors
 from tests import ROOT
 

@@ -12,7 +12,7 @@ import h5py
 import msgspec
 import pytest
 
-from generators.stream import SEED
+from golden.files.names import PUBLIC_SEED as SEED
 from golden.files.results import write_results
 from golden.files.vectors import write_vectors
 from golden.operator import operator

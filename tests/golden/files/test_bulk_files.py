@@ -10,11 +10,11 @@ import h5py
 import numpy as np
 import pytest
 
-from generators.stream import SEED
 from generators.suite import generator, make_case
 from golden.case import Case
 from golden.errors import UsageError, VectorError
 from golden.files.hdf5 import GrowingFile
+from golden.files.names import PUBLIC_SEED as SEED
 from golden.files.vectors import case_digest, read_vectors, write_vectors
 from golden.formats import FORMATS, FP16
 from golden.operator import operator, operators

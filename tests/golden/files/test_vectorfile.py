@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from generators.stream import SEED
 from generators.suite import generator, make_case
 from golden.errors import UsageError, VectorError
+from golden.files.names import PUBLIC_SEED as SEED
 from golden.files.vectors import BULK_SCHEMA, SCHEMA, VectorFile, case_digest, read_vectors, write_vectors
 from golden.formats import FORMATS, FP16
 from golden.operator import operator
