@@ -1,7 +1,6 @@
 """Runs and judges the cases of an entry point: calls sent ahead, in an order that is drawn."""
 
 import math
-import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import chain, cycle, islice
@@ -56,7 +55,6 @@ class Cases:
         under_way = 0
         places = iter(shuffled(self._draw, entry.symbol, len(file.cases)))
         closed = unreadable_cases(self._draw, entry, file.every)
-        ways = random.Random(f"{self._draw} {entry.symbol} ways")
 
         def submit() -> None:
             nonlocal under_way
@@ -64,7 +62,7 @@ class Cases:
                 place = next(places, None)
                 if place is None:
                     return
-                running.append(self._submit(entry, file, place, closed, ways))
+                running.append(self._submit(entry, file, place, closed))
                 under_way += running[-1].size
 
         submit()
@@ -87,13 +85,11 @@ class Cases:
                 again.append((case, plan, self._session.run(self._call(entry, case, plan))))
             verdict.again(again)
 
-    def _submit(
-        self, entry: EntryPoint, file: Collected, place: int, closed: frozenset[str], ways: random.Random
-    ) -> _Waiting:
-        """Submit a case, its plan in an order that is drawn; ``closed``: see :func:`unreadable_cases`."""
+    def _submit(self, entry: EntryPoint, file: Collected, place: int, closed: frozenset[str]) -> _Waiting:
+        """Submit a case, its plan in an order that is drawn for it; ``closed``: see :func:`unreadable_cases`."""
         case = file.cases[place]
         plan = invocations(case, entry, self._profile, case.id in closed, self._session.plain)
-        order = ways.sample(range(len(plan)), len(plan))
+        order = shuffled(self._draw, f"{entry.symbol} {case.id}", len(plan))
         made = self._call(entry, case, [plan[number] for number in order])
         self._session.submit(made)
         return _Waiting(place, case, plan, order, made.size)

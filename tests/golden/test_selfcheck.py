@@ -80,7 +80,7 @@ def test_a_mode_that_is_switched_on_midway_is_seen_before_results_are_written(tm
     program = (
         "import ctypes, runners.judging.validate as v\n"
         "old = v.EntryPointVerdict.result\n"
-        f"def result(self, expected): ctypes.CDLL({str(library)!r}); return old(self, expected)\n"
+        f"def result(self, *told): ctypes.CDLL({str(library)!r}); return old(self, *told)\n"
         "v.EntryPointVerdict.result = result\n"
         f"from golden.cli import main; main(['validate', 'reference:formula', '--suite', 'smoke', '--out', "
         f"{str(tmp_path / 'o')!r}])"
