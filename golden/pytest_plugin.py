@@ -267,7 +267,8 @@ class CaseItem(_Item):
 
         target, case = self.config.stash[_TARGET], self._file.cases[self._position]
         closed = case.id in unreadable_cases(target.session.draw, self._entry, self._file.heads)
-        plan = invocations(case, self._entry, target.profile, closed, target.session.plain)
+        session = target.session
+        plan = invocations(case, self._entry, target.profile, closed, session.plain, session.aliasing)
         abi, numbers = target.half_abi, target.numbering
         call = call_for(self._entry, case.scalars, case.operands, plan, half_abi=abi, numbering=numbers)
         verdict = EntryPointVerdict(self._entry, target.profile, strict=True, xfail=target.xfail)

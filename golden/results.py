@@ -122,7 +122,9 @@ CONTRACTS: dict[str, Literal["invocations", "cases"]] = {
     "placement": "invocations",
     "output-fill": "invocations",
     "unread-operands": "invocations",
+    "aliasing": "invocations",
     "repetition": "invocations",
+    "history": "invocations",
     "position": "cases",
     "storage": "cases",
 }

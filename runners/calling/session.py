@@ -5,6 +5,7 @@ from collections import deque
 
 from golden.results import Library
 from runners.calling.call import Call, Finding, Outcome
+from runners.calling.manner import Manner
 
 
 class Session(ABC):
@@ -26,6 +27,10 @@ class Session(ABC):
     blind: tuple[str, ...] = ()
     #: Whether it makes calls with operands in plain memory.
     plain = False
+    #: Whether an output can lie where an input does.
+    aliasing = False
+    #: How the platform has it called, for whoever makes calls of their own.
+    manner = Manner()
     #: Whether operands of calls that are run one by one lie where those of the call before lay.
     in_place = False
     #: What fills, guards and registers are drawn from, where the session draws any.

@@ -92,7 +92,7 @@ class Cases:
     ) -> _Waiting:
         """Submit a case, its plan in an order that is drawn; ``closed``: see :func:`unreadable_cases`."""
         case = file.cases[place]
-        plan = invocations(case, entry, self._profile, case.id in closed, self._session.plain)
+        plan = invocations(case, entry, self._profile, case.id in closed, self._session.plain, self._session.aliasing)
         order = ways.sample(range(len(plan)), len(plan))
         made = self._call(entry, case, [plan[number] for number in order])
         self._session.submit(made)

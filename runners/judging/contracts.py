@@ -32,10 +32,14 @@ _VARIED = ("core-mask", "placement", "output-fill", "unread-operands")
 
 
 class Contracts:
-    """The contracts of one entry point; ``unobservable``: those that its session cannot see."""
+    """The contracts of one entry point.
 
-    def __init__(self, entry: EntryPoint, unobservable: frozenset[str]) -> None:
+    ``unobservable``: those that its session cannot see; ``aliases``: the platform lets the output lie on an input.
+    """
+
+    def __init__(self, entry: EntryPoint, unobservable: frozenset[str], aliases: bool = False) -> None:
         applies = {
+            "aliasing": aliases,
             "core-mask": entry.has_core_mask,
             "unread-operands": any(p.role is Role.UNREAD for p in entry.operator.pointers),
             "untouched-operands": type(entry.operator).untouched is not Operator.untouched,
@@ -125,12 +129,19 @@ class Contracts:
                 self._broken[name].add(case.id)
 
 
+def _place(invocation: Invocation) -> tuple[object, ...]:
+    """Return what says where operands lie."""
+    return invocation.placement, invocation.offset, invocation.skew, invocation.grid, invocation.alone
+
+
 def _varied(first: Invocation, other: Invocation) -> set[str]:
     """Name the contracts that the differences between two invocations test."""
     mask, placement, fill, unread = _VARIED
     varied = {mask} if first.core_mask != other.core_mask else set()
-    if (first.placement, first.offset, first.skew) != (other.placement, other.offset, other.skew):
+    if _place(first) != _place(other):
         varied.add(placement)
+    if other.alias:
+        varied.add("aliasing")
     if first.fill != other.fill:
         varied.add(fill)
     if first.unread != other.unread:

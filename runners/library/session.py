@@ -102,6 +102,7 @@ class LibrarySession(Session):
         self._outgoing = Outgoing(self._backlog, self._arena, Layouts(patterns, bool(allocator)), places)
         self._leaks = Leaks(memory)
         self.plain = not (allocator or regions)
+        self.aliasing = not allocator
         preserved = tuple(patterns.random.getrandbits(63) for _ in range(6))
         load = messages.Load(self._image.address, wanted, memory, self._arena.base, functions)
         setting = Setting("calls", mode, self._arena.base, self._image.readable, sandbox.hidden_folders())
