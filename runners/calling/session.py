@@ -2,10 +2,22 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
+from typing import NamedTuple
 
 from golden.results import Library
 from runners.calling.call import Call, Finding, Outcome
 from runners.calling.manner import Manner
+
+
+class Endured(NamedTuple):
+    """What calls in a row have shown: how many were as they had to be, and what the next one was, if it was not.
+
+    ``outcome``: of that call; None where all were as they had to be. They are fewer than asked for where they took
+    long.
+    """
+
+    calls: int
+    outcome: Outcome | None = None
 
 
 class Session(ABC):
@@ -61,6 +73,14 @@ class Session(ABC):
         """Make the next call the first one of a fresh process; raises ValueError while calls are queued."""
         self._require_idle()
         self._renew()
+
+    def mix(self) -> None:
+        """Say that calls of all entry points in turn follow, in a fresh process; ValueError while calls are queued."""
+        self.restart()
+
+    def endure(self, call: Call, output: bytes, times: int) -> Endured | None:
+        """Make a call so many times in a row, and compare what it gives; None where that cannot be done."""
+        return None
 
     def close(self) -> list[Finding]:
         """End the target and return what ending it showed, and what was seen between calls; again it does nothing.

@@ -77,11 +77,15 @@ class Contracts:
         if problems and case.size <= 1:
             self._broken["small-sizes"].add(case.id)
 
-    def compared(self, name: str, case: Head, equal: bool) -> None:
-        """Count a comparison that was made elsewhere."""
-        self._checked[name] += 1
+    def compared(self, name: str, case: Head, equal: bool, times: int = 1) -> None:
+        """Count a comparison that was made elsewhere, so many times."""
+        self._checked[name] += times
         if not equal:
             self._broken[name].add(case.id)
+
+    def broken(self, name: str) -> bool:
+        """Tell whether a case has broken a contract."""
+        return bool(self._broken[name])
 
     def result(self) -> list[Contract]:
         """Return every contract that this entry point can break."""

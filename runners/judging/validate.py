@@ -27,6 +27,7 @@ from runners.calling.call import Mode
 from runners.calling.from_case import HalfAbi
 from runners.calling.session import Session
 from runners.judging.cases import Cases
+from runners.judging.history import History
 from runners.judging.probe import choose_half_abi, choose_numbering, probe_subnormals, takes_half
 from runners.judging.verdict import EntryPointVerdict
 from runners.judging.xfail import read_xfail
@@ -124,10 +125,12 @@ class _Validation:
         there = [e for e in self._wanted if e.symbol in session.symbols]
         self._total = sum(len(self._file(e).cases) for e in there)
         judgements = Judgements(settings.profile.terms)
-        cases = Cases(session, settings.profile, self._draw, self._half_abi, self._numbering)
+        made = session, settings.profile, self._draw, self._half_abi, self._numbering
+        cases, history = Cases(*made), History(*made, there, self._by_kind)
         for entry in self._wanted:
             verdict = EntryPointVerdict(
-                entry, settings.profile, settings.strict, self._xfail, session.unobservable, judgements
+                *(entry, settings.profile, settings.strict, self._xfail, session.unobservable, judgements),
+                keep=history.kept(entry),
             )
             self._verdicts[entry.symbol] = verdict
             if entry not in there or self._refused(verdict):
@@ -140,6 +143,8 @@ class _Validation:
             except KeyboardInterrupt:
                 self._complete = False
                 break
+        if self._complete:
+            history.run(self._verdicts)
         self._closing = self._close()
 
     def results(self) -> Results:
