@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from golden.case import Case, Head
-from golden.operator import EntryPoint
+from golden.operator import EntryPoint, Role
 from golden.profile import Profile, as_int
 from runners.calling.call import UNREAD, Invocation, Placement, Unread
 from runners.calling.manner import Manner
@@ -65,10 +65,12 @@ def invocations(
         first = msgspec.structs.replace(first, core_mask=None)
     plan = [first]
     masks = [_mask(draw, profile) for _ in range(3)] if entry.has_core_mask else [None]
-    plan.append(_vary(first, masks[0], "begin", 1, _unread(draw)))
+    # Few different ones a case: what lies and is alike is laid out once.
+    unread = [_unread(draw) if any(p.role is Role.UNREAD for p in entry.operator.pointers) else "nan" for _ in range(2)]
+    plan.append(_vary(first, masks[0], "begin", 1, unread[0]))
     for index, other in enumerate(masks[1:]):
-        plan.append(_vary(first, other, ("end", "begin")[index % 2], index % 2, _unread(draw)))
-    plan.append(_moved(draw, first, entry, profile.alignment))
+        plan.append(_vary(first, other, ("end", "begin")[index % 2], index % 2, ("nan", unread[0])[index % 2]))
+    plan.append(_moved(draw, first, entry, profile.alignment, unread[1]))
     aliases = profile.calling.aliases(entry.operator.output.name)
     if aliasing and aliases and draw.below(_ALIASED_EVERY) == 0:
         plan[-1] = msgspec.structs.replace(first, alias=aliases[draw.below(len(aliases))], fill=2)
@@ -106,7 +108,7 @@ def _vary(first: Invocation, mask: int | None, placement: Placement, fill: int, 
     return msgspec.structs.replace(first, core_mask=mask, placement=placement, fill=1 if fill else 0, unread=unread)
 
 
-def _moved(draw: "_Draw", first: Invocation, entry: EntryPoint, alignment: int) -> Invocation:
+def _moved(draw: "_Draw", first: Invocation, entry: EntryPoint, alignment: int, unread: Unread) -> Invocation:
     """Draw where operands lie: away from their page alike or each differently, one of them alone, or on a coarse grid.
 
     A grid is a power of two: addresses are multiples of it, and of no more. Where one is alone the others are on
@@ -114,7 +116,7 @@ def _moved(draw: "_Draw", first: Invocation, entry: EntryPoint, alignment: int) 
     """
     kind = draw.below(3)
     grids = [grid for grid in _GRIDS if grid >= alignment]
-    moved = msgspec.structs.replace(first, placement="begin", fill=1, unread=_unread(draw))
+    moved = msgspec.structs.replace(first, placement="begin", fill=1, unread=unread)
     if kind == 0:
         pointers = entry.operator.pointers
         alone = pointers[draw.below(len(pointers))]
@@ -125,7 +127,7 @@ def _moved(draw: "_Draw", first: Invocation, entry: EntryPoint, alignment: int) 
         return msgspec.structs.replace(moved, grid=grids[draw.below(len(grids))])
     if alignment:
         return moved
-    return _shifted(first, draw.below(16), draw.below(16), _unread(draw))
+    return _shifted(first, draw.below(16), draw.below(16), unread)
 
 
 def _shifted(first: Invocation, offset: int, skew: int, unread: Unread = "ones") -> Invocation:
