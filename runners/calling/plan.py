@@ -124,7 +124,8 @@ def _moved(draw: "_Draw", first: Invocation, entry: EntryPoint, alignment: int, 
         grid = (0, alignment or 16, alignment or 64)[draw.below(3)]
         return msgspec.structs.replace(moved, alone=alone.name, offset=offset, grid=grid)
     if kind == 1 and grids:
-        return msgspec.structs.replace(moved, grid=grids[draw.below(len(grids))])
+        grid = grids[draw.below(len(grids))]
+        return msgspec.structs.replace(moved, grid=grid * (1 + 2 * draw.below(max(1, 1024 // grid))))
     if alignment:
         return moved
     return _shifted(first, draw.below(16), draw.below(16), unread)

@@ -199,7 +199,7 @@ def _describe(invocation: Invocation) -> str:
     elif invocation.offset or invocation.skew:
         words.append(f"offset {invocation.offset} and skew {invocation.skew} elements")
     if invocation.grid:
-        words.append(f"on multiples of {invocation.grid} bytes")
+        words.append(f"on multiples of {invocation.grid & -invocation.grid} bytes")
     if invocation.alias:
         return ", ".join([*words, f"output at the address of {invocation.alias}"])
     words.append(f"{('first', 'second', 'zero')[invocation.fill]} fill of the output")

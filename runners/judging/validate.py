@@ -29,6 +29,7 @@ from runners.calling.session import Session
 from runners.judging.cases import Cases
 from runners.judging.history import History
 from runners.judging.probe import choose_half_abi, choose_numbering, probe_subnormals, takes_half
+from runners.judging.subnormals import told
 from runners.judging.verdict import EntryPointVerdict
 from runners.judging.xfail import read_xfail
 
@@ -155,6 +156,8 @@ class _Validation:
             for symbol, v in self._verdicts.items()
         ]
         findings = [*self._findings, *(found for v in self._verdicts.values() for found in v.findings())]
+        subnormals, mixed = told(self._probed.subnormals, [v.subnormals for v in self._verdicts.values()])
+        findings += [Finding("subnormals", "", "warning", mixed)] if mixed else []
         findings += self._closing
         findings += [
             Finding("stale-xfail", "", "warning", f"{xfail.name}, line {e.line}: no failure is like this ({e.reason}).")
@@ -179,7 +182,7 @@ class _Validation:
             options=self._options(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             judge=judge(),
-            probe=msgspec.structs.replace(self._probed, evaluation_order=orders),
+            probe=msgspec.structs.replace(self._probed, evaluation_order=orders, subnormals=subnormals),
             seconds=round(time.monotonic() - self._started, 3),
             entry_points=entries,
             findings=findings,

@@ -24,6 +24,7 @@ from runners.judging.figures import Illegal, would_conform
 from runners.judging.orders import OrderShares
 from runners.judging.outcomes import FAILING, Remark, Shown, allowed, array, broken_contracts, compared, illegal_values
 from runners.judging.positions import Positions
+from runners.judging.subnormals import Subnormals
 from runners.judging.xfail import Xfail
 
 #: Cases that are judged together: so many, or fewer with outputs of so many bytes.
@@ -93,6 +94,7 @@ class EntryPointVerdict:
         self._checks = Contracts(entry, unobservable, aliases)
         self._bits: dict[str, list[tuple[int, bytes]]] = {}
         self._illegal = Illegal(entry)
+        self.subnormals = Subnormals(entry.symbol, profile.terms)
         self._keep = keep
         #: What the cases to ``keep`` gave, by id.
         self.kept: dict[str, bytes] = {}
@@ -127,6 +129,7 @@ class EntryPointVerdict:
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         outputs = [(w.case, w.outputs[0]) for w in waiting if w.outputs[0] is not None]
         measured = iter(self._judgements.of(outputs))
+        self.subnormals.add([(case, output) for case, output in outputs if case.tier == "required"])
         for w in waiting:
             self._judge(w, None if w.outputs[0] is None else next(measured))
 

@@ -17,7 +17,7 @@ from runners.library.layout import INTEGERS, registers
 from runners.library.outgoing import Process
 from runners.process import stub
 
-#: Calls of a round, of the first too: after that it is known how long they take.
+#: Calls of a round at most, and of the first: rounds grow, since it has to be seen how long they take.
 ROUND, _FIRST = 4375, 64
 
 
@@ -72,7 +72,7 @@ class Endurance:
 
     def prepare(self, left: int) -> int:
         """Fill the outputs for the next round; return how many calls it has. ``left``: that are to be made."""
-        self._count = min(ROUND if self.done else _FIRST, left)
+        self._count = min(ROUND, max(_FIRST, 3 * self.done), left)
         size = self._count * self._stride
         self._held = self._arena.patterns.fill(2, size, self.done % 2)
         memory = self._arena.memory[OUTPUTS]

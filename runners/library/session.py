@@ -20,7 +20,7 @@ from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.placement import Allocator, Regions
 from runners.calling.session import Endured, Session
 from runners.library.arena import Arena
-from runners.library.endurance import ROUND, Endurance
+from runners.library.endurance import Endurance
 from runners.library.image import Image
 from runners.library.layout import Layouts
 from runners.library.leaks import Leaks
@@ -35,8 +35,8 @@ from runners.process.fenv import FloatingPoint
 from runners.process.messages import BANKS, Done, Ended
 from runners.process.supervisor import Setting
 
-#: Another round of calls in a row is made if so many seconds would do for all of its calls.
-_ENDURES = 2.0
+#: Seconds after which no further round of calls in a row is made.
+_ENDURES = 10.0
 
 
 class LibrarySession(Session):
@@ -195,7 +195,7 @@ class LibrarySession(Session):
         self._mixed = True
 
     def endure(self, call: Call, output: bytes, times: int) -> Endured | None:
-        """As it says there. Rounds of some thousand calls are run while they are expected to end in time."""
+        """As it says there: rounds of some thousand calls, until they have taken long."""
         self._require_idle()
         if not self.aliasing:  # operands have to come from the library's allocator
             return None
@@ -213,7 +213,7 @@ class LibrarySession(Session):
                 return Endured(run.done + max(run.begun() - 1, 0), outcome)
             if (wrong := run.inspect()) is not None:
                 return Endured(wrong.number - 1, Outcome("ok", wrong.output))
-            if (time.monotonic() - began) * min(ROUND, times - run.done) > _ENDURES * run.done:
+            if time.monotonic() - began > _ENDURES:
                 break
         return Endured(run.done)
 
