@@ -28,10 +28,10 @@ class Lengths(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True)
         return -(-max(length, self.least, 1) // self.multiple) * self.multiple
 
     def __str__(self) -> str:
-        """Say which they are, after "lengths"."""
-        words = [f"that are multiples of {self.multiple}"] if self.multiple > 1 else []
-        words += [f"of at least {self.least}"] if self.least else []
-        return ", ".join(words) or "of any size"
+        """Say which they are."""
+        words = [f"multiples of {self.multiple}"] if self.multiple > 1 else []
+        words += [f"at least {self.least}"] if self.least else []
+        return ", ".join(words) or "any"
 
 
 class Calling(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True):

@@ -38,10 +38,10 @@ class Invocation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     allocate it ("plain", where a session offers that). ``offset``: elements (0..15) that every operand is moved away
     from that page; ``skew``: further elements for each operand before it, modulo 16, so that operands are misaligned
     against each other; with ``alone``, only the operand of this name is moved. ``grid``: bytes that every operand is
-    moved: with "begin" its address is a multiple of the power of two that divides them, and of no more. ``align``: bytes; with "end",
-    operands are moved down to a multiple of it, for platforms whose kernels may require that. ``overread``: bytes
-    beyond an operand that may be read, before an inaccessible page. ``fill`` selects from two fills of the output, and
-    zeros; ``alias``: the output lies where this input does, and holds it before the call; ``unread`` is the content of
+    moved: with "begin" its address is a multiple of the power of two that divides them, and of no more. ``align``:
+    bytes; with "end", operands are moved down to a multiple of it, for platforms whose kernels may require that.
+    ``overread``: bytes beyond an operand that may be read, before an inaccessible page. ``fill`` selects from two fills
+    of the output, and zeros; ``alias``: the output lies where this input does, and holds it before the call; ``unread`` is the content of
     operands that must not matter; operands named in ``unreadable`` lie on inaccessible pages. ``core_mask``: None for
     entry points that take none.
     """

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from golden.calling import Lengths
-from golden.operator import Operator, Scalars
+from golden.case import Head
 from golden.profile import Profile
 from runners.calling.call import ONE_CORE, Invocation
 
@@ -33,6 +33,6 @@ class Manner(NamedTuple):
         mask = self.one if one_core else self.mask
         return Invocation(core_mask=mask, align=self.align, overread=self.overread)
 
-    def takes(self, operator: Operator, scalars: Scalars) -> bool:
-        """Tell whether a call with these scalars may be made."""
-        return self.lengths.takes(int(scalars[operator.length_name]))
+    def takes(self, head: Head) -> bool:
+        """Tell whether a build is given a case."""
+        return self.lengths.takes(int(head.scalars[head.operator.length_name]))

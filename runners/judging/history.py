@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from golden.case import Case, Head
+from golden.case import Case
 from golden.files.vectors import VectorFile
 from golden.formats import Array, comparable_bits
 from golden.judge import judge
@@ -60,16 +60,19 @@ class History:
         self._files = files
         self._random = random.Random(f"{draw} history")
         self._entries = {e.symbol: e for e in entries}
-        self._rounds = [] if "history" in session.unobservable else list(self._drawn())
+        seen = "history" not in session.unobservable
+        self._rounds = list(self._drawn()) if seen else []
+        self._in_rows = dict(self._smallest()) if seen else {}
 
     def kept(self, entry: EntryPoint) -> frozenset[str]:
         """Return the ids of the cases of an entry point whose outputs have to be there when they are judged."""
-        return frozenset(self._head(entry, r[entry.symbol]).id for r in self._rounds if entry.symbol in r)
+        places = [r[entry.symbol] for r in (*self._rounds, self._in_rows) if entry.symbol in r]
+        return frozenset(self._files[entry.operator.name, entry.fmt.name].heads[place].id for place in places)
 
     def run(self, verdicts: Mapping[str, EntryPointVerdict]) -> None:
         """Make the calls and have the verdicts take in what they show; entry points that do not return are left out."""
         there = {s: v for s, v in verdicts.items() if s in self._entries and v.returns}
-        if not self._rounds or not there:
+        if not self._in_rows or not there:
             return
         self._session.mix()
         before: _Step | None = None
@@ -122,8 +125,14 @@ class History:
         cases = self._files[entry.operator.name, entry.fmt.name].cases
         return next((p for p in drawn if np.unique(cases[p].golden.value).size > 1), drawn[0])
 
-    def _head(self, entry: EntryPoint, place: int) -> Head:
-        return self._files[entry.operator.name, entry.fmt.name].heads[place]
+    def _smallest(self) -> Iterator[tuple[str, int]]:
+        """Draw one of the smallest cases of each entry point, for calls in a row."""
+        for symbol, entry in self._entries.items():
+            heads = self._files[entry.operator.name, entry.fmt.name].heads
+            sizes = {place: head.size for place, head in enumerate(heads) if head.tier == "required" and head.size}
+            least = min(sizes.values(), default=0)
+            if places := [place for place, size in sizes.items() if size <= 2 * least]:
+                yield symbol, self._telling(entry, places)
 
     def _sequence(self, there: Mapping[str, EntryPointVerdict]) -> Iterator[tuple[_Step, Outcome]]:
         """Make the calls of all rounds; yield each with its outcome."""
@@ -150,8 +159,9 @@ class History:
         """Call an entry point until a counter has come round, by as few cores as may be."""
         if verdict.fails:
             return
-        mine = [r[entry.symbol] for r in self._rounds if entry.symbol in r]
-        step = self._step(entry, min(mine, key=lambda place: self._head(entry, place).size))
+        if (place := self._in_rows.get(entry.symbol)) is None:
+            return
+        step = self._step(entry, place)
         if (output := verdict.kept.get(step.case.id)) is None:
             return
         way = Manner.of(self._profile).invocation(one_core=True)

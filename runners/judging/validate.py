@@ -15,6 +15,7 @@ import numpy as np
 from golden import __version__
 from golden.errors import TargetError
 from golden.files.names import NUMBERING_OPTION
+from golden.files.subset import subset
 from golden.files.vectors import VectorFile
 from golden.operator import EntryPoint, choice_words, page_numbering
 from golden.profile import Profile
@@ -25,6 +26,7 @@ from golden.tally import Judgements
 from golden.verdicts import overall
 from runners.calling.call import Mode
 from runners.calling.from_case import HalfAbi
+from runners.calling.manner import Manner
 from runners.calling.session import Session
 from runners.judging.cases import Cases
 from runners.judging.history import History
@@ -94,7 +96,8 @@ class _Validation:
         self._started = time.monotonic()
         self._draw = session.draw or settings.draw or secrets.token_hex(8)
         self._xfail = read_xfail(settings.xfail)
-        self._by_kind = {(f.operator.name, f.dtype): f for f in files}
+        session.manner = manner = Manner.of(settings.profile)
+        self._by_kind = {(f.operator.name, f.dtype): subset(f, manner.takes) for f in files}
         self._required = settings.profile.required()
         self._wanted = [e for e in self._required if (e.operator.name, e.fmt.name) in self._by_kind]
         if not any(e.symbol in session.symbols for e in self._wanted):
@@ -116,6 +119,15 @@ class _Validation:
         remarks = [("half-abi", on_half), (NUMBERING_OPTION, on_numbers)]
         remarks += [(f"load-{f.kind}", f"Loading the library: {f.message}") for f in session.load_findings]
         self._findings += [Finding(kind, "", "warning", message) for kind, message in remarks if message]
+        lengths = settings.profile.calling.lengths
+        for (name, dtype), given in self._by_kind.items():
+            whole = next(f for f in self._files if (f.operator.name, f.dtype) == (name, dtype))
+            if left := len(whole.heads) - len(given.heads):
+                message = (
+                    f"{left} of {len(whole.heads)} cases of {name} {dtype} are not given to the build: as the profile "
+                    f"says, {given.operator.length_name}: {lengths}."
+                )
+                self._findings.append(Finding("lengths", "", "info", message))
         if session.blind:
             message = f"This way of running cannot observe {'; '.join(session.blind)}: nothing is said about them."
             self._findings.append(Finding("not-observable", "", "info", message))

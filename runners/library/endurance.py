@@ -19,6 +19,8 @@ from runners.process import stub
 
 #: Calls of a round at most, and of the first: rounds grow, since it has to be seen how long they take.
 ROUND, _FIRST = 4375, 64
+#: Bytes of a round's outputs at most.
+_BYTES = 16 << 20
 
 
 class Different(NamedTuple):
@@ -43,12 +45,13 @@ class Endurance:
             stub.set_word(frame, 8 * (len(integers) - 1), way.core_mask)
         unit = max(way.align, 16)
         self._stride = -(-(len(output) + way.overread) // unit) * unit
+        self._most = max(1, min(ROUND, _BYTES // (self._stride or 1)))
         word = pointer = moving = 0
         for argument in call.arguments:
             if isinstance(argument, PointerArgument):
                 at = 8 + 8 * word
                 if argument.role == "output":
-                    self._outputs = self._region(pointer, OUTPUTS, self._stride * ROUND)
+                    self._outputs = self._region(pointer, OUTPUTS, self._stride * self._most)
                     moving, address = at, self._outputs.address
                 else:
                     content = argument.data if argument.role == "input" else self._unread(argument)
@@ -60,8 +63,8 @@ class Endurance:
             elif argument.ctype not in INTEGERS:
                 continue
             word += 1
-        frames = np.tile(np.frombuffer(frame, np.int64), (ROUND, 1))
-        frames[:, moving // 8] += self._stride * np.arange(ROUND)
+        frames = np.tile(np.frombuffer(frame, np.int64), (self._most, 1))
+        frames[:, moving // 8] += self._stride * np.arange(self._most)
         self._header = stub.pack_header(process.registers.environment, process.registers.preserved)
         size = stub.HEADER + frames.nbytes
         self._frames = arena.grow(0, (OUTPUTS, -(-size // PAGE) * PAGE))
@@ -72,7 +75,7 @@ class Endurance:
 
     def prepare(self, left: int) -> int:
         """Fill the outputs for the next round; return how many calls it has. ``left``: that are to be made."""
-        self._count = min(ROUND, max(_FIRST, 3 * self.done), left)
+        self._count = min(self._most, max(_FIRST, 3 * self.done), left)
         size = self._count * self._stride
         self._held = self._arena.patterns.fill(2, size, self.done % 2)
         memory = self._arena.memory[OUTPUTS]
