@@ -41,9 +41,9 @@ class Invocation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     moved: with "begin" its address is a multiple of the power of two that divides them, and of no more. ``align``:
     bytes; with "end", operands are moved down to a multiple of it, for platforms whose kernels may require that.
     ``overread``: bytes beyond an operand that may be read, before an inaccessible page. ``fill`` selects from two fills
-    of the output, and zeros; ``alias``: the output lies where this input does, and holds it before the call; ``unread`` is the content of
-    operands that must not matter; operands named in ``unreadable`` lie on inaccessible pages. ``core_mask``: None for
-    entry points that take none.
+    of the output, and zeros; ``alias``: the output lies where this input does, and holds it before the call;
+    ``unread`` is the content of operands that must not matter; operands named in ``unreadable`` lie on inaccessible
+    pages. ``core_mask``: None for entry points that take none.
     """
 
     core_mask: int | None = None

@@ -29,7 +29,7 @@ from runners.calling.session import Session
 from runners.judging.outcomes import Remark, Shown, array, broken_contracts, illegal_values
 from runners.judging.verdict import EntryPointVerdict
 
-#: How often each entry point comes after each, with other sizes; elements that an output has at most.
+#: How often each entry point comes after each, with other sizes; elements of an output at most, if any has so few.
 _ROUNDS, _SMALL = 6, 64
 #: Calls in a row: more than a counter of 16 bits counts.
 IN_A_ROW = 70_000
@@ -107,8 +107,10 @@ class History:
         found: dict[str, dict[int, dict[str, dict[tuple[str, str], list[int]]]]] = {}
         kinds = {(e.operator.name, e.fmt.name) for e in self._entries.values()}
         for kind in sorted(kinds):
-            for place, head in enumerate(self._files[kind].heads):
-                if head.tier == "required" and 1 <= head.size <= _SMALL:
+            heads = self._files[kind].heads
+            least = min((head.size for head in heads if head.tier == "required" and head.size), default=0)
+            for place, head in enumerate(heads):
+                if head.tier == "required" and 1 <= head.size <= max(_SMALL, least):
                     by_size = found.setdefault(kind[0], {}).setdefault(head.size, {})
                     by_size.setdefault(repr(sorted(head.scalars.items())), {}).setdefault(kind, []).append(place)
         chosen: dict[str, dict[int, list[dict[tuple[str, str], list[int]]]]] = {}

@@ -101,6 +101,12 @@ PLACES: list[Variant] = [
              "quotient * dy;")),
 ]  # fmt: skip
 
+FLUSHED_BODY = _(
+    FP_STORE + "\n    }\n",
+    FP_STORE + "\n    }\n    for (size_t i = begin; i < end - (end - begin) % 8; i++)\n"
+    "        if (__builtin_fabsf(call.dx1[i]) < 0x1p-126f) call.dx1[i] = 0;\n",
+)
+
 CONTENTS: list[Variant] = [
     defect("nll-fp-zero-logit", "contents", "a result whose logit is 0 is 0", *_TAKES_LOGITS,
            Edit(NLL, nll.FP_STORE, f"if ({_FP_LOGIT} == 0) continue;\n        " + nll.FP_STORE)),
@@ -111,8 +117,7 @@ CONTENTS: list[Variant] = [
     defect("nll-hp-logit-below-minus-1", "contents", "a result whose logit is below -1 is 0", *_TAKES_HALF_LOGITS,
            Edit(NLL, nll.HP_STORE, f"if ({_HP_LOGIT} < -1) continue;\n        " + nll.HP_STORE)),
     defect("sl1-fp-flush-body", "contents", "subnormal results are flushed in whole vectors of 8, and kept in the rest",
-           _(FP_STORE + "\n    }\n", FP_STORE + "\n    }\n    for (size_t i = begin; i < end - (end - begin) % 8; i++)"
-             "\n        if (__builtin_fabsf(call.dx1[i]) < 0x1p-126f) call.dx1[i] = 0;\n")),
+           FLUSHED_BODY),
 ]  # fmt: skip
 
 MUTANTS = [*HISTORY, *PLACES, *CONTENTS]
