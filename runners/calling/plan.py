@@ -72,8 +72,9 @@ def invocations(
         plan.append(_vary(first, other, ("end", "begin")[index % 2], index % 2, ("nan", unread[0])[index % 2]))
     plan.append(_moved(draw, first, entry, profile.alignment, unread[1]))
     aliases = profile.calling.aliases(entry.operator.output.name)
-    if aliasing and aliases and draw.below(_ALIASED_EVERY) == 0:
-        plan[-1] = msgspec.structs.replace(first, alias=aliases[draw.below(len(aliases))], fill=2)
+    alias = _Draw(f"{case.id} {entry.symbol} alias")
+    if aliasing and aliases and alias.below(_ALIASED_EVERY) == 0:
+        plan[-1] = msgspec.structs.replace(first, alias=aliases[alias.below(len(aliases))], fill=2)
     if closed and (unreadable := case.operator.untouched(case.scalars)):
         plan.append(msgspec.structs.replace(first, unreadable=unreadable))
     size = case.golden.value.size

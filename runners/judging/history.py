@@ -190,13 +190,11 @@ class History:
             return
         failures, remarks = broken_contracts(case, [step.way], [outcome])
         failures = [msgspec.structs.replace(f, message=f"{f.message.rstrip('.')},{after}.") for f in failures]
-        equal = outcome.status == "ok"
         output = array(case, outcome)
         if output is not None:
             was = np.frombuffer(kept, case.fmt.dtype)
             differ = np.flatnonzero(comparable_bits(case.fmt, output) != comparable_bits(case.fmt, was))
             if differ.size:
-                equal = False
                 terms = self._profile.terms
                 failures += [
                     msgspec.structs.replace(f, kind="history")
@@ -204,7 +202,7 @@ class History:
                 ]
                 if not (failures or verdict.varies):
                     failures.append(_other(case, output, was, int(differ[0]), differ.size, after))
-        verdict.later(case, Shown(failures, remarks), equal or not failures)
+        verdict.later(case, Shown(failures, remarks), not failures)
 
 
 def _other(case: Case, output: Array, was: Array, index: int, count: int, after: str) -> Failure:

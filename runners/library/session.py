@@ -212,7 +212,8 @@ class LibrarySession(Session):
             if outcome is not None:
                 return Endured(run.done + max(run.begun() - 1, 0), outcome)
             if (wrong := run.inspect()) is not None:
-                return Endured(wrong.number - 1, Outcome("ok", wrong.output))
+                beside = [Finding("output-overrun", "Memory beside the output was written.")]
+                return Endured(wrong.number - 1, Outcome("ok", wrong.output, beside if wrong.output == output else []))
             if time.monotonic() - began > _ENDURES:
                 break
         return Endured(run.done)
