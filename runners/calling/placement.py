@@ -13,6 +13,8 @@ from runners.calling.call import Call, Invocation, PointerArgument
 
 #: Operands are placed at wanted addresses modulo this, if no larger alignment is asked for.
 UNIT = 128
+#: Or at most modulo this: a harness needs so much memory more for each operand, and boards have little.
+_COARSEST = 512
 
 
 class Allocator(msgspec.Struct, frozen=True):
@@ -64,7 +66,8 @@ def placing(memory: str, profile: Profile) -> Regions | Allocator | None:
 
 def remainders(call: Call) -> tuple[list[list[int]], int]:
     """Return where operands of every invocation go, modulo the second value: as in :mod:`runners.library.layout`."""
-    unit = max(i.unit(UNIT) for i in call.invocations)
+    align = max(i.align for i in call.invocations)
+    unit = max(align, min(_COARSEST, max(i.unit(UNIT) for i in call.invocations)))
     return [[start(a, slot, i) % unit for slot, a in _pointers(call)] for i in call.invocations], unit
 
 

@@ -206,6 +206,7 @@ class LibrarySession(Session):
         if not worker.has_loaded(self.timeout) or worker.process is None:
             return Endured(0, Outcome("crash", message="The library did not load again."))
         run = Endurance(self._arena, worker.process, call, output, self._outgoing.places.get(symbol, ()))
+        self._last = symbol, call.name
         began = time.monotonic()
         while run.done < times:
             outcome = self._round(run, symbol, run.prepare(times - run.done))
