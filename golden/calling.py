@@ -60,6 +60,15 @@ class Calling(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True)
             return tuple((1 << used) - 1 for used in range(cores, 0, -1))
         return tuple(sorted(dict.fromkeys(self.core_masks), key=lambda mask: (-mask.bit_count(), mask)))
 
+    def told(self) -> str:
+        """Return what calls keep to beyond the usual, alignment apart."""
+        masks = self.core_masks if isinstance(self.core_masks, str) else ", ".join(f"{m:#x}" for m in self.core_masks)
+        words = [f"lengths: {self.lengths}"] if self.lengths != Lengths() else []
+        words += [f"core masks: {masks}"] if self.core_masks != "any" else []
+        words += [f"up to {self.overread} bytes read beyond operands"] if self.overread else []
+        words += [f"in place: {', '.join(self.aliasing)}"] if self.aliasing else []
+        return "; ".join(words)
+
     def aliases(self, output: str) -> list[str]:
         """Return the inputs at whose address an output may lie."""
         pairs = [[name.strip() for name in pair.split("=")] for pair in self.aliasing]

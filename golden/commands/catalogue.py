@@ -121,6 +121,7 @@ def describe_platform(profile: Profile) -> Iterator[str]:
         ("arithmetic", profile.terms.told() or "every operation correctly rounded"),
         ("half", profile.half),
         ("alignment", f"{profile.alignment} bytes" if profile.alignment else "the element's own size"),
+        *([("calls", profile.calling.told())] if profile.calling.told() else []),
         ("shared memory", ", ".join(memory["shared"]) or "anywhere"),
         ("private memory", ", ".join(memory["private"]) or "anywhere"),
         ("entry points", ", ".join(facts["entry_points"])),

@@ -258,4 +258,5 @@ def _platform(profile: Profile) -> Platform:
         *profile.origin,
         profile.arithmetic,
         profile.accept,
+        profile.calling,
     )

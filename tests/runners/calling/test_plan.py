@@ -127,4 +127,5 @@ def test_a_profile_says_it_in_toml(tmp_path: Path) -> None:
     )
     profile = load_profile(str(path))
     assert profile.alignment == 32 and profile.masks == (15, 7, 3, 1) and profile.full_mask == 15
+    assert profile.calling.told() == "lengths: multiples of 4; core masks: prefix; in place: dx1 = x1"
     assert profile.calling.aliases("dx1") == ["x1"] and profile.calling.lengths == Lengths(4, 0)
