@@ -46,7 +46,7 @@ def test_over_a_suite_every_operand_is_alone_and_every_grid_there(
 
 
 def test_content_that_must_not_matter_is_of_every_kind(files: dict[str, VectorFile]) -> None:
-    made = Counter(i.unread for plan in plans(files[NLL.symbol], NLL) for i in plan)
+    made = Counter(i.unread for plan in plans(files[NLL.symbol], NLL) for i in plan[:5])
     assert set(made) == set(UNREAD) and min(made.values()) > 200
     assert {i.unread for plan in plans(files[SMOOTH.symbol], SMOOTH)[:50] for i in plan} <= {"nan", "ones"}
     assert unread_content("zeros", 2, 6) == bytes(6) and unread_content("nan", 4, 8) == b"\xff" * 8
