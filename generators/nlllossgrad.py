@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from generators import extremal, hard, realistic, samplers
+from generators import drawing, extremal, hard, realistic, samplers
 from generators.stream import Stream
 from generators.suite import make_case
 from golden.case import Case, Tier
@@ -415,3 +415,63 @@ def _build(
 ) -> Case:
     scalars: dict[str, int | float | str] = {"batch": batch, "class_num": classes, "reduction_type": reduction}
     return make_case(OPERATOR, fmt, tier, klass, flags, path, scalars, operands)
+
+
+#: Classes that :func:`draw` draws from: those whose inputs need no search.
+DRAWN = tuple(k for k in CLASSES if k not in (*DIVIDING, *UNDERFLOWING))
+_VOCABULARIES = (2, 3, 10, 64, 100, 128, 256, 257, 512, 1000, 1024, 21841, 30522, 32000, 50257, 65537)
+
+
+def draw(stream: Stream, fmt: Format, sizes: list[int]) -> drawing.Batch:
+    """Draw a batch of calls: see :mod:`generators.drawing`; ``sizes`` are of the output, nearly."""
+    reduction = REDUCTIONS[int(stream.integers(1, 0, 3)[0])]
+    total = _drawn_total(stream, fmt)
+    known = [k for k in DRAWN if reduction in CLASSES[k].reductions and has_inputs(fmt, k, total)]
+    klass = known[int(stream.integers(1, 0, len(known))[0])]
+    spec, any_bits = CLASSES[klass], int(stream.integers(1, 0, 5)[0]) == 0
+    tier: Tier = "stress" if {reduction, fmt.name} & set(spec.stress) else "required"
+    shapes = [_drawn_shape(stream, n) for n in sizes]
+    upstreams = [batch if reduction == "none" else 1 for batch, _ in shapes]
+    g = spec.gradients(stream, fmt, total, sum(upstreams))
+    mine = drawing.shared_out([g], upstreams)
+    one = np.ones(1, fmt.dtype)  # where there are no samples
+    suited = [np.resize(own if own.size else one, classes) for (own,), (_, classes) in zip(mine, shapes, strict=True)]
+    w = spec.weights(stream, fmt, total, np.concatenate(suited))
+    if any_bits:
+        klass, g, w = "any-bits", drawing.with_any_bits(stream, fmt, g), drawing.with_any_bits(stream, fmt, w)
+    upstream = drawing.shared_out([g], upstreams)
+    weights = drawing.shared_out([w], [classes for _, classes in shapes])
+    calls = []
+    for (batch, classes), (own,), (drawn,) in zip(shapes, upstream, weights, strict=True):
+        kinds = stream.integers(3, 0, 15).tolist()
+        labels = labels_of(LABELS[kinds[0] % 5], stream, batch, classes)
+        unused = np.ones(classes, bool)
+        unused[labels] = False
+        weight = drawn
+        if kinds[1] < 3:  # whatever the weight of a class that no label names: it has no influence
+            weight = np.where(unused, fmt.dtype.type((np.nan, np.inf, 0.0)[kinds[1]]), drawn)
+        scalars: dict[str, int | float | str] = {"batch": batch, "class_num": classes, "reduction_type": reduction}
+        given = total if reduction == "mean" else (3.25, np.nan, 0.0, -1.0, np.inf)[kinds[2] % 5]
+        operands = {"loss_grad": own, "labels": labels, "weight": weight}
+        calls.append(drawing.Drawn(scalars, {**operands, "total_weight": fmt.cast(np.array([given]))}))
+    return drawing.Batch(klass, tier, calls)
+
+
+def _drawn_total(stream: Stream, fmt: Format) -> float:
+    """Draw a total of weights: one of the usual positive ones, or any from 2**-4 to 2**12."""
+    kind, fraction = int(stream.integers(1, 0, 3)[0]), float(stream.unit(1)[0])
+    if kind == 0:
+        return fmt.typed(TOTALS[int(fraction * (len(TOTALS) - 1))])
+    return fmt.typed((1 + float(stream.unit(1)[0]) if kind == 1 else 1.0) * 2.0 ** int(16 * fraction - 4))
+
+
+def _drawn_shape(stream: Stream, n: int) -> tuple[int, int]:
+    """Draw (batch, class_num) of about n elements: any number of classes, few, or as many as vocabularies have."""
+    kind, fraction = int(stream.integers(1, 0, 4)[0]), float(stream.unit(1)[0])
+    classes = int((n + 1) ** fraction)
+    if kind == 0:
+        classes = _VOCABULARIES[int(len(_VOCABULARIES) * fraction)]
+    elif kind == 1:
+        classes = 2 + int(299 * fraction)
+    classes = max(1, min(classes, n))
+    return n // classes, classes

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from generators import extremal, hard, realistic, samplers
+from generators import drawing, extremal, hard, realistic, samplers
 from generators.stream import Stream
 from generators.suite import make_case
 from golden.case import Case, Tier
@@ -369,3 +369,41 @@ def _build(
 ) -> Case:
     scalars: dict[str, int | float | str] = {"length": length, "beta": beta}
     return make_case(OPERATOR, fmt, tier, klass, flags, path, scalars, lambda: triples()._asdict())
+
+
+#: Classes that :func:`draw` draws from: those whose inputs need no search.
+DRAWN = tuple(k for k in CLASSES if k not in (*ENUMERATED, "maximal-error", "order-distinguishing"))
+
+
+def draw(stream: Stream, fmt: Format, sizes: list[int]) -> drawing.Batch:
+    """Draw a batch of calls: see :mod:`generators.drawing`. It has one beta, and one class or several mixed."""
+    beta = _drawn_beta(stream, fmt)
+    choice, n = int(stream.integers(1, 0, len(DRAWN) + 4)[0]), sum(sizes)
+    tier: Tier = "required"
+    if choice < len(DRAWN):
+        klass, spec = DRAWN[choice], CLASSES[DRAWN[choice]]
+        tier = "stress" if fmt.name in spec.stress_in else "required"
+        values = spec.sampler(stream, fmt, beta, n)
+    else:
+        klass, share = "mixed", -(-n // len(MIXED))
+        parts = [CLASSES[name].sampler(stream, fmt, beta, share) for name in MIXED]
+        order = stream.permutation(share * len(MIXED))[:n]
+        values = Triples(*(np.concatenate(operand)[order] for operand in zip(*parts, strict=True)))
+        if choice % 2:
+            klass, values = "any-bits", Triples(*(drawing.with_any_bits(stream, fmt, v) for v in values))
+    calls = [
+        drawing.Drawn({"length": size, "beta": beta}, Triples(*operands)._asdict())
+        for size, operands in zip(sizes, drawing.shared_out(values, sizes), strict=True)
+    ]
+    return drawing.Batch(klass, tier, calls)
+
+
+def _drawn_beta(stream: Stream, fmt: Format) -> float:
+    """Draw a beta: one of the page's usual ones, one near 1, or any from 2**-10 to 2**10."""
+    kind, fraction = int(stream.integers(1, 0, 4)[0]), float(stream.unit(1)[0])
+    if kind == 0:
+        return fmt.typed(REQUIRED_BETAS[int(fraction * len(REQUIRED_BETAS))])
+    if kind == 1:
+        return fmt.typed(0.05 + 2 * fraction)
+    significand = 1 + float(stream.unit(1)[0]) if kind == 2 else 1.0
+    return fmt.typed(significand * 2.0 ** int(20 * fraction - 10))

@@ -13,6 +13,7 @@ from golden.commands.config import find_config, read_config
 from golden.commands.diff import diff
 from golden.commands.doctor import doctor
 from golden.commands.export import export
+from golden.commands.fuzz import fuzz
 from golden.commands.generate import generate
 from golden.commands.hunt import hunt
 from golden.commands.probe import probe
@@ -31,7 +32,7 @@ from golden.selfcheck import check_arithmetic, require_machine
 from golden.shadow import require_ours
 
 #: Commands that run foreign code, and others whose numbers would be wrong in another floating-point mode.
-_JUDGES = ("validate", "probe", "sweep", "hunt", "diff")
+_JUDGES = ("validate", "probe", "sweep", "hunt", "fuzz", "diff")
 _COMPUTES = ("generate", "export", "report", "repro", "show")
 #: Where the group tells itself whether the command takes options at all.
 _NEEDS_CONFIG = "golden.needs-config"
@@ -100,7 +101,7 @@ def cli(context: click.Context, config: Path | None, no_config: bool) -> None:
 
 for command in (
     *(generate, build, validate, report, diff, export, repro, list_, platforms, show),
-    *(probe, sweep, hunt, doctor, completion),
+    *(probe, sweep, hunt, fuzz, doctor, completion),
 ):
     cli.add_command(command)
 

@@ -277,6 +277,21 @@ class Judge(msgspec.Struct, Document, frozen=True):
         return self.version + (commit if self.commit else "") + (digest if self.digest else "")
 
 
+class Drawn(msgspec.Struct, Document, frozen=True):
+    """How much a run of drawn calls has covered.
+
+    ``calls`` that were drawn were made in ``ways`` with other masks, places and fills. ``features``: entry points with
+    a class and a magnitude of sizes, with a size, a mask or a place of operands, that were seen; ``quiet``: calls
+    since the last new one, or the last new kind of failure.
+    """
+
+    calls: int
+    ways: int
+    elements: int
+    features: int
+    quiet: int
+
+
 class Results(msgspec.Struct, Document, kw_only=True):
     """A whole run. ``complete`` is the footer: without it the file is refused."""
 
@@ -298,4 +313,5 @@ class Results(msgspec.Struct, Document, kw_only=True):
     seconds: float
     entry_points: list[EntryPointResult]
     findings: list[Finding]
+    drawn: Drawn | None = None  #: of ``golden fuzz``
     complete: bool

@@ -12,6 +12,7 @@ ZH: dict[str, str] = {
     ":": "：",
     # Counts
     "{n} build": "{n} 个构建",
+    "{n} call": "{n} 次抽取的调用",
     "{n} case": "{n} 个用例",
     "{n} core": "{n} 个核",
     "{n} element": "{n} 个元素",
@@ -193,6 +194,10 @@ ZH: dict[str, str] = {
     "failing": "超出误差界",
     # What was judged
     "suite {suite}, {cases}": "套件 {suite}，{cases}",
+    "Drawn calls": "抽取的调用",
+    "{calls} drawn, made in {ways} ways; {features} features seen; nothing new in the last {quiet}": (
+        "{calls}，以 {ways} 种方式执行；覆盖特征 {features} 个；最近 {quiet}没有新情况"
+    ),
     "{name}: {cores}, {dtypes}, subnormals {subnormals}, half is {half}": (
         "{name}：{cores}，{dtypes}，次正规数 {subnormals}，half 为 {half}"
     ),

@@ -218,6 +218,7 @@ def facts(run: Results) -> list[Fact]:
             tr("Vectors"),
             tr("suite {suite}, {cases}", suite=run.vectors.suite, cases=text.plural(run.vectors.cases, "case")),
         ),
+        Fact(tr("Drawn calls"), text.drawn(run.drawn) if run.drawn else ""),
         *(Fact(tr("Digest of {file}", file=name), d, code=True) for name, d in sorted(run.vectors.digests.items())),
         Fact(tr("Options"), ", ".join(f"{k}={v}" for k, v in sorted(asked.items())) or tr("defaults")),
         Fact(tr("Options set by"), ", ".join(f"{k}: {v}" for k, v in sorted(run.option_sources.items()))),

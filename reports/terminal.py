@@ -10,7 +10,7 @@ from rich.text import Text
 
 from golden.results import EntryPointResult, Results
 from golden.text import plain
-from reports.text import repro_command
+from reports.text import drawn, repro_command
 
 SCHEMA = "golden-summary/1"
 
@@ -27,6 +27,8 @@ def print_summary(results: Results, folder: Path, console: Console) -> None:
     for name, file in (("configuration", str(results.config)), ("profile", results.platform.file)):
         if file:
             console.print(f"{name}: {file}", markup=False)
+    if results.drawn:
+        console.print(drawn(results.drawn), markup=False)
     table = Table(box=None, pad_edge=False)
     table.add_column("entry point", no_wrap=True)
     for name in ("status", "grade"):

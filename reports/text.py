@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from golden.files.sweeps import SweepResult
 from golden.judge import KINDS
-from golden.results import Element, Number, Results
+from golden.results import Drawn, Element, Number, Results
 from reports.messages import language, tr
 
 #: The definition printed wherever an error in ulp is printed.
@@ -119,6 +119,17 @@ def plural(number: int, noun: str) -> str:
     if language() == "en":
         return f"{count(number)} {noun}{'' if number == 1 else 's'}"
     return tr("{n} " + noun, n=count(number))
+
+
+def drawn(found: Drawn) -> str:
+    """Say how much a run of drawn calls has covered."""
+    return tr(
+        "{calls} drawn, made in {ways} ways; {features} features seen; nothing new in the last {quiet}",
+        calls=plural(found.calls, "call"),
+        ways=count(found.ways),
+        features=count(found.features),
+        quiet=plural(found.quiet, "call"),
+    )
 
 
 def percent(part: int, whole: int) -> str:

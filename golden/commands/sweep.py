@@ -39,7 +39,7 @@ from golden.errors import UsageError
 
 if TYPE_CHECKING:
     from golden.operator import Storage
-    from runners.sweeping.evaluate import Pool
+    from runners.sweeping.pool import Pool
 
 
 def _points(context: click.Context, parameter: click.Parameter, text: str) -> int:
@@ -179,7 +179,7 @@ def sweep(
             sandbox=sandbox,  # type: ignore[arg-type]
             manner=Manner.of(profile),
         )
-    pool = _cluster(scheduler) if scheduler else Processes(jobs)
+    pool = cluster(scheduler) if scheduler else Processes(jobs)
     with progress_bar(not quiet) as step:
         result = run(
             *(target, work, library, pool),
@@ -213,7 +213,8 @@ def sweep(
     sys.exit(1 if result.bound_exceeded or result.broken else 0)
 
 
-def _cluster(address: str) -> "Pool":
+def cluster(address: str) -> "Pool":
+    """Return the workers of a Dask scheduler; raises :class:`UsageError` where Dask is missing."""
     try:
         from runners.sweeping.cluster import Cluster
     except ModuleNotFoundError as error:

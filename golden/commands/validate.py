@@ -117,7 +117,7 @@ def validate(
     results = judged(target, vectors=vectors, shown=not quiet, begin=begin, **options)
     hidden = (*_OUTPUT, "suite") if vectors else _OUTPUT
     results = with_sources(results, context, hidden)
-    files = _write_reports(out, results, lang)
+    files = write_reports(out, results, lang)
     if not results.complete:
         say(f"interrupted: {results.reason} Partial results: {out / 'results.json'}", err=True)
         sys.exit(130)
@@ -160,7 +160,7 @@ def judged(target: str, *, shown: bool, begin: Callable[[], None] = lambda: None
         session.close()
 
 
-def _write_reports(out: Path, results: "Results", lang: "Lang") -> dict[str, str]:
+def write_reports(out: Path, results: "Results", lang: "Lang") -> dict[str, str]:
     """Write results and, if they are complete, reports; return the path of each kind."""
     from golden.files.atomic import write_atomically
     from golden.files.results import write_results

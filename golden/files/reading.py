@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 RESULTS, STATE, MANIFEST, TOML, TEXT = 256 << 20, 64 << 20, 64 << 20, 1 << 20, 16 << 20
 #: Bytes of a library, which is held in memory.
 LIBRARY = 512 << 20
-#: No count that golden writes comes near it; and a float holds it.
-_COUNT = 1 << 200
+#: No count that golden writes comes near it, and no error in ulp is larger: see golden.histogram.BINS.
+_COUNT = 2.0**278
 #: Fields that may be negative, or are of no kind that is known here.
 _ANY = {"exponent", "bias_ulp", "inputs", "parameters"}
 #: Fields of a sweep's state that are -1 where there is no such point.

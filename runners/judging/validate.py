@@ -176,7 +176,7 @@ class _Validation:
             for e in (xfail.stale() if self._complete else [])
         ]
         orders = {symbol: best for symbol, v in self._verdicts.items() if (best := v.orders.best())}
-        platform = _platform(profile)
+        platform = platform_of(profile)
         verdict, reason = overall(entries, platform, [e.symbol for e in self._required if e not in self._wanted])
         if not self._complete:
             verdict, reason = "fails", f"Interrupted after {self._done} of {self._total} cases."
@@ -189,7 +189,7 @@ class _Validation:
             platform=platform,
             target=self._target,
             library=self._library,
-            host=Host(host_platform.machine(), host_platform.system(), host_platform.python_version(), np.__version__),
+            host=host(),
             vectors=Vectors(settings.suite, cases, digests),
             options=self._options(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -246,7 +246,14 @@ class _Validation:
         }
 
 
-def _platform(profile: Profile) -> Platform:
+def host() -> Host:
+    """Return where a run takes place."""
+    of = host_platform
+    return Host(of.machine(), of.system(), of.python_version(), np.__version__)
+
+
+def platform_of(profile: Profile) -> Platform:
+    """Return what results say of a profile."""
     return Platform(
         profile.name,
         profile.cores,

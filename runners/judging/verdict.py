@@ -2,12 +2,13 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import count
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 
 from golden.case import Case, Head
@@ -52,7 +53,8 @@ class _Waiting(NamedTuple):
 class EntryPointVerdict:
     """Collects what is found about one entry point, case by case.
 
-    ``judgements``: of the run; ``keep``: ids of the cases whose outputs are kept, to be compared with later.
+    ``judgements``: of the run. ``keep``: ids of the cases whose outputs are kept, to be compared with later. ``group``:
+    names the row of the report that a case belongs to.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class EntryPointVerdict:
         unobservable: frozenset[str] = frozenset(),
         judgements: Judgements | None = None,
         keep: frozenset[str] = frozenset(),
+        group: Callable[[Head], str] = attrgetter("group"),
     ) -> None:
         self.entry = entry
+        self._group = group
         self._judgements = judgements or Judgements(profile.terms)
         self.orders = OrderShares()
         self._profile = profile
@@ -114,7 +118,7 @@ class EntryPointVerdict:
         case = self._tiered(case)
         place = self._cases if place is None else place
         self._places[case.id] = place
-        for group in (case.klass, case.group):
+        for group in (case.klass, self._group(case)):
             self._groups[group] = min(self._groups.get(group, place), place)
         self._cases += 1
         self._classes.setdefault(case.klass, Counter())["cases"] += 1
@@ -152,7 +156,7 @@ class EntryPointVerdict:
         if problems and self._xfail.expects(self.entry.symbol, case.id):
             self._expected += 1
         else:
-            self._evidence += _is_evidence(case)
+            self._evidence += is_evidence(case)
             if first is not None and measured is not None:
                 self._count(case, first, measured, place)
             if problems:
@@ -224,7 +228,7 @@ class EntryPointVerdict:
         """Add the first output to the statistics."""
         rows = self._required if case.tier == "required" else self._stress
         judged = measured.judged
-        rows.setdefault(case.group, Accumulator()).add(case, output, judged, measured, place)
+        rows.setdefault(self._group(case), Accumulator()).add(case, output, judged, measured, place)
         if case.tier == "required":
             self._overall.add(case, output, judged, measured, place)
         if case.flags == ORDER_ALONE:
@@ -297,13 +301,12 @@ class EntryPointVerdict:
 
     def findings(self) -> list[Finding]:
         """Return the findings, with counts where a kind was seen more than once."""
+        return [counted(found, cases) for found, cases in self.noted()]
+
+    def noted(self) -> list[tuple[Finding, int]]:
+        """Return the findings, each the first of its kind, and in how many cases there were such."""
         self._settle()
-        return [
-            Finding(
-                f.kind, f.symbol, f.severity, f.message + (f" {len(c)} cases like this." if len(c) > 1 else ""), f.case
-            )
-            for _, f, c in sorted(self._findings.values(), key=attrgetter("rank"))
-        ]
+        return [(f, len(cases)) for _, f, cases in sorted(self._findings.values(), key=attrgetter("rank"))]
 
     def missing(self) -> EntryPointResult:
         """Return the result of an entry point that the target does not have."""
@@ -320,6 +323,11 @@ class EntryPointVerdict:
             return self._result(
                 "fail", f"None of {expected} cases is evidence: all were expected to fail, or have constant results."
             )
+        return self.so_far(expected)
+
+    def so_far(self, expected: int) -> EntryPointResult:
+        """Return what the cases that were added come to, out of ``expected``, whether they are evidence or not."""
+        self._settle()
         if not self._failing:
             return self._result("pass", "")
         status: Status = "crash" if self._statuses["crash"] else "timeout" if self._statuses["timeout"] else "fail"
@@ -371,6 +379,13 @@ class EntryPointVerdict:
         return sorted(names, key=self._groups.__getitem__)
 
 
+def counted(found: Finding, cases: int) -> Finding:
+    """Return a finding that says in how many cases there were such."""
+    if cases < 2:
+        return found
+    return msgspec.structs.replace(found, message=f"{found.message} {cases} cases like this.")
+
+
 def _digest(parts: Iterable[tuple[int, bytes]]) -> str:
     """Return the digest of digests, in the order of the places that they come with."""
     return hashlib.sha256(b"".join(digest for _, digest in sorted(parts))).hexdigest()[:16]
@@ -383,8 +398,8 @@ def _status_of(failure: Failure) -> Status:
     return "crash" if failure.kind in ("crash", "not-run") else "fail"
 
 
-def _is_evidence(case: Case) -> bool:
-    """Tell whether a case could show anything: its non-zero numbers are not one constant (a single one may be)."""
+def is_evidence(case: Case) -> bool:
+    """Tell whether a case could show anything: it has one non-zero number, or several that are not one constant."""
     value = case.golden.value
     numbers = value[np.isfinite(value) & (value != 0)]
-    return bool(numbers.size and (value.size == 1 or (numbers != numbers[0]).any()))
+    return bool(numbers.size and (numbers.size == 1 or (numbers != numbers[0]).any()))

@@ -1,4 +1,4 @@
-"""Evaluates the blocks of a sweep on a Dask cluster: the same blocks, the same tally bit for bit.
+"""Evaluates blocks on a Dask cluster: the same blocks, the same results bit for bit.
 
 A task is a pure function of the work and a range of blocks, so a worker that dies costs what it was at, and the
 scheduler gives that to another one. The work and the library's bytes reach every worker, those that join later too, as
@@ -17,6 +17,8 @@ import uuid
 from collections.abc import Generator, Iterator
 from itertools import islice
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
 
 import msgspec
 from distributed import Client, Future, KilledWorker, Worker, WorkerPlugin, get_worker
@@ -25,8 +27,8 @@ from distributed.comm import get_address_host_port
 
 from golden import __version__
 from golden.errors import TargetError, UsageError
-from runners.sweeping.evaluate import Evaluated, Evaluator, Work, file_digest, identity
-from runners.sweeping.space import Space
+from runners.sweeping.evaluate import file_digest, identity
+from runners.sweeping.pool import Evaluating, T, Work
 
 #: Seconds for reaching the scheduler.
 _CONNECTING = 5.0
@@ -37,10 +39,11 @@ _LOOKING = 1.0
 
 
 class Shipment(WorkerPlugin):
-    """What every worker needs for one sweep: the work, the library's bytes, and evaluators for the worker's threads."""
+    """What every worker needs: the work, the library's bytes, and evaluators for the worker's threads."""
 
-    def __init__(self, work: Work, library: bytes) -> None:
-        self.name = f"golden-sweep-{uuid.uuid4().hex[:16]}"
+    def __init__(self, work: Work[Any], library: bytes) -> None:
+        self.name = f"golden-{work.noun}-{uuid.uuid4().hex[:16]}"
+        self._kind = f"{type(work).__module__}:{type(work).__qualname__}"
         self._identity, self._library = identity(), library
         self._work = msgspec.json.encode(work)  # decoded where golden is known to be the same
 
@@ -49,7 +52,7 @@ class Shipment(WorkerPlugin):
         self._address, self._scratch = worker.address, worker.local_directory
         self._folder: Path | None = None
         self._lock = threading.Lock()
-        self._evaluators: list[Evaluator] = []
+        self._evaluators: list[Evaluating[Any]] = []
         self.gone = False
 
     def teardown(self, worker: Worker) -> None:
@@ -61,25 +64,25 @@ class Shipment(WorkerPlugin):
             if self._folder is not None:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
-    def open_evaluator(self) -> Evaluator:
+    def open_evaluator(self) -> Evaluating[Any]:
         """Return a new evaluator; raises :class:`UsageError` if golden is not the client's here."""
         if self._identity != identity():
             raise UsageError(
                 f"Worker {self._address} has golden {identity()}, and this is {self._identity}: "
                 "install the same version on both."
             )
-        work = msgspec.json.decode(self._work, type=Work)
+        work: Work[Any] = msgspec.json.decode(self._work, type=resolve_name(self._kind))
         if work.path:
             with self._lock:
-                work = msgspec.structs.replace(work, path=str(self._library_file(work)))
-        evaluator = Evaluator(work)
+                work = work.moved(str(self._library_file(work)))
+        evaluator = work.evaluator()
         with self._lock:
             self._evaluators.append(evaluator)
             if self.gone:
                 evaluator.close()
         return evaluator
 
-    def _library_file(self, work: Work) -> Path:
+    def _library_file(self, work: Work[Any]) -> Path:
         """Return the library's file on this worker: the one of that path, if it is the same, or the shipped one."""
         with contextlib.suppress(OSError):
             if file_digest(Path(work.path)) == work.sha256:
@@ -100,10 +103,10 @@ class Shipment(WorkerPlugin):
 
 
 class _Held(threading.local):
-    """The evaluator of a worker's thread, and the name of its shipment: it is closed when another sweep comes."""
+    """The evaluator of a worker's thread, and the name of its shipment: it is closed when another one comes."""
 
     name = ""
-    evaluator: Evaluator | None = None
+    evaluator: Evaluating[Any] | None = None
 
     def close(self) -> None:
         if self.evaluator is not None:
@@ -114,11 +117,11 @@ class _Held(threading.local):
 _held = _Held()
 
 
-def evaluate_blocks(name: str, blocks: range) -> Evaluated:
+def evaluate_blocks(name: str, blocks: range) -> Any:
     """Evaluate blocks on a worker that a shipment has reached; the task that the cluster runs."""
     shipment = get_worker().plugins.get(name)
     if not isinstance(shipment, Shipment):
-        raise UsageError("A worker has not got the sweep's library: look at its log, then go on with --resume.")
+        raise UsageError("A worker has not got the library: look at its log, then go on with --resume.")
     if _held.evaluator is None or _held.name != name:
         _held.close()
         _held.evaluator, _held.name = shipment.open_evaluator(), name
@@ -127,12 +130,12 @@ def evaluate_blocks(name: str, blocks: range) -> Evaluated:
     except BaseException as error:
         _held.close()
         if shipment.gone:  # nobody waits for this any more; it is for the worker's log
-            raise UsageError("The sweep was ended.") from error
+            raise UsageError("The run was ended.") from error
         raise
 
 
 class Cluster:
-    """A :class:`runners.sweeping.evaluate.Pool` of the workers of a Dask scheduler; ``address`` such as ``tcp://HOST:8786``.
+    """A :class:`runners.sweeping.pool.Pool` of the workers of a Dask scheduler; ``address`` such as ``tcp://HOST:8786``.
 
     Workers may come and go. They need golden in the client's version, and so does the scheduler. Raises
     :class:`UsageError` for what cannot be an address.
@@ -148,7 +151,7 @@ class Cluster:
         self._threads = 0
         self._seen = self._alone = -math.inf
 
-    def evaluate(self, work: Work, tasks: Iterator[tuple[int, range]]) -> Generator[tuple[int, Evaluated], None, None]:
+    def evaluate(self, work: Work[T], tasks: Iterator[tuple[int, range]]) -> Generator[tuple[int, T], None, None]:
         """Evaluate tasks and yield them as they finish.
 
         Raises :class:`UsageError` if the scheduler cannot be reached, is lost, has no workers or has workers with
@@ -171,7 +174,7 @@ class Cluster:
                     if not running:
                         return
                     task, blocks, future = running.pop(self._next(client, finished).key)
-                    yield task, self._result(future, work.space, blocks)
+                    yield task, self._result(future, work.named(blocks))
             finally:
                 if client.status == "running":
                     client.cancel([future for _, _, future in running.values()], force=True)
@@ -228,13 +231,12 @@ class Cluster:
                 raise self._lost()
             self._look(client)
 
-    def _result(self, future: Future, space: Space, blocks: range) -> Evaluated:
+    def _result(self, future: Future, named: str) -> Any:
         try:
-            found: Evaluated = future.result()
+            found = future.result()
         except KilledWorker as error:
-            first, last = blocks.start * space.step, min(blocks.stop * space.step, space.points) - 1
             raise TargetError(
-                f"The points from {first} to {last} of {space.name} ended {error.allowed_failures + 1} workers one "
+                f"{named} ended {error.allowed_failures + 1} workers one "
                 f"after another, the last at {error.last_worker.address}: look at its log, and validate the library."
             ) from error
         except FutureCancelledError as error:
@@ -247,8 +249,8 @@ class Cluster:
         return UsageError(f"The connection to the scheduler at {self.address} was lost: go on with --resume.")
 
 
-def _library_bytes(work: Work) -> bytes:
-    """Read what is shipped; workers check that it is the library that the sweep began with."""
+def _library_bytes(work: Work[Any]) -> bytes:
+    """Read what is shipped; workers check that it is the library that the run began with."""
     try:
         return Path(work.path).read_bytes() if work.path else b""
     except OSError as error:

@@ -30,7 +30,8 @@ from runners.calling.manner import Manner
 from runners.judging.probe import choose_half_abi, choose_numbering, takes_half
 from runners.library.session import LibrarySession
 from runners.models import models
-from runners.sweeping.evaluate import Evaluated, Evaluator, Pool, Work, identity
+from runners.sweeping.evaluate import Evaluated, Evaluator, Work, identity
+from runners.sweeping.pool import Pool
 from runners.sweeping.space import Space
 from runners.sweeping.tally import BINS, BlockTally
 

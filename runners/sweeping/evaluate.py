@@ -2,10 +2,10 @@
 
 import hashlib
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -27,6 +27,7 @@ from runners.library.shared_memory import BlockError, BlockLibrary
 from runners.models import models
 from runners.process.block_worker import SLOTS, Run
 from runners.sweeping.judge import code_for, load
+from runners.sweeping.samples import load as load_samples
 from runners.sweeping.space import CallPlan, Space
 from runners.sweeping.tally import BlockTally, full, numpy_tally
 from runners.toolchain.compiled import helper
@@ -53,6 +54,25 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     core_mask: int = ONE_CORE
     align: int = 1
     overread: int = 0
+    noun: ClassVar[str] = "sweep"
+
+    def moved(self, path: str) -> "Work":
+        """Return the same with the library in another file."""
+        return msgspec.structs.replace(self, path=path)
+
+    def named(self, blocks: range) -> str:
+        """Say which points blocks are."""
+        first, last = blocks.start * self.space.step, min(blocks.stop * self.space.step, self.space.points) - 1
+        return f"The points from {first} to {last} of {self.space.name}"
+
+    def prepare(self) -> None:
+        """Compile once, before processes start."""
+        for load_compiled in (load, load_samples):
+            load_compiled()
+
+    def evaluator(self) -> "Evaluator":
+        """Return something that evaluates blocks."""
+        return Evaluator(self)
 
 
 class Evaluated(msgspec.Struct):
@@ -75,19 +95,6 @@ class Evaluated(msgspec.Struct):
         seconds = self.kernel_seconds + other.kernel_seconds
         told = [sorted({*getattr(self, n), *getattr(other, n)}) for n in ("findings", "judges", "broken")]
         return Evaluated(tally, seconds, *told)
-
-
-class Pool(Protocol):
-    """Where blocks are evaluated: processes of this machine (:mod:`runners.sweeping.processes`), or a cluster."""
-
-    jobs: int  #: evaluators at work at a time
-
-    def evaluate(self, work: Work, tasks: Iterator[tuple[int, range]]) -> Generator[tuple[int, Evaluated], None, None]:
-        """Evaluate tasks (number, blocks) and yield them as they finish; closing the generator ends what is under way.
-
-        Raises :class:`golden.errors.GoldenError` if that cannot go on.
-        """
-        ...
 
 
 @cache

@@ -34,6 +34,7 @@ TYPED = [
     "docs/validating-a-build.md",
     "docs/platform-profiles.md",
     "docs/sweeping.md",
+    "docs/fuzzing.md",
     "docs/adding-an-operator.md",
 ]
 #: Those of them that run whole suites.

@@ -52,7 +52,7 @@ void half_rows(unsigned short *to, int n)
 static long nanoseconds(void)
 {
     struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return t.tv_sec * 1000000000 + t.tv_nsec;
 }
 

@@ -1,0 +1,1 @@
+"""Validation without end: calls that are drawn, run and judged, and failures made small."""

@@ -1,0 +1,137 @@
+"""Which calls a task makes, and how: drawn from its number and the seed, the same wherever it is run."""
+
+import random
+from collections.abc import Callable, Iterator
+from pkgutil import resolve_name
+from typing import NamedTuple
+
+import msgspec
+
+from golden.case import Case
+from golden.errors import UsageError
+from golden.formats import Format
+from golden.operator import EntryPoint, Operator, entry_points
+from golden.profile import Profile
+from runners.calling.call import UNREAD, Invocation, Placement
+from runners.calling.manner import Manner
+
+#: One batch in so many is made for both kinds of memory, mixed with the one before, or with operands inaccessible that
+#: need not be touched; one call in so many is repeated, or made in plain memory.
+_BOTH, _MIXED, _CLOSED, _REPEATED, _PLAIN = 4, 4, 12, 4, 12
+
+#: So many batches in a row without a call that the profile allows are the last ones.
+_IDLE = 10_000
+
+#: Draws a batch of cases: (operator, format, name, output elements at most) -> cases.
+Draw = Callable[[Operator, Format, str, int], list[Case]]
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides which calls there are.
+
+    ``draw``: a :data:`Draw` by module and name. ``calls``: of all tasks, 0 for no end; ``task``: of one, which share a
+    process that is a fresh one at first. ``bytes``: of a call's operands, at most.
+    """
+
+    seed: str
+    profile: Profile
+    symbols: tuple[str, ...]
+    draw: str
+    calls: int = 0
+    task: int = 2048
+    bytes: int = 1 << 20
+
+
+class Job(NamedTuple):
+    """A call that was drawn: an entry point, a case, and the ways in which it is made."""
+
+    entry: EntryPoint
+    case: Case
+    plan: list[Invocation]
+
+
+def jobs(recipe: Recipe, task: int, plain: bool) -> Iterator[Job]:
+    """Yield the calls of a task. ``plain``: the target can be called with operands in plain memory.
+
+    Mostly several of one entry point follow each other; which one comes next is drawn, and sometimes two take turns.
+    """
+    rng, draw = random.Random(f"{recipe.seed} {task}"), resolve_name(recipe.draw)
+    kinds: dict[tuple[str, str], list[EntryPoint]] = {}
+    for symbol in recipe.symbols:
+        entry = entry_points()[symbol]
+        kinds.setdefault((entry.operator.name, entry.fmt.name), []).append(entry)
+    left = min(recipe.task, recipe.calls - task * recipe.task) if recipe.calls else recipe.task
+    waiting: list[Job] = []
+    batch = idle = 0
+    manner = Manner.of(recipe.profile)
+    while left > 0:
+        entries = rng.choice(list(kinds.values()))
+        page, fmt = entries[0].operator, entries[0].fmt
+        cases: list[Case] = draw(page, fmt, f"{recipe.seed}/{task}/{batch}", _elements(page, fmt, recipe.bytes))
+        batch += 1
+        cases = [case for case in cases if manner.takes(case)]
+        idle = 0 if cases else idle + 1
+        if idle > _IDLE:
+            raise UsageError(
+                f"No call was drawn whose {page.length_name} is as the profile says: {manner.lengths}. Allow more with "
+                "--max-bytes."
+            )
+        chosen = entries if rng.randrange(_BOTH) == 0 else [rng.choice(entries)]
+        made = [Job(e, c, ways(rng, e, c, recipe.profile, plain)) for e in _shared_first(chosen) for c in cases][:left]
+        left -= len(made)
+        if waiting and rng.randrange(_MIXED) == 0:
+            order = sorted(range(len(waiting) + len(made)), key=lambda _: rng.random())
+            yield from (([*waiting, *made])[k] for k in order)
+            waiting = []
+        else:
+            yield from waiting
+            waiting = made
+    yield from waiting
+
+
+def _elements(page: Operator, fmt: Format, most: int) -> int:
+    """Return how many output elements a call may have, all operands being as large, for its operands to fit."""
+    return max(1, most // (fmt.itemsize * len(page.pointers)))
+
+
+def _shared_first(entries: list[EntryPoint]) -> list[EntryPoint]:
+    """Order entry points as the comparison of both kinds of memory takes them."""
+    return sorted(entries, key=lambda e: e.storage, reverse=True)
+
+
+def ways(rng: random.Random, entry: EntryPoint, case: Case, profile: Profile, plain: bool) -> list[Invocation]:
+    """Draw the ways in which a call is made: the first is judged in full, the second differs from it in everything."""
+    first, second = (_way(rng, entry, profile, fill) for fill in (0, 1))
+    plan = [first, second]
+    if rng.randrange(_REPEATED) == 0:
+        plan.append(first)
+    if rng.randrange(_CLOSED) == 0 and (untouched := case.operator.untouched(case.scalars)):
+        plan.append(msgspec.structs.replace(first, unreadable=untouched))
+    if plain and rng.randrange(_PLAIN) == 0:
+        plan.append(msgspec.structs.replace(first, placement="plain", fill=2))
+    return plan
+
+
+def _way(rng: random.Random, entry: EntryPoint, profile: Profile, fill: int) -> Invocation:
+    placement: Placement = "end" if rng.randrange(2) else "begin"
+    shift = (0, 0) if profile.alignment else (rng.randrange(16), rng.randrange(16))
+    return msgspec.structs.replace(
+        Manner.of(profile).invocation(),
+        core_mask=_mask(rng, profile) if entry.has_core_mask else None,
+        placement=placement,
+        offset=shift[0],
+        skew=shift[1],
+        fill=1 if fill else 0,
+        unread=rng.choice(UNREAD[1:]) if fill else "nan",
+    )
+
+
+def _mask(rng: random.Random, profile: Profile) -> int:
+    """Draw a core mask of the platform, as a C int: all cores, one, or any."""
+    if some := profile.masks:
+        return rng.choice(some)
+    cores, kind = profile.cores, rng.randrange(4)
+    if kind == 0:
+        return profile.full_mask
+    mask = 1 << rng.randrange(cores) if kind == 1 else 1 + rng.randrange((1 << cores) - 1)
+    return mask - (1 << 32) if mask >= 1 << 31 else mask
