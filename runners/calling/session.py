@@ -13,11 +13,12 @@ class Endured(NamedTuple):
     """What calls in a row have shown: how many were as they had to be, and what the next one was, if it was not.
 
     ``outcome``: of that call; None where all were as they had to be. They are fewer than asked for where they took
-    long.
+    long. ``findings``: what they have left in their process.
     """
 
     calls: int
     outcome: Outcome | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 class Session(ABC):

@@ -171,6 +171,10 @@ class History:
         done = self._session.endure(call, output, IN_A_ROW)
         if done is None:
             return
+        if done.findings:
+            verdict.later(
+                step.case, broken_contracts(step.case, [way], [Outcome("ok", findings=list(done.findings))]), True
+            )
         if done.outcome is not None:
             after = f" when it is called for the {_ordinal(done.calls + 1)} time in a row"
             self._held(verdict, step._replace(way=way), done.outcome, after)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from golden.formats import Array
-from runners.calling.call import Call, PointerArgument, unread_content
+from runners.calling.call import Call, Finding, PointerArgument, unread_content
 from runners.library.arena import AREA, INPUTS, OUTPUTS, PAGE, Arena, Region
 from runners.library.layout import INTEGERS, registers
 from runners.library.outgoing import Process
@@ -72,6 +72,7 @@ class Endurance:
         memory[self._frames.start + stub.HEADER : self._frames.start + size] = frames.tobytes()
         self.address = self._frames.address
         self.done = 0
+        self.left: list[Finding] = []  #: what the calls have left in their process
 
     def prepare(self, left: int) -> int:
         """Fill the outputs for the next round; return how many calls it has. ``left``: that are to be made."""

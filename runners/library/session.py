@@ -211,13 +211,14 @@ class LibrarySession(Session):
         while run.done < times:
             outcome = self._round(run, symbol, run.prepare(times - run.done))
             if outcome is not None:
-                return Endured(run.done + max(run.begun() - 1, 0), outcome)
+                return Endured(run.done + max(run.begun() - 1, 0), outcome, tuple(run.left))
             if (wrong := run.inspect()) is not None:
                 beside = [Finding("output-overrun", "Memory beside the output was written.")]
-                return Endured(wrong.number - 1, Outcome("ok", wrong.output, beside if wrong.output == output else []))
+                shown = Outcome("ok", wrong.output, beside if wrong.output == output else [])
+                return Endured(wrong.number - 1, shown, tuple(run.left))
             if time.monotonic() - began > _ENDURES:
                 break
-        return Endured(run.done)
+        return Endured(run.done, None, tuple(run.left))
 
     def _round(self, run: Endurance, symbol: str, count: int) -> Outcome | None:
         """Make the calls of a round; return what became of the one that did not return, None where all did."""
@@ -238,7 +239,9 @@ class LibrarySession(Session):
             news = self._awaited[0]
         finally:
             self._awaited = None
+        run.left += worker.take_refused()
         if isinstance(news, Done):
+            run.left += news.findings
             return None
         self._outgoing.lost()
         ending = worker.ending()

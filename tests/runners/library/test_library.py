@@ -295,7 +295,7 @@ def test_a_call_is_made_in_a_row_until_it_gives_other_bits(compile_c: Compile) -
     library = compile_c("counting", KERNELS + "KERNEL(counting) { static int c; ADD; if (++c == 5000) o[1] = 0; }")
     with LibrarySession(library, symbols=["counting", "healthy"]) as session:
         session.mix()
-        assert session.endure(make("healthy"), expected(), 6000) == (6000, None)
+        assert session.endure(make("healthy"), expected(), 6000) == (6000, None, ())
         found = session.endure(make("counting"), expected(), 6000)
         assert found is not None and found.calls == 4999 and found.outcome is not None
         assert found.outcome.output[:4] == expected()[:4] and found.outcome.output[4:8] == bytes(4)
