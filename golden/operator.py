@@ -13,10 +13,11 @@ import json
 import math
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache, cached_property
+from itertools import product
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -336,6 +337,22 @@ class Operator(ABC):
     def size_name(self) -> str:
         """The first int scalar: what grows with the number of elements."""
         return next(s.name for s in self.scalars if s.kind == "int")
+
+    @property
+    def length_name(self) -> str:
+        """The int scalar that a platform's ``lengths`` are about: the first, unless overridden."""
+        return self.size_name
+
+    def alike(self, name: str) -> bool:
+        """Tell whether an operand is as long as the output whatever the sizes are, so that they may share memory."""
+        ints = [s.name for s in self.scalars if s.kind == "int"]
+        names = [dict(zip((s.name for s in self.choices), words, strict=True)) for words in self._choices()]
+        given = ({n: 2 + 3 * i for i, n in enumerate(ints)} | chosen for chosen in names)
+        return all(math.prod((found := self.shapes(g))[name]) == math.prod(found[self.output.name]) for g in given)
+
+    def _choices(self) -> Iterator[tuple[str, ...]]:
+        """Return every combination of names of the choices."""
+        return product(*(s.names() for s in self.choices))
 
     @cached_property
     def scalars(self) -> tuple[Scalar, ...]:

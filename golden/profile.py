@@ -10,12 +10,13 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from golden.calling import Calling
 from golden.document import Document
 from golden.errors import UsageError, nearest, unknown_name
 from golden.files import reading
 from golden.files.names import platforms
 from golden.formats import FORMATS
-from golden.operator import EntryPoint, entry_points, operators
+from golden.operator import EntryPoint, Role, entry_points, operators
 from golden.terms import Accept, PlatformArithmetic, Terms
 
 #: Regions begin at least this many bytes apart: an operand of one page lies between guards of 256 KiB.
@@ -37,12 +38,6 @@ class Provenance(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=Tr
     assumed: list[str] = []
 
 
-class Calling(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True):
-    """What calls the platform is given. ``specials``: "finite" makes cases of NaN and infinity a matter of stress."""
-
-    specials: Literal["ieee", "finite"] = "ieee"
-
-
 class Profile(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True):
     """A platform. ``operators`` overrides ``dtypes`` for single operators (an empty list: not supported)."""
 
@@ -52,7 +47,7 @@ class Profile(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True)
     cores: Annotated[int, msgspec.Meta(ge=1, le=32)]
     subnormals: Literal["preserve", "flush", "unspecified"]
     half: Literal["float16", "uint16", "unspecified"]
-    #: Operand alignment in bytes; 0 is the element's own size.
+    #: Operand alignment in bytes; 0 is the element's own size. The same as ``calling.alignment``.
     alignment: Annotated[int, msgspec.Meta(ge=0, le=4096)] = 0
     memory: Memory = Memory()
     arithmetic: PlatformArithmetic = PlatformArithmetic()
@@ -64,10 +59,14 @@ class Profile(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True)
     origin: tuple[str, str, bool] = ("shipped", "", False)
 
     @property
+    def masks(self) -> tuple[int, ...]:
+        """The core masks that calls are made with, as C ints, the one that is judged first; (): any."""
+        return tuple(map(as_int, self.calling.masks(self.cores)))
+
+    @property
     def full_mask(self) -> int:
-        """The core mask that names every core, as a C int."""
-        mask = (1 << self.cores) - 1
-        return mask - (1 << 32) if mask >= 1 << 31 else mask
+        """The core mask of calls that are judged in full: every core, where nothing else is stated."""
+        return next(iter(self.masks), as_int((1 << self.cores) - 1))
 
     @property
     def terms(self) -> Terms:
@@ -101,6 +100,11 @@ class Profile(msgspec.Struct, Document, frozen=True, forbid_unknown_fields=True)
         return [entry for entry in entry_points().values() if self.requires(entry)]
 
 
+def as_int(mask: int) -> int:
+    """Return a core mask as a C int."""
+    return mask - (1 << 32) if mask >= 1 << 31 else mask
+
+
 #: What the command line may allow, and the keys of [accept] that say the same.
 ALLOWANCES: dict[str, dict[str, str]] = {"overflow": {"range": "any-order"}, "nan": {"nan": "unspecified"}}
 
@@ -131,10 +135,13 @@ def load_profile(name: str) -> Profile:
         _check_dtypes(content)
         profile = msgspec.convert(content, Profile)
         _check_values(profile)
+        _check_calling(profile)
     except OSError as error:
         raise UsageError(f"Cannot read platform profile {path}: {error.strerror}.") from error
     except (msgspec.MsgspecError, ValueError) as error:
         raise UsageError(f"Platform profile {path} is not valid: {str(error).rstrip('.')}.") from error
+    if profile.calling.alignment:
+        profile = msgspec.structs.replace(profile, alignment=profile.calling.alignment)
     if not own:
         return profile
     impostor = profile.name.lower() in known and profile != load_profile(profile.name)
@@ -176,8 +183,6 @@ def _check_values(profile: Profile) -> None:
     for name in profile.operators:
         if name not in operators():
             raise ValueError(str(unknown_name("operator", name, operators())).rstrip("."))
-    if profile.alignment & (profile.alignment - 1):
-        raise ValueError(f"alignment = {profile.alignment} is no power of two")
     for dtype, limit in profile.accept.max_ulp.items():
         if dtype not in FORMATS:
             raise ValueError(f"accept.max-ulp: there is no dtype {dtype!r}; known are {', '.join(FORMATS)}")
@@ -192,4 +197,33 @@ def _check_values(profile: Profile) -> None:
             raise ValueError(
                 f"memory.{one} {first:#x} and memory.{other} {second:#x} overlap: regions have to begin at least "
                 f"{APART >> 20} MiB apart"
+            )
+
+
+def _check_calling(profile: Profile) -> None:
+    """Raise ValueError for a way of calling that makes no sense."""
+    calling = profile.calling
+    for name, value in (("alignment", profile.alignment), ("calling.alignment", calling.alignment)):
+        if value & (value - 1):
+            raise ValueError(f"{name} = {value} is no power of two")
+    if profile.alignment and calling.alignment not in (0, profile.alignment):
+        raise ValueError(
+            f"alignment = {profile.alignment} and calling.alignment = {calling.alignment}: give one of them"
+        )
+    if isinstance(calling.core_masks, list):
+        if not calling.core_masks:
+            raise ValueError("calling.core-masks is empty; give at least one mask, or any, prefix or full")
+        for mask in calling.core_masks:
+            if not 0 < mask < 1 << profile.cores:
+                raise ValueError(f"calling.core-masks: {mask:#x} is no mask of {profile.cores} cores")
+    pairs = [
+        f"{page.output.name} = {p.name}"
+        for page in operators().values()
+        for p in page.pointers
+        if p.role is not Role.OUTPUT and p.element == "real" and page.alike(p.name)
+    ]
+    for pair in calling.aliasing:
+        if " = ".join(word.strip() for word in pair.split("=")) not in pairs:
+            raise ValueError(
+                f"calling.aliasing: {pair!r} is no output and an input as long; there are {', '.join(pairs)}"
             )

@@ -140,6 +140,7 @@ def _open(config: pytest.Config) -> _Target:
     from golden.operator import choice_words
     from golden.profile import load_profile
     from golden.selfcheck import check_arithmetic, require_machine
+    from runners.calling.manner import Manner
     from runners.judging.probe import probe_half_abi, probe_numbering
     from runners.judging.xfail import read_xfail
     from runners.library.session import LibrarySession
@@ -153,6 +154,7 @@ def _open(config: pytest.Config) -> _Target:
     library = LibrarySession(
         folder / config.getoption("--golden-library"), timeout=config.getoption("--golden-timeout")
     )
+    library.manner = Manner.of(profile)
     half_abi, numbers = config.getoption("--golden-half-abi"), config.getoption(f"--golden-{_NUMBERING}")
     if half_abi == "auto":
         half_abi = "uint16" if probe_half_abi(library) == "uint16" else "float16"
@@ -266,8 +268,11 @@ class CaseItem(_Item):
         from runners.judging.verdict import EntryPointVerdict
 
         target, case = self.config.stash[_TARGET], self._file.cases[self._position]
+        if not target.session.manner.takes(self._head):
+            pytest.skip(f"the profile says that lengths are {target.profile.calling.lengths}")
         closed = case.id in unreadable_cases(target.session.draw, self._entry, self._file.heads)
-        plan = invocations(case, self._entry, target.profile, closed, target.session.plain)
+        session = target.session
+        plan = invocations(case, self._entry, target.profile, closed, session.plain, session.aliasing)
         abi, numbers = target.half_abi, target.numbering
         call = call_for(self._entry, case.scalars, case.operands, plan, half_abi=abi, numbering=numbers)
         verdict = EntryPointVerdict(self._entry, target.profile, strict=True, xfail=target.xfail)

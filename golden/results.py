@@ -4,6 +4,7 @@ from typing import Annotated, Literal, get_args
 
 import msgspec
 
+from golden.calling import Calling
 from golden.document import Document
 from golden.files.names import NUMBERING_OPTION
 from golden.terms import Accept, PlatformArithmetic, Terms
@@ -125,7 +126,9 @@ CONTRACTS: dict[str, Literal["invocations", "cases"]] = {
     "placement": "invocations",
     "output-fill": "invocations",
     "unread-operands": "invocations",
+    "aliasing": "invocations",
     "repetition": "invocations",
+    "history": "invocations",
     "position": "cases",
     "storage": "cases",
 }
@@ -213,6 +216,7 @@ class Platform(msgspec.Struct, Document, frozen=True):
     impostor: bool = False  #: it takes the name of one that ships, and says other things
     arithmetic: PlatformArithmetic = PlatformArithmetic()
     accept: Accept = Accept()
+    calling: Calling = Calling()
 
     @property
     def terms(self) -> Terms:

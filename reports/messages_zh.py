@@ -366,6 +366,12 @@ ZH: dict[str, str] = {
     "same bits whatever operands hold that are passed for their size only": (
         "只为尺寸而传入的操作数，其内容不影响结果的任何一位"
     ),
+    "same bits where the output lies on an input, as the platform allows": (
+        "输出与某个输入同址（平台允许时），结果逐位相同"
+    ),
+    "same bits after calls of any other entry point, and after 70,000 calls": (
+        "在任一其他入口点的调用之后、连续 70,000 次调用之后，结果逐位相同"
+    ),
     "same bits when the same call is repeated": "重复同一调用，结果逐位相同",
     "same bits for the same inputs at every position": "相同输入在任何位置的结果逐位相同",
     "same bits from shared and private storage": "共享与私有存储版本的结果逐位相同",

@@ -50,14 +50,16 @@ CONTRACT_MEANINGS = {
     "placement": "same bits wherever the operands lie: side of the guard page, alignment, offset against each other",
     "output-fill": "same bits whatever the output held before",
     "unread-operands": "same bits whatever operands hold that are passed for their size only",
+    "aliasing": "same bits where the output lies on an input, as the platform allows",
     "repetition": "same bits when the same call is repeated",
+    "history": "same bits after calls of any other entry point, and after 70,000 calls",
     "position": "same bits for the same inputs at every position",
     "storage": "same bits from shared and private storage",
 }
 #: Contracts that decide the verdict; other bits within every bound are a remark.
 DECIDING = (
     *("returns", "outside-access", "outside-write", "inputs-unchanged", "fp-environment", "registers"),
-    *("processes", "output-written", "small-sizes"),
+    *("processes", "output-written", "small-sizes", "history"),
 )
 #: Grades with their meaning, best first.
 GRADE_MEANINGS = {

@@ -122,6 +122,7 @@ def describe_platform(profile: Profile) -> Iterator[str]:
         ("accepted", profile.accept.told() or "whatever is legal"),
         ("half", profile.half),
         ("alignment", f"{profile.alignment} bytes" if profile.alignment else "the element's own size"),
+        *([("calls", profile.calling.told())] if profile.calling.told() else []),
         ("shared memory", ", ".join(memory["shared"]) or "anywhere"),
         ("private memory", ", ".join(memory["private"]) or "anywhere"),
         ("entry points", ", ".join(facts["entry_points"])),

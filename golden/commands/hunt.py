@@ -80,13 +80,16 @@ def hunt(
     """Search for the worst input of a build and save it as a vector that validate and show accept."""
     from golden.operator import entry_points
     from golden.profile import load_profile
+    from runners.calling.manner import Manner
     from runners.hunting.hunt import Hunted, chosen
     from runners.hunting.hunt import hunt as run
     from runners.targets import open_target
 
-    terms = load_profile(platform).terms
+    profile = load_profile(platform)
+    terms = profile.terms
     check_folder(out)
     session, _ = open_target(target, timeout)
+    session.manner = Manner.of(profile)
     hunted: list[Hunted] = []
     scratch = tempfile.TemporaryDirectory()
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch.name  # else it leaves a folder where the user is

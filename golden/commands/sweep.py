@@ -147,6 +147,7 @@ def sweep(
     from golden.files.sweeps import write_sweep
     from golden.operator import operator as named
     from golden.profile import load_profile
+    from runners.calling.manner import Manner
     from runners.sweeping.engine import coverage, open_work
     from runners.sweeping.engine import sweep as run
     from runners.sweeping.processes import Processes
@@ -176,6 +177,7 @@ def sweep(
             terms=profile.terms,
             timeout=timeout,
             sandbox=sandbox,  # type: ignore[arg-type]
+            manner=Manner.of(profile),
         )
     pool = cluster(scheduler) if scheduler else Processes(jobs)
     with progress_bar(not quiet) as step:

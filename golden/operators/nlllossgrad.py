@@ -52,6 +52,7 @@ class NLLLossGrad(Operator):
         "selection": "one-hot multiplication instead of selection: a NaN weight of an unused class leaks",
         "zero-fill": "off-label outputs not written, or only written once",
     }
+    length_name = "class_num"  # a row is what vectors run along
     coordinate_name = "weight / total_weight (weight, unless mean)"
     parameters = (
         Pointer("logits", Role.UNREAD),

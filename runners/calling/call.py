@@ -5,12 +5,16 @@ answers with one :class:`Outcome` each. This module imports no other part of the
 runs foreign code loads it, and has to start in milliseconds.
 """
 
+import struct
 from typing import Annotated, Literal
 
 import msgspec
 
 Status = Literal["ok", "crash", "timeout", "exit", "not-run"]
 Placement = Literal["end", "begin", "plain"]
+#: What operands hold that must not matter: kernels that read them compute something else with each.
+Unread = Literal["nan", "ones", "zeros", "large", "negative", "numbers"]
+UNREAD: tuple[Unread, ...] = ("nan", "ones", "zeros", "large", "negative", "numbers")
 #: Layers around a library's process: all have to be there, those that are there are used, or none is.
 Mode = Literal["require", "auto", "off"]
 #: The core mask of calls whose result must not depend on it: the first core.
@@ -33,10 +37,13 @@ class Invocation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     ``placement``: operands end exactly at an inaccessible page, begin right after one, or lie in memory as programs
     allocate it ("plain", where a session offers that). ``offset``: elements (0..15) that every operand is moved away
     from that page; ``skew``: further elements for each operand before it, modulo 16, so that operands are misaligned
-    against each other. ``align``: bytes; with "end", operands are moved down to a multiple of it, for platforms whose
-    kernels may require that. ``fill`` selects from two fills of the output, and zeros; ``unread`` is the content of
-    operands that must not matter; operands named in ``unreadable`` lie on inaccessible pages. ``core_mask``: None for
-    entry points that take none.
+    against each other; with ``alone``, only the operand of this name is moved. ``grid``: bytes that every operand is
+    moved: with "begin" its address is a multiple of the power of two that divides them, and of no more. ``align``:
+    bytes; with "end", operands are moved down to a multiple of it, for platforms whose kernels may require that.
+    ``overread``: bytes beyond an operand that may be read, before an inaccessible page. ``fill`` selects from two fills
+    of the output, and zeros; ``alias``: the output lies where this input does, and holds it before the call;
+    ``unread`` is the content of operands that must not matter; operands named in ``unreadable`` lie on inaccessible
+    pages. ``core_mask``: None for entry points that take none.
     """
 
     core_mask: int | None = None
@@ -45,8 +52,39 @@ class Invocation(msgspec.Struct, frozen=True, array_like=True, gc=False):
     skew: int = 0
     align: int = 1
     fill: Literal[0, 1, 2] = 0
-    unread: Literal["nan", "ones"] = "nan"
+    unread: Unread = "nan"
     unreadable: tuple[str, ...] = ()
+    grid: int = 0
+    alone: str = ""
+    overread: int = 0
+    alias: str = ""
+
+    def shift(self, name: str, slot: int, itemsize: int) -> int:
+        """Return the bytes that the operand of an argument is moved away from its page."""
+        alone = self.offset if name == self.alone else 0
+        return self.grid + (alone if self.alone else (self.offset + slot * self.skew) % 16) * itemsize
+
+    def unit(self, least: int) -> int:
+        """Return the bytes, ``least`` or more, modulo which addresses have to be as they are wanted."""
+        return max(least, self.align, 1 << self.grid.bit_length())
+
+
+_UNREAD_VALUES: dict[str, tuple[float, ...]] = {
+    "ones": (1.0,),
+    "zeros": (0.0,),
+    "large": (30000.0,),
+    "negative": (-1.5,),
+    "numbers": (0.5, -3.0, 60.0, 0.0, 1000.0, -0.001953125, 7.0, -200.0),
+}
+
+
+def unread_content(kind: Unread, itemsize: int, size: int) -> bytes:
+    """Return the bytes of an operand that must not matter."""
+    if kind == "nan":
+        return b"\xff" * size
+    values = _UNREAD_VALUES[kind]
+    some = struct.pack(f"<{len(values)}{'efd'[itemsize.bit_length() - 2]}", *values)
+    return (some * (size // len(some) + 1))[:size]
 
 
 class PointerArgument(msgspec.Struct, frozen=True, array_like=True, tag="pointer", gc=False):

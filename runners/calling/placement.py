@@ -13,6 +13,8 @@ from runners.calling.call import Call, Invocation, PointerArgument
 
 #: Operands are placed at wanted addresses modulo this, if no larger alignment is asked for.
 UNIT = 128
+#: Or at most modulo this: a harness needs so much memory more for each operand, and boards have little.
+_COARSEST = 512
 
 
 class Allocator(msgspec.Struct, frozen=True):
@@ -64,7 +66,8 @@ def placing(memory: str, profile: Profile) -> Regions | Allocator | None:
 
 def remainders(call: Call) -> tuple[list[list[int]], int]:
     """Return where operands of every invocation go, modulo the second value: as in :mod:`runners.library.layout`."""
-    unit = max(UNIT, *(i.align for i in call.invocations))
+    align = max(i.align for i in call.invocations)
+    unit = max(align, min(_COARSEST, max(i.unit(UNIT) for i in call.invocations)))
     return [[start(a, slot, i) % unit for slot, a in _pointers(call)] for i in call.invocations], unit
 
 
@@ -72,12 +75,12 @@ def addresses(call: Call, starts: tuple[int, ...], guard: int) -> list[list[int]
     """Return the address of every operand of every invocation; ``guard``: bytes that belong to each side of one."""
     rows = []
     for invocation in call.invocations:
-        unit = max(UNIT, invocation.align)
+        unit = invocation.unit(UNIT)
         free, row = list(starts), []
         for number, (slot, argument) in enumerate(_pointers(call)):
             region = number % len(free)
             first = _up(free[region] + guard, unit)
-            room = _up(argument.size + 16 * argument.itemsize, unit)
+            room = _up(argument.size + invocation.grid + max(16, invocation.offset) * argument.itemsize, unit)
             offset = start(argument, slot, invocation)
             row.append(first + (offset if offset >= 0 else room + offset))
             free[region] = first + room + guard
@@ -97,7 +100,7 @@ def room(call: Call, unit: int, guard: int) -> int:
 
 def start(argument: PointerArgument, slot: int, invocation: Invocation) -> int:
     """Return where an operand begins, from the boundary that it begins after (if not negative) or ends before."""
-    shift = (invocation.offset + slot * invocation.skew) % 16 * argument.itemsize
+    shift = invocation.shift(argument.name, slot, argument.itemsize)
     if invocation.placement == "begin":
         return shift
     begin = -shift - argument.size

@@ -2,9 +2,23 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
+from typing import NamedTuple
 
 from golden.results import Library
 from runners.calling.call import Call, Finding, Outcome
+from runners.calling.manner import Manner
+
+
+class Endured(NamedTuple):
+    """What calls in a row have shown: how many were as they had to be, and what the next one was, if it was not.
+
+    ``outcome``: of that call; None where all were as they had to be. They are fewer than asked for where they took
+    long. ``findings``: what they have left in their process.
+    """
+
+    calls: int
+    outcome: Outcome | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 class Session(ABC):
@@ -26,6 +40,10 @@ class Session(ABC):
     blind: tuple[str, ...] = ()
     #: Whether it makes calls with operands in plain memory.
     plain = False
+    #: Whether an output can lie where an input does.
+    aliasing = False
+    #: How the platform has it called, for whoever makes calls of their own.
+    manner = Manner()
     #: Whether operands of calls that are run one by one lie where those of the call before lay.
     in_place = False
     #: What fills, guards and registers are drawn from, where the session draws any.
@@ -56,6 +74,14 @@ class Session(ABC):
         """Make the next call the first one of a fresh process; raises ValueError while calls are queued."""
         self._require_idle()
         self._renew()
+
+    def mix(self) -> None:
+        """Say that calls of all entry points in turn follow, in a fresh process; ValueError while calls are queued."""
+        self.restart()
+
+    def endure(self, call: Call, output: bytes, times: int) -> Endured | None:
+        """Make a call so many times in a row, and compare what it gives; None where that cannot be done."""
+        return None
 
     def close(self) -> list[Finding]:
         """End the target and return what ending it showed, and what was seen between calls; again it does nothing.

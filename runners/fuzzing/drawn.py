@@ -13,13 +13,14 @@ from golden.errors import UsageError
 from golden.formats import Format
 from golden.operator import EntryPoint, Operator, entry_points
 from golden.profile import Profile
-from runners.calling.call import Invocation, Placement
+from runners.calling.call import UNREAD, Invocation, Placement
+from runners.calling.manner import Manner
 
 #: One batch in so many is made for both kinds of memory, mixed with the one before, or with operands inaccessible that
 #: need not be touched; one call in so many is repeated, or made in plain memory.
 _BOTH, _MIXED, _CLOSED, _REPEATED, _PLAIN = 4, 4, 12, 4, 12
-#: So many batches of unwanted classes in a row: there is none that is wanted.
-_VAIN = 2000
+#: So many batches in a row without a call that is wanted, and that the profile allows: there is none.
+_VAIN = 4000
 
 #: Draws a batch of cases: (operator, format, name, output elements at most) -> cases.
 Draw = Callable[[Operator, Format, str, int], list[Case]]
@@ -84,6 +85,7 @@ class Drawing:
             kinds.setdefault((entry.operator.name, entry.fmt.name), []).append(entry)
         left = min(recipe.task, recipe.calls - self._task * recipe.task) if recipe.calls else recipe.task
         vain = batch = 0
+        manner = Manner.of(recipe.profile)
         while left > 0:
             entries = rng.choice(list(kinds.values()))
             page, fmt = entries[0].operator, entries[0].fmt
@@ -91,9 +93,14 @@ class Drawing:
             batch += 1
             if recipe.classes and not any(fnmatchcase(cases[0].klass, glob) for glob in recipe.classes):
                 self.passed_over += len(cases)
+                cases, none = [], f"No values are drawn of a class like {', '.join(recipe.classes)}."
+            elif not (cases := [case for case in cases if manner.takes(case)]):
+                lengths = f"{page.length_name} is as the profile says: {manner.lengths}"
+                none = f"No call was drawn whose {lengths}. Allow more with --max-bytes."
+            if not cases:
                 vain += 1
                 if vain > _VAIN:
-                    raise UsageError(f"No values are drawn of a class like {', '.join(recipe.classes)}.")
+                    raise UsageError(none)
                 continue
             vain = 0
             chosen = entries if rng.randrange(_BOTH) == 0 else [rng.choice(entries)]
@@ -125,19 +132,21 @@ def ways(rng: random.Random, entry: EntryPoint, case: Case, profile: Profile, pl
 def _way(rng: random.Random, entry: EntryPoint, profile: Profile, fill: int) -> Invocation:
     placement: Placement = "end" if rng.randrange(2) else "begin"
     shift = (0, 0) if profile.alignment else (rng.randrange(16), rng.randrange(16))
-    return Invocation(
+    return msgspec.structs.replace(
+        Manner.of(profile).invocation(),
         core_mask=_mask(rng, profile) if entry.has_core_mask else None,
         placement=placement,
         offset=shift[0],
         skew=shift[1],
-        align=max(profile.alignment, 1),
         fill=1 if fill else 0,
-        unread="ones" if fill else "nan",
+        unread=rng.choice(UNREAD[1:]) if fill else "nan",
     )
 
 
 def _mask(rng: random.Random, profile: Profile) -> int:
     """Draw a core mask of the platform, as a C int: all cores, one, or any."""
+    if some := profile.masks:
+        return rng.choice(some)
     cores, kind = profile.cores, rng.randrange(4)
     if kind == 0:
         return profile.full_mask

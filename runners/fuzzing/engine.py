@@ -30,6 +30,7 @@ from golden.selfcheck import check_arithmetic
 from golden.sources import judge
 from golden.verdicts import overall
 from runners.calling.from_case import HalfAbi
+from runners.calling.manner import Manner
 from runners.calling.session import Session
 from runners.fuzzing.evaluate import Evaluated, Failing, Work
 from runners.fuzzing.shrink import Small, shrink
@@ -99,6 +100,7 @@ def open_work(
     Raises :class:`TargetError` if it has none of the entry points, :class:`UsageError` for other numbers of choices.
     """
     target = work.target
+    session.manner = Manner.of(work.recipe.profile)
     wanted = [entry_points()[s] for s in work.recipe.symbols if s in session.symbols]
     if not wanted:
         raise TargetError(f"{target} has none of the entry points asked for: {', '.join(work.recipe.symbols)}.")

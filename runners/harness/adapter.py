@@ -32,7 +32,7 @@ class CallableSession(ExecSession):
     unobservable = frozenset(
         {
             *("outside-access", "outside-write", "untouched-operands", "processes"),
-            *("output-written", "output-fill", "core-mask", "storage"),
+            *("output-written", "output-fill", "core-mask", "storage", "aliasing"),
         }
     )
 
@@ -59,4 +59,5 @@ class CallableSession(ExecSession):
             "differences between shared and private memory",
             "exception traps, and modes of fp16 arithmetic",
             "processes and memory that calls leave behind",
+            "state that shows only after tens of thousands of calls of an entry point",
         )

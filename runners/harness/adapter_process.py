@@ -22,6 +22,7 @@ from golden.errors import GoldenError, TargetError, nearest
 from golden.formats import Array
 from golden.operator import EntryPoint, Pointer, Role, entry_points
 from golden.shadow import shadows
+from runners.calling.call import UNREAD, unread_content
 from runners.harness.frames import HEADER, MAGIC, VERSION, Message, frame
 from runners.process.fenv import FloatingPoint
 
@@ -196,10 +197,8 @@ def place(request: Request, index: int, scalars: Mapping[str, int | float | str]
         if p.role is Role.INPUT:
             content = bytes(request.data[at : at + size])
             at += size
-        elif unread:
-            content = np.ones(argument.number, dtype).tobytes()
         else:
-            content = b"\xff" * size
+            content = unread_content(UNREAD[unread], argument.itemsize, size)
         memory = np.empty(size + 2 * max(request.unit, 1), np.uint8)
         start = (remainder - memory.ctypes.data) % max(request.unit, 1)
         memory[start : start + size] = np.frombuffer(content, np.uint8)

@@ -13,7 +13,7 @@ from zlib import crc32
 import msgspec
 import numpy as np
 
-from runners.calling.call import FILLS, Call, PointerArgument
+from runners.calling.call import FILLS, UNREAD, Call, PointerArgument
 
 VERSION = 1
 MAGIC = b"GLDH"
@@ -272,7 +272,8 @@ def encode_call(
     parts.append(struct.pack("<HHI", unit, seconds, len(call.invocations)))
     for invocation, row in zip(call.invocations, places, strict=True):
         mask = (invocation.core_mask or 0) & 0xFFFFFFFF
-        parts.append(struct.pack("<IBBH", mask, FILLS[invocation.fill], invocation.unread == "ones", 0))
+        unread = UNREAD.index(invocation.unread)
+        parts.append(struct.pack("<IBBH", mask, FILLS[invocation.fill], unread, 0))
         parts.append(struct.pack(f"<{len(row)}Q", *row))
     for argument in call.arguments:
         if isinstance(argument, PointerArgument) and argument.role == "input":

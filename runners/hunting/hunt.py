@@ -17,7 +17,6 @@ from golden.errors import TargetError, unknown_name
 from golden.files.vectors import write_vectors
 from golden.operator import entry_points
 from golden.terms import Terms
-from runners.calling.call import ONE_CORE, Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
 from runners.hunting.points import Points
@@ -86,10 +85,10 @@ def hunt(
     row = shrink(target, row, bad)
     case = target.case(row[None, :])
     outcome = session.run(
-        call_for(entry, case.scalars, case.operands, [Invocation(core_mask=ONE_CORE)], half_abi=abi,
+        call_for(entry, case.scalars, case.operands, [session.manner.invocation(one_core=True)], half_abi=abi,
                  numbering=numbering)
     )[0]  # fmt: skip
-    output = np.frombuffer(outcome.output, entry.fmt.dtype)
+    output = np.frombuffer(outcome.output, entry.fmt.dtype)[:1]
     shrunk, bound, fails = target.errors(target.operands(row[None, :]), output)
     found = Hunted(
         symbol, case.id, _ulp(float(shrunk[0])), _ulp(bad), float(bound[0]), bool(fails[0]), target.evaluated

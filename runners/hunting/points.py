@@ -14,7 +14,6 @@ from golden.judge import judge as judge_case
 from golden.operator import EntryPoint, Operands
 from golden.pointwise import dense
 from golden.terms import Terms
-from runners.calling.call import ONE_CORE, Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
 
@@ -65,10 +64,11 @@ class Points:
 
     def case(self, bits: Array) -> Case:
         """The case of one point."""
-        scalars, operands = self.scalars(1), self.operands(bits)
+        bits = self._padded(bits)
+        scalars, operands = self.scalars(len(bits)), self.operands(bits)
         operator = self.entry.operator
         golden = operator.oracle(self.fmt, scalars, operands)
-        prefix = f"{operator.name}/{self.fmt.name}/{operator.group(scalars)}/hunted/n=1"
+        prefix = f"{operator.name}/{self.fmt.name}/{operator.group(scalars)}/hunted/n={len(bits)}"
         tier: Literal["required"] = "required"
         unnamed = Case(prefix, operator, self.fmt.name, tier, "hunted", ("rounding",), scalars, operands, golden)
         digest = case_digest(unnamed)[:10]
@@ -98,14 +98,19 @@ class Points:
     def _call(self, bits: Array) -> Array:
         n = len(bits)
         self.evaluated += n
+        bits = self._padded(bits)
         call = call_for(
-            self.entry, self.scalars(n), self.operands(bits), [Invocation(core_mask=ONE_CORE)],
+            self.entry, self.scalars(len(bits)), self.operands(bits), [self._session.manner.invocation(one_core=True)],
             half_abi=self._abi, numbering=self._enum,
         )  # fmt: skip
         outcome = self._session.run(call)[0]
         if outcome.status != "ok":
             raise TargetError(f"{outcome.message} Validate the library first: 'golden validate' finds such calls.")
-        return np.frombuffer(outcome.output, self.fmt.dtype)[:: self._arrangement.stride(n)][:n]
+        return np.frombuffer(outcome.output, self.fmt.dtype)[:: self._arrangement.stride(len(bits))][:n]
+
+    def _padded(self, bits: Array) -> Array:
+        """Return the points, some of them twice where the platform's calls have to be longer."""
+        return np.resize(bits, (self._session.manner.lengths.up(len(bits)), bits.shape[1]))
 
     def errors(self, operands: Operands, output: Array) -> tuple[Array, Array, Array]:
         """Return (badness, legal bound in ulp, whether it fails) of every point."""

@@ -88,7 +88,7 @@ class Cases:
     def _submit(self, entry: EntryPoint, file: Collected, place: int, closed: frozenset[str]) -> _Waiting:
         """Submit a case, its plan in an order that is drawn for it; ``closed``: see :func:`unreadable_cases`."""
         case = file.cases[place]
-        plan = invocations(case, entry, self._profile, case.id in closed, self._session.plain)
+        plan = invocations(case, entry, self._profile, case.id in closed, self._session.plain, self._session.aliasing)
         order = shuffled(self._draw, f"{entry.symbol} {case.id}", len(plan))
         made = self._call(entry, case, [plan[number] for number in order])
         self._session.submit(made)

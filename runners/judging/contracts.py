@@ -32,10 +32,14 @@ _VARIED = ("core-mask", "placement", "output-fill", "unread-operands")
 
 
 class Contracts:
-    """The contracts of one entry point; ``unobservable``: those that its session cannot see."""
+    """The contracts of one entry point.
 
-    def __init__(self, entry: EntryPoint, unobservable: frozenset[str]) -> None:
+    ``unobservable``: those that its session cannot see; ``aliases``: the platform lets the output lie on an input.
+    """
+
+    def __init__(self, entry: EntryPoint, unobservable: frozenset[str], aliases: bool = False) -> None:
         applies = {
+            "aliasing": aliases,
             "core-mask": entry.has_core_mask,
             "unread-operands": any(p.role is Role.UNREAD for p in entry.operator.pointers),
             "untouched-operands": type(entry.operator).untouched is not Operator.untouched,
@@ -73,11 +77,15 @@ class Contracts:
         if problems and case.size <= 1:
             self._broken["small-sizes"].add(case.id)
 
-    def compared(self, name: str, case: Head, equal: bool) -> None:
-        """Count a comparison that was made elsewhere."""
-        self._checked[name] += 1
+    def compared(self, name: str, case: Head, equal: bool, times: int = 1) -> None:
+        """Count a comparison that was made elsewhere, so many times."""
+        self._checked[name] += times
         if not equal:
             self._broken[name].add(case.id)
+
+    def broken(self, name: str) -> bool:
+        """Tell whether a case has broken a contract."""
+        return bool(self._broken[name])
 
     def result(self) -> list[Contract]:
         """Return every contract that this entry point can break."""
@@ -125,12 +133,19 @@ class Contracts:
                 self._broken[name].add(case.id)
 
 
+def _place(invocation: Invocation) -> tuple[object, ...]:
+    """Return what says where operands lie."""
+    return invocation.placement, invocation.offset, invocation.skew, invocation.grid, invocation.alone
+
+
 def _varied(first: Invocation, other: Invocation) -> set[str]:
     """Name the contracts that the differences between two invocations test."""
     mask, placement, fill, unread = _VARIED
     varied = {mask} if first.core_mask != other.core_mask else set()
-    if (first.placement, first.offset, first.skew) != (other.placement, other.offset, other.skew):
+    if _place(first) != _place(other):
         varied.add(placement)
+    if other.alias:
+        varied.add("aliasing")
     if first.fill != other.fill:
         varied.add(fill)
     if first.unread != other.unread:

@@ -182,7 +182,7 @@ def _unwritten(case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcom
     held: dict[int, Array] = {}
     seen = set()  # most invocations give the same bits
     for invocation, outcome in zip(plan, outcomes, strict=True):
-        if invocation.fill == 2 or outcome.status != "ok":
+        if invocation.fill == 2 or invocation.alias or outcome.status != "ok":
             continue
         if (key := (invocation.fill, outcome.output, outcome.fill)) in seen:
             continue
@@ -209,7 +209,13 @@ def _describe(invocation: Invocation) -> str:
     """Say how a case was run, in words."""
     words = [] if invocation.core_mask is None else [f"core mask {invocation.core_mask & 0xFFFFFFFF:#x}"]
     words.append(_WHERE[invocation.placement])
-    if invocation.offset or invocation.skew:
+    if invocation.alone:
+        words.append(f"{invocation.alone} alone moved by {invocation.offset} elements")
+    elif invocation.offset or invocation.skew:
         words.append(f"offset {invocation.offset} and skew {invocation.skew} elements")
+    if invocation.grid:
+        words.append(f"on multiples of {invocation.grid & -invocation.grid} bytes")
+    if invocation.alias:
+        return ", ".join([*words, f"output at the address of {invocation.alias}"])
     words.append(f"{('first', 'second', 'zero')[invocation.fill]} fill of the output")
     return ", ".join(words)

@@ -6,6 +6,7 @@ that has it, and for subnormals one that gives an exact one.
 
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from typing import TypeVar
 
 import numpy as np
@@ -23,10 +24,9 @@ from golden.operator import (
     operators,
     page_numbering,
 )
-from runners.calling.call import Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
-from runners.judging.trial import MASK, Trial
+from runners.judging.trial import Trial
 
 T = TypeVar("T")
 #: Tried in this order: private entry points have no core mask that a wrong guess could garble.
@@ -146,16 +146,17 @@ def _named(session: Session, scalar: Scalar, mine: str, entry: EntryPoint) -> st
     page, names = entry.operator, scalar.names()
     given = page.given(entry.fmt, {})
     arrangement = page.arrangements(given)[-1]
-    scalars = {**given, **page.sizes(arrangement, 2)}
+    n = session.manner.lengths.up(2)
+    scalars = {**given, **page.sizes(arrangement, n)}
     shapes = [page.shapes({**scalars, scalar.name: name}) for name in names]
-    operands, primes = dict[str, Array](), iter(_PRIMES)
+    operands, primes = dict[str, Array](), cycle(_PRIMES)
     for p in page.inputs:  # as long as any name needs it, whatever the number means
         if p.name in arrangement.index:
-            operands[p.name] = arrangement.index[p.name](2)
+            operands[p.name] = arrangement.index[p.name](n)
         else:
             size = max(int(np.prod(shape[p.name])) for shape in shapes)
             operands[p.name] = np.array([next(primes) for _ in range(size)], entry.fmt.dtype)
-    call = call_for(entry, {**scalars, scalar.name: mine}, operands, [Invocation(core_mask=MASK)])
+    call = call_for(entry, {**scalars, scalar.name: mine}, operands, [session.manner.invocation()])
     outcome = session.run(call)[0]
     if outcome.status != "ok":
         return None

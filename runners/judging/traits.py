@@ -9,6 +9,7 @@ import numpy as np
 from golden.case import Case, Head
 from golden.document import Document
 from golden.files.names import NUMBERING_OPTION
+from golden.files.subset import subset
 from golden.files.vectors import VectorFile
 from golden.flags import ORDER_ALONE
 from golden.formats import Array
@@ -17,15 +18,13 @@ from golden.operator import EntryPoint, entry_points, page_numbering
 from golden.profile import Profile
 from runners.calling.call import Call, Invocation
 from runners.calling.from_case import HalfAbi, call_for
+from runners.calling.manner import Manner
 from runners.calling.session import Session
 from runners.judging.figures import Illegal, would_conform
 from runners.judging.orders import OrderShares
 from runners.judging.positions import Positions
 from runners.judging.probe import probe_half_abi, probe_numbering, probe_subnormals
-from runners.judging.trial import MASK
 from runners.judging.verdict import TOGETHER
-
-_FIRST = Invocation(core_mask=MASK, fill=1)
 
 
 class EntryPointTraits(msgspec.Struct, Document):
@@ -51,12 +50,13 @@ class Traits(msgspec.Struct, Document):
 
 def inspect(session: Session, files: Sequence[VectorFile], profile: Profile) -> Traits:
     """Probe every entry point that the target has and the vectors cover; ``profile``: what its results are held to."""
+    session.manner = manner = Manner.of(profile)
     half = probe_half_abi(session)
     abi: HalfAbi = "uint16" if half == "uint16" else "float16"
     numbers = probe_numbering(session)
     numbering = numbers if numbers not in ("unknown", "other") else page_numbering()
     subnormals = probe_subnormals(session, abi, numbering)
-    by_kind = {(f.operator.name, f.dtype): f for f in files}
+    by_kind = {(f.operator.name, f.dtype): subset(f, manner.takes) for f in files}
     found = [
         _Prober(session, entry, by_kind[entry.operator.name, entry.fmt.name], abi, numbering, profile).traits()
         for entry in entry_points().values()
@@ -73,6 +73,7 @@ class _Prober:
         profile: Profile,
     ) -> None:  # fmt: skip
         self._profile = profile
+        self._first = msgspec.structs.replace(session.manner.invocation(), fill=1)
         self._session, self._entry, self._file = session, entry, file
         self._half_abi, self._numbering = half_abi, numbering
 
@@ -111,14 +112,19 @@ class _Prober:
         return f"dependent: {found[0].id} element {found[1]}" if found else "independent"
 
     def _alignment(self) -> str:
-        """Move all operands together, from large alignments down to single elements, until something breaks."""
+        """Move all operands together, from large alignments down to single elements, until something breaks.
+
+        What the platform states is taken as it is: less could crash.
+        """
+        if self._profile.alignment:
+            return f"{self._profile.alignment} bytes, as the profile says"
         several = [head for head in self._file.heads if head.size > 16]
         plain = next((head for head in several if "partition" in head.flags), next(iter(several), None))
         if plain is None:
             return "unknown: no case is long enough"
         case = next(self._cases(lambda head: head is plain))
         size = self._entry.fmt.itemsize
-        aligned = msgspec.structs.replace(_FIRST, placement="begin")
+        aligned = msgspec.structs.replace(self._first, placement="begin")
         wanted = self._run(case, aligned)
         if wanted is None:
             return "unknown: the aligned call fails"
@@ -132,7 +138,7 @@ class _Prober:
         case = next(self._cases(lambda head: head.size == 0), None)
         if case is None:
             return "unknown"
-        call = self._call(case, [_FIRST, msgspec.structs.replace(_FIRST, placement="begin")])
+        call = self._call(case, [self._first, msgspec.structs.replace(self._first, placement="begin")])
         for outcome in self._session.run(call):
             if outcome.status != "ok" or outcome.findings:
                 return outcome.message or outcome.findings[0].message
@@ -143,7 +149,7 @@ class _Prober:
 
     def _outputs(self, wanted: Callable[[Head], bool]) -> Iterator[tuple[Case, Array]]:
         for case in self._cases(lambda head: wanted(head) and head.tier == "required"):
-            if (raw := self._run(case, _FIRST)) is not None:
+            if (raw := self._run(case, self._first)) is not None:
                 yield case, np.frombuffer(raw, case.fmt.dtype)
 
     def _run(self, case: Case, invocation: Invocation) -> bytes | None:

@@ -10,12 +10,9 @@ from golden.formats import Array
 from golden.layout import Domain
 from golden.operator import EntryPoint
 from golden.pointwise import Pointwise
-from runners.calling.call import Invocation
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.session import Session
 
-#: Every core of the largest examples on the pages.
-MASK = 0xFF
 #: Combinations that are looked through for telling ones, and how many of those a call computes.
 _LOOKED_THROUGH, _POINTS = 1 << 14, 8
 
@@ -51,11 +48,12 @@ class Trial:
         index = index[np.linspace(0, max(index.size - 1, 0), min(_POINTS, index.size)).astype(np.int64)]
         if not index.size:
             return None
+        index = np.resize(index, session.manner.lengths.up(index.size))  # some twice, where calls have to be longer
         page, n = self.entry.operator, index.size
         operands = {k: v[index[:1]] if k in self._single else v[index] for k, v in self.columns.items()}
         operands |= {name: make(n) for name, make in self._arrangement.index.items()}
         scalars = {**page.sizes(self._arrangement, n), **self.scalars}
-        plan = [Invocation(core_mask=MASK)]
+        plan = [session.manner.invocation()]
         call = call_for(self.entry, scalars, operands, plan, half_abi=half_abi, numbering=numbering)
         outcome = session.run(call)[0]
         if outcome.status != "ok":

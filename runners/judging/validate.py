@@ -16,6 +16,7 @@ from golden import __version__
 from golden.errors import TargetError
 from golden.files.manifest import digests_of
 from golden.files.names import NUMBERING_OPTION, PRIVATE_SEED, PUBLIC_SEED, PUBLIC_SUITES
+from golden.files.subset import subset
 from golden.files.vectors import VectorFile
 from golden.operator import choice_words, page_numbering
 from golden.profile import Profile
@@ -26,10 +27,13 @@ from golden.tally import Judgements
 from golden.verdicts import overall
 from runners.calling.call import Mode
 from runners.calling.from_case import HalfAbi
+from runners.calling.manner import Manner
 from runners.calling.session import Session
 from runners.judging.cases import Cases
+from runners.judging.history import History
 from runners.judging.probe import choose_half_abi, choose_numbering, probe_subnormals, takes_half
 from runners.judging.selection import Wanted, choose
+from runners.judging.subnormals import told
 from runners.judging.verdict import EntryPointVerdict
 from runners.judging.xfail import read_xfail
 
@@ -100,7 +104,9 @@ class _Validation:
         self._started = time.monotonic()
         self._draw = session.draw or settings.draw or secrets.token_hex(8)
         self._xfail = read_xfail(settings.xfail)
-        self._chosen = choose(files, settings.profile, settings.wanted)
+        session.manner = manner = Manner.of(settings.profile)
+        self._given = [subset(file, manner.takes) for file in files]
+        self._chosen = choose(self._given, settings.profile, settings.wanted)
         self._wanted = self._chosen.entries
         if not any(e.symbol in session.symbols for e in self._wanted):
             none = "nothing, because the vectors hold no case for this platform"
@@ -122,6 +128,14 @@ class _Validation:
         remarks = [("half-abi", on_half), (NUMBERING_OPTION, on_numbers)]
         remarks += [(f"load-{f.kind}", f"Loading the library: {f.message}") for f in session.load_findings]
         self._findings += [Finding(kind, "", "warning", message) for kind, message in remarks if message]
+        lengths = settings.profile.calling.lengths
+        for whole, given in zip(self._files, self._given, strict=True):
+            if left := len(whole.heads) - len(given.heads):
+                message = (
+                    f"{left} of {len(whole.heads)} cases of {whole.operator.name} {whole.dtype} are not given to the "
+                    f"build: as the profile says, {given.operator.length_name}: {lengths}."
+                )
+                self._findings.append(Finding("lengths", "", "info", message))
         if session.blind:
             message = f"This way of running cannot observe {'; '.join(session.blind)}: nothing is said about them."
             self._findings.append(Finding("not-observable", "", "info", message))
@@ -132,16 +146,13 @@ class _Validation:
         there = [e for e in self._wanted if e.symbol in session.symbols]
         self._total = sum(len(self._chosen.of(e).heads) for e in there)
         judgements = Judgements(settings.profile.terms)
-        cases = Cases(session, settings.profile, self._draw, self._half_abi, self._numbering)
+        made = session, settings.profile, self._draw, self._half_abi, self._numbering
+        cases, history = Cases(*made), History(*made, there, self._chosen.cases)
         for entry in self._wanted:
             verdict = EntryPointVerdict(
-                entry,
-                settings.profile,
-                settings.strict,
-                self._xfail,
-                session.unobservable,
-                judgements,
+                *(entry, settings.profile, settings.strict, self._xfail, session.unobservable, judgements),
                 settings.fail_fast,
+                history.kept(entry),
             )
             self._verdicts[entry.symbol] = verdict
             if entry not in there or self._refused(verdict):
@@ -162,6 +173,8 @@ class _Validation:
             if settings.fail_fast and verdict.fails:
                 self._stopped = entry.symbol
                 break
+        if self._complete and not self._stopped:
+            history.run(self._verdicts)
         self._closing = self._close()
 
     def results(self) -> Results:
@@ -179,6 +192,8 @@ class _Validation:
         if self._stopped:
             selection = replace(selection, done=sum(entry.cases for entry in entries))
         findings = [*self._findings, *(found for v in self._verdicts.values() for found in v.findings())]
+        subnormals, mixed = told(self._probed.subnormals, [v.subnormals for v in self._verdicts.values()])
+        findings += [Finding("subnormals", "", "warning", mixed)] if mixed else []
         findings += self._closing
         findings += [
             Finding("stale-xfail", "", "warning", f"{xfail.name}, line {e.line}: no failure is like this ({e.reason}).")
@@ -204,7 +219,7 @@ class _Validation:
             options=self._options(),
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             judge=judge(),
-            probe=replace(self._probed, evaluation_order=orders),
+            probe=replace(self._probed, evaluation_order=orders, subnormals=subnormals),
             seconds=round(time.monotonic() - self._started, 3),
             entry_points=entries,
             findings=findings,
@@ -292,4 +307,5 @@ def platform_of(profile: Profile) -> Platform:
         *profile.origin,
         profile.arithmetic,
         profile.accept,
+        profile.calling,
     )

@@ -24,8 +24,9 @@ from runners.calling.call import Invocation, Outcome
 from runners.judging.contracts import Contracts
 from runners.judging.figures import Illegal, would_conform
 from runners.judging.orders import OrderShares
-from runners.judging.outcomes import FAILING, Remark, allowed, array, broken_contracts, compared, illegal_values
+from runners.judging.outcomes import FAILING, Remark, Shown, allowed, array, broken_contracts, compared, illegal_values
 from runners.judging.positions import Positions
+from runners.judging.subnormals import Subnormals
 from runners.judging.xfail import Xfail
 
 #: Cases that are judged together: so many, or fewer with outputs of so many bytes.
@@ -53,8 +54,9 @@ class _Waiting(NamedTuple):
 class EntryPointVerdict:
     """Collects what is found about one entry point, case by case.
 
-    ``judgements``: of the run. ``fail_fast``: what was added behind the first failing case does not count. ``group``:
-    names the row of the report that a case belongs to.
+    ``judgements``: of the run. ``fail_fast``: what was added behind the first failing case does not count. ``keep``:
+    ids of the cases whose outputs are kept, to be compared with later. ``group``: names the row of the report that a
+    case belongs to.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class EntryPointVerdict:
         unobservable: frozenset[str] = frozenset(),
         judgements: Judgements | None = None,
         fail_fast: bool = False,
+        keep: frozenset[str] = frozenset(),
         group: Callable[[Head], str] = attrgetter("group"),
     ) -> None:
         self.entry = entry
@@ -97,9 +100,14 @@ class EntryPointVerdict:
         self._waiting: list[_Waiting] = []
         self._waiting_bytes = 0
         self._positions = Positions()
-        self._checks = Contracts(entry, unobservable)
+        aliases = bool(profile.calling.aliases(entry.operator.output.name))
+        self._checks = Contracts(entry, unobservable, aliases)
         self._bits: dict[str, list[tuple[int, bytes]]] = {}
         self._illegal = Illegal(entry)
+        self.subnormals = Subnormals(entry.symbol, profile.terms)
+        self._keep = keep
+        #: What the cases to ``keep`` gave, by id.
+        self.kept: dict[str, bytes] = {}
 
     def add(
         self,
@@ -130,6 +138,7 @@ class EntryPointVerdict:
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         outputs = [(w.case, w.outputs[0]) for w in waiting if w.outputs[0] is not None]
         measured = iter(self._judgements.of(outputs))
+        self.subnormals.add([(case, output) for case, output in outputs if case.tier == "required"])
         for w in waiting:
             if self._fail_fast and self.fails:
                 del self._places[w.case.id]
@@ -145,6 +154,8 @@ class EntryPointVerdict:
         self._checks.add(case, plan, outcomes, outputs)
         first = outputs[0]
         bits = b"" if first is None else comparable_bits(case.fmt, first).tobytes()
+        if case.id in self._keep and first is not None:
+            self.kept[case.id] = first.tobytes()
         self._bits.setdefault(case.klass, []).append((place, hashlib.sha256(case.id.encode() + bits).digest()))
         if first is not None and measured is not None:
             terms = self._profile.terms
@@ -193,6 +204,25 @@ class EntryPointVerdict:
     def fails(self) -> bool:
         """Tell whether a case has failed already."""
         return self._failing > 0
+
+    @property
+    def returns(self) -> bool:
+        """Tell whether every call has returned, and there were some."""
+        return self._cases > 0 and not (self._statuses["crash"] or self._statuses["timeout"])
+
+    @property
+    def varies(self) -> bool:
+        """Tell whether the same call has given other bits already."""
+        return self._checks.broken("repetition")
+
+    def later(self, case: Case, shown: Shown, equal: bool, calls: int = 1) -> None:
+        """Take in what calls of a case have shown in a process with a history."""
+        self._checks.compared("history", case, equal, calls)
+        self._note_all(shown.remarks, case)
+        if shown.failures and not self._xfail.expects(self.entry.symbol, case.id):
+            self._only_values = False
+            self._fail(case, shown.failures)
+            self._classes[case.klass]["failures"] += 1
 
     def again(self, runs: Iterable[tuple[Case, Sequence[Invocation], Sequence[Outcome]]]) -> None:
         """Judge cases that were run once more, with operands at the addresses of the call before."""

@@ -116,8 +116,10 @@ class Batch:
                 set_word(frames, at + masked, i.core_mask)
             regions = []
             for item in open_:
-                regions.append(region := put(item, pointers[item.pointer]))
+                regions.append(region := put(item, pointers[item.source]))
                 set_word(frames, at + item.at, region.address + item.start)
+                if item.also >= 0:
+                    set_word(frames, at + item.also, region.address + item.start)
             made.append((pointers, group[0], open_, regions))
             if copied:  # the last one: what it has written comes back when the batch has been run
                 self.copied = [
@@ -161,9 +163,9 @@ class Batch:
                 fine = now.startswith(item.before) and now.endswith(item.after)
                 if item.output:
                     output = now[item.start : item.stop]
-                    fill = item.content or bytes(self._layouts.content(item, pointers[item.pointer]))
+                    fill = item.content or bytes(self._layouts.content(item, pointers[item.source]))
                 if not (fine and item.output):
-                    held = bytes(self._layouts.content(item, pointers[item.pointer]))
+                    held = bytes(self._layouts.content(item, pointers[item.source]))
                     if changes := list(_changes(item, pointers[item.pointer], held, now)):
                         region.holds = None
                         findings += changes

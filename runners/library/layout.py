@@ -5,19 +5,17 @@ changed by a call, so that invocations which want them at the same places share 
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from runners.calling.call import Call, Invocation, PointerArgument
+from runners.calling.call import Call, Invocation, PointerArgument, Unread, unread_content
 from runners.library.arena import GUARDS, INPUTS, OUTPUTS, PAGE
 from runners.library.patterns import Patterns
 from runners.process.allocator import GUARD as OWN_GUARD
 from runners.process.allocator import UNIT
 from runners.process.messages import Copied
 
-#: 1.0 by element size, for operands that must not matter.
-_ONES = {2: b"\x00\x3c", 4: b"\x00\x00\x80\x3f", 8: b"\x00\x00\x00\x00\x00\x00\xf0\x3f"}
 #: Sizes of regions are few up to this one, so that there are few regions.
 _LARGE = 1 << 20
 #: Layouts are kept of so many kinds of calls, and for so many bytes beside operands.
@@ -32,8 +30,9 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     """An operand's place: bytes ``start`` to ``stop`` of a region of ``size`` bytes in a file.
 
     ``pointer``: its number among the call's operands, ``word``: among its integers, which lies in a frame ``at``.
-    ``fill``: what it holds before a call: one of two fills if it is an ``output``, "ones" or "nan", or "data" of the
-    call's. ``before`` and ``after``: what lies beside it.
+    ``fill``: what it holds before a call: one of two fills if it is an ``output``, a kind of content that must not
+    matter, or "data" of the call's. ``before`` and ``after``: what lies beside it. ``source``: the operand whose data
+    that is: another one that lies there too, whose word is ``also``, or its own (-1: nothing else lies there).
     ``content``: that, if it is small and not data. ``unit``: of a copied operand, what its address is a multiple of.
     ``kind``: the file and the size. ``under``: of a small one, what lies in a region of its ``slot`` in its place.
     """
@@ -42,7 +41,7 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     word: int
     at: int
     output: bool
-    fill: int | str
+    fill: int | Unread | Literal["data"]
     content: bytes | None
     kind: tuple[int, int]
     file: int
@@ -54,6 +53,8 @@ class Item(msgspec.Struct, frozen=True, gc=False):
     under: bytes | None
     slot: int
     unit: int
+    source: int
+    also: int
 
     def copied(self, frame: int, address: int) -> Copied:
         """Say how it goes to memory that is allocated for it and back."""
@@ -145,7 +146,7 @@ class Layouts:
         i = invocation
         if len(self.numbers) > _INVOCATIONS:
             self.numbers.clear()
-        way = (i.placement, i.offset, i.skew, i.align, i.unread, i.unreadable, i.fill)
+        way = (*_geometry(i), i.fill)
         number = self.numbers[i] = self._ways.setdefault(way, len(self._ways))
         return number
 
@@ -153,12 +154,14 @@ class Layouts:
         """Make the layout of an invocation, and add it to those of its kind."""
         i = invocation
         copied = self.copied or i.placement == "plain"
-        geometry = (i.placement, i.offset, i.skew, i.align, i.unread, i.unreadable)
+        geometry = _geometry(i)
         shared = kind.shared.get(geometry)
+        alias = next((o for o in kind.operands if o.name == i.alias), None)
+        operands = [o for o in kind.operands if o is not alias]
         if shared is None:
-            shared = tuple([self._item(o, i, copied) for o in kind.operands if not (copied or o.role == "output")])
+            shared = tuple([self._item(o, i, copied) for o in operands if not (copied or o.role == "output")])
             kind.shared[geometry] = shared
-        open_ = tuple([self._item(o, i, copied) for o in kind.operands if copied or o.role == "output"])
+        open_ = tuple([self._item(o, i, copied, alias) for o in operands if copied or o.role == "output"])
         layout = kind.layouts[number] = Layout(shared, open_, copied)
         return layout
 
@@ -168,27 +171,31 @@ class Layouts:
             return item.content
         return argument.data if item.fill == "data" else self._content(item.fill, argument.itemsize, argument.size)
 
-    def _content(self, fill: int | str, itemsize: int, size: int) -> bytes:
+    def _content(self, fill: int | Unread, itemsize: int, size: int) -> bytes:
         if isinstance(fill, int):
             return self._patterns.fill(itemsize, size, fill)
-        return _ONES[itemsize] * (size // itemsize) if fill == "ones" else b"\xff" * size
+        return unread_content(fill, itemsize, size)
 
-    def _item(self, operand: _Operand, invocation: Invocation, copied: bool) -> Item:
-        """Return the place of an operand in an invocation."""
-        i, role = invocation, operand.role
-        fill: int | str = i.fill if role == "output" else i.unread if role == "unread" else "data"
-        shift = (i.offset + operand.slot * i.skew) % 16 * operand.itemsize
-        hidden = operand.name in i.unreadable
-        key = (shift, i.placement, fill, i.align, hidden)
+    def _item(self, operand: _Operand, i: Invocation, copied: bool, alias: _Operand | None = None) -> Item:
+        """Return the place of an operand in an invocation; ``alias``: what lies there, too, if it is the output."""
+        output = operand.role == "output"
+        source = alias if output and alias is not None else operand
+        role, hidden = source.role, operand.name in i.unreadable
+        fill = i.fill if role == "output" else i.unread if role == "unread" else "data"
+        shift = i.shift(operand.name, operand.slot, operand.itemsize)
+        key = (shift, i.placement, fill, i.align, hidden, i.overread, source.pointer)
         item = operand.items.get(key)
         if item is None:
-            file = OUTPUTS if role == "output" or copied else GUARDS if hidden else INPUTS
+            file = OUTPUTS if output or copied else GUARDS if hidden else INPUTS
             size, start = (_copied if copied else _placed)(operand, shift, i)
-            item = operand.items[key] = self._made(operand, fill, file, size, start, max(UNIT, i.align))
+            item = operand.items[key] = self._made(operand, source, fill, file, size, start, i.unit(UNIT))
             self._held += len(item.before) + len(item.after)
         return item
 
-    def _made(self, operand: _Operand, fill: int | str, file: int, size: int, start: int, unit: int) -> Item:
+    def _made(
+        self, operand: _Operand, source: _Operand, fill: int | Unread | Literal["data"],
+        file: int, size: int, start: int, unit: int,
+    ) -> Item:  # fmt: skip
         stop, slot = start + operand.size, operand.slot
         content = under = None
         if size == PAGE:  # most are
@@ -199,7 +206,17 @@ class Layouts:
         if fill != "data" and operand.size <= PAGE:
             content = self._content(fill, operand.itemsize, operand.size)
         where = operand.pointer, operand.word, 8 + 8 * operand.word, operand.role == "output"
-        return Item(*where, fill, content, (file, size), file, size, start, stop, before, after, under, slot, unit)
+        also = -1 if source is operand else 8 + 8 * source.word
+        return Item(
+            *where, fill, content, (file, size), file, size, start, stop, before, after, under, slot, unit,
+            source.pointer, also,
+        )  # fmt: skip
+
+
+def _geometry(i: Invocation) -> tuple[object, ...]:
+    """Return what the inputs of an invocation depend on."""
+    way = i.placement, i.offset, i.skew, i.align, i.unread, i.unreadable
+    return (*way, i.grid, i.alone, i.overread, i.alias)
 
 
 def registers(call: Call) -> tuple[list[int], list[int]]:
@@ -229,11 +246,11 @@ def registers(call: Call) -> tuple[list[int], list[int]]:
 
 def _copied(operand: _Operand, shift: int, invocation: Invocation) -> tuple[int, int]:
     """Return size of the copy and start of the operand in it, as :mod:`runners.process.allocator` lays it out."""
-    unit = max(UNIT, invocation.align)
-    room = -(-(operand.size + shift) // unit) * unit
+    unit = invocation.unit(UNIT)
+    room = -(-(operand.size + shift + invocation.overread) // unit) * unit
     start = OWN_GUARD + shift
     if invocation.placement == "end":
-        start = room - shift - operand.size
+        start = room - shift - invocation.overread - operand.size
         start += OWN_GUARD - start % invocation.align
     return room + 2 * OWN_GUARD, start
 
@@ -241,11 +258,13 @@ def _copied(operand: _Operand, shift: int, invocation: Invocation) -> tuple[int,
 def _placed(operand: _Operand, shift: int, invocation: Invocation) -> tuple[int, int]:
     """Return bytes of the region that an operand needs, and where in it the operand begins."""
     # Room for every shift: one region for all placements of an operand.
-    size = _rounded(operand.size + 15 * operand.itemsize + invocation.align - 1)
+    i = invocation
+    spare = max(15, i.offset) * operand.itemsize + i.grid + i.overread
+    size = _rounded(operand.size + spare + i.align - 1)
     start = shift
-    if invocation.placement == "end":
-        start = size - shift - operand.size
-        start -= start % invocation.align
+    if i.placement == "end":
+        start = size - shift - i.overread - operand.size
+        start -= start % i.align
     return size, start
 
 

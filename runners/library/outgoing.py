@@ -41,7 +41,7 @@ class Outgoing:
         self.sent: deque[Batch] = deque()
         #: Entry points with something to remark on: their calls are looked at one by one from then on.
         self.suspect: set[str] = set()
-        self._backlog, self._arena, self._layouts, self._places = backlog, arena, layouts, places
+        self._backlog, self._arena, self._layouts, self.places = backlog, arena, layouts, places
         self._banks = list(range(BANKS))
         self._part: _Part | None = None
         self._forget = False
@@ -119,7 +119,7 @@ class Outgoing:
 
     def _room(self) -> bool:
         """Tell whether another batch should be under way beside those that are."""
-        if self._places or self._layouts.copied:
+        if self.places or self._layouts.copied:
             return False
         return len(self.sent) < _FEW or sum(sent.size for sent in self.sent) < _MANY_BYTES
 
@@ -127,5 +127,5 @@ class Outgoing:
         if self._arena.crowded:
             self._arena.clear()
             self._forget = True
-        starts, function = self._places.get(symbol, ()), process.functions[symbol]
+        starts, function = self.places.get(symbol, ()), process.functions[symbol]
         return Batch(self._arena, self._layouts, process.registers, self._banks.pop(), symbol, function, starts)

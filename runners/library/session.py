@@ -18,8 +18,9 @@ from runners.calling.backlog import SHORT_TIMEOUT, Backlog, Job
 from runners.calling.call import Call, Finding, Invocation, Mode, Outcome
 from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.placement import Allocator, Regions
-from runners.calling.session import Session
+from runners.calling.session import Endured, Session
 from runners.library.arena import Arena
+from runners.library.endurance import Endurance
 from runners.library.image import Image
 from runners.library.layout import Layouts
 from runners.library.leaks import Leaks
@@ -33,6 +34,9 @@ from runners.process.endings import died
 from runners.process.fenv import FloatingPoint
 from runners.process.messages import BANKS, Done, Ended
 from runners.process.supervisor import Setting
+
+#: Seconds after which no further round of calls in a row is made.
+_ENDURES = 10.0
 
 
 class LibrarySession(Session):
@@ -95,13 +99,15 @@ class LibrarySession(Session):
         self._backlog = Backlog(crash_limit, BANKS * stub.BATCH)
         self._stray: list[Finding] = []  # concerning no call
         self._last = ("", "")  # symbol and name of the call that was made last
-        self._closed = False
+        self._closed = self._mixed = False
+        self._awaited: list[Done | Ended] | None = None  # what is said of calls that no batch has
         patterns = Patterns(self.draw)
         self._arena = Arena(patterns)
         places = {symbol: regions.of(symbol) for symbol in wanted} if regions else {}
         self._outgoing = Outgoing(self._backlog, self._arena, Layouts(patterns, bool(allocator)), places)
         self._leaks = Leaks(memory)
         self.plain = not (allocator or regions)
+        self.aliasing = not allocator
         preserved = tuple(patterns.random.getrandbits(63) for _ in range(6))
         load = messages.Load(self._image.address, wanted, memory, self._arena.base, functions)
         setting = Setting("calls", mode, self._arena.base, self._image.readable, sandbox.hidden_folders())
@@ -183,6 +189,64 @@ class LibrarySession(Session):
         if self._worker.alive:
             self._lost(self._worker.kill(), killed=True)
 
+    def mix(self) -> None:
+        """As it says there; whose calls lose memory can no longer be told."""
+        super().mix()
+        self._mixed = True
+
+    def endure(self, call: Call, output: bytes, times: int) -> Endured | None:
+        """As it says there: rounds of some thousand calls, until they have taken long."""
+        self._require_idle()
+        if not self.aliasing:  # operands have to come from the library's allocator
+            return None
+        worker, symbol = self._worker, call.symbol
+        self._look()
+        if not worker.alive:
+            self._start()
+        if not worker.has_loaded(self.timeout) or worker.process is None:
+            return Endured(0, Outcome("crash", message="The library did not load again."))
+        run = Endurance(self._arena, worker.process, call, output, self._outgoing.places.get(symbol, ()))
+        self._last = symbol, call.name
+        began = time.monotonic()
+        while run.done < times:
+            outcome = self._round(run, symbol, run.prepare(times - run.done))
+            if outcome is not None:
+                return Endured(run.done + max(run.begun() - 1, 0), outcome, tuple(run.left))
+            if (wrong := run.inspect()) is not None:
+                beside = [Finding("output-overrun", "Memory beside the output was written.")]
+                shown = Outcome("ok", wrong.output, beside if wrong.output == output else [])
+                return Endured(wrong.number - 1, shown, tuple(run.left))
+            if time.monotonic() - began > _ENDURES:
+                break
+        return Endured(run.done, None, tuple(run.left))
+
+    def _round(self, run: Endurance, symbol: str, count: int) -> Outcome | None:
+        """Make the calls of a round; return what became of the one that did not return, None where all did."""
+        worker, self._awaited = self._worker, []
+        mappings, self._arena.new = self._arena.new, []
+        worker.allow([(m.address, m.size) for m in mappings])
+        worker.nursery.send(messages.Batch(0, count, mappings, header=run.address))
+        moved, begun = time.monotonic(), -1
+        try:
+            while not self._awaited:
+                worker.wait(self.timeout / 4)
+                if (now := run.begun()) > begun:
+                    moved, begun = time.monotonic(), now
+                elif not self._awaited and time.monotonic() - moved > self.timeout:
+                    worker.kill()
+                    self._outgoing.lost()
+                    return Outcome("timeout", message=f"{symbol} did not return within {self.timeout:g} s.")
+            news = self._awaited[0]
+        finally:
+            self._awaited = None
+        run.left += worker.take_refused()
+        if isinstance(news, Done):
+            run.left += news.findings
+            return None
+        self._outgoing.lost()
+        ending = worker.ending()
+        return Outcome(ending.status, message=f"{symbol} {ending.predicate}.", signal=ending.signal)
+
     def close(self) -> list[Finding]:
         """Unload the library, end its processes, return what that showed; a second call does nothing."""
         if self._closed:
@@ -261,7 +325,9 @@ class LibrarySession(Session):
 
     def _take(self, news: Done | Ended) -> bool:
         """Take in an answer to calls, or the worker's end; tells whether it was due."""
-        if isinstance(news, Ended):
+        if self._awaited is not None:
+            self._awaited.append(news)
+        elif isinstance(news, Ended):
             self._lost(news)
         elif news.bank < 0 and self._closed:  # before it is unloaded
             self._stray += news.findings
@@ -289,7 +355,8 @@ class LibrarySession(Session):
                 left = [Finding(f.kind, f"{f.message.removesuffix('.')} {others}.") for f in left]
             outcomes[-1].findings += left
         self._last = batch.symbol, batch.name
-        self._leaks.add(batch.symbol, len(batch), done.memory)
+        if not self._mixed:
+            self._leaks.add(batch.symbol, len(batch), done.memory)
         self._backlog.answered(outcomes)
 
     def _give_up(self, job: Job, seconds: float) -> None:

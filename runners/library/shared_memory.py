@@ -45,7 +45,8 @@ class BlockLibrary:
 
     ``arguments``: in C order, (name, role, itemsize, count) of pointers and None for scalars. :attr:`memory` has, by
     operand name, the shared memory of each slot. ``helper``: what makes the calls, as
-    :func:`runners.process.call_loop.caller` takes it. Raises :class:`BlockError` if the library cannot be loaded.
+    :func:`runners.process.call_loop.caller` takes it. ``align`` and ``overread``: as in an
+    invocation. Raises :class:`BlockError` if the library cannot be loaded.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class BlockLibrary:
         helper: str,
         timeout: float = 10.0,
         mode: Mode = "auto",
+        align: int = 1,
+        overread: int = 0,
     ) -> None:
         self.timeout = timeout
         self._closed = False
@@ -68,7 +71,7 @@ class BlockLibrary:
         operands: list[Operand | None] = []
         self.memory: dict[str, list[memoryview]] = {}
         for argument in arguments:
-            operand = Operand(*argument, len(files)) if argument else None
+            operand = Operand(*argument, len(files), align, overread) if argument else None
             operands.append(operand)
             if operand is None:
                 continue

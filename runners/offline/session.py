@@ -73,7 +73,7 @@ class OfflineSession(AnsweringSession):
     several programs, and what :func:`runners.offline.blobs.read_manifest` raises.
     """
 
-    unobservable = UNOBSERVABLE
+    unobservable = UNOBSERVABLE | {"history"}
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -103,6 +103,7 @@ class OfflineSession(AnsweringSession):
         self.stated_half_abi = seen.half_abi
         self.blind = (
             *blind(seen),
+            "what calls of other entry points leave behind",
             "what calls print",
             "why a call does not return",
         )

@@ -34,7 +34,8 @@ _LOOK_EVERY = 8
 class Operand(msgspec.Struct, frozen=True, array_like=True):
     """A pointer argument: ``count`` elements a slot; role as in PointerArgument.
 
-    ``fd``: which of the files that come with Load has its memory; -1 for memory of the worker's own.
+    ``fd``: which of the files that come with Load has its memory; -1 for memory of the worker's own. ``align``: bytes
+    that the first element is aligned to; ``overread``: bytes beyond the last one that may be read.
     """
 
     name: str
@@ -42,16 +43,20 @@ class Operand(msgspec.Struct, frozen=True, array_like=True):
     itemsize: int
     count: int
     fd: int
+    align: int = 1
+    overread: int = 0
 
     @property
     def span(self) -> int:
         """Whole pages of one slot, in bytes."""
-        return max(1, -(-self.itemsize * self.count // PAGE)) * PAGE
+        size = self.itemsize * self.count + self.overread + self.align - 1
+        return max(1, -(-size // PAGE)) * PAGE
 
     @property
     def start(self) -> int:
-        """Offset of the first element in a slot: operands end at the inaccessible page."""
-        return self.span - self.itemsize * self.count
+        """Offset of the first element in a slot: operands end at the inaccessible page, or as near as they may."""
+        start = self.span - self.overread - self.itemsize * self.count
+        return start - start % self.align
 
 
 class Map(msgspec.Struct, array_like=True, tag="map"):
@@ -206,7 +211,7 @@ class BlockWorker(Worker):
     def _gathered(self, output: _Pages, written: int) -> _Pages:
         """Return private memory for ``written`` output elements, between inaccessible pages."""
         if self._scratch is None or self._scratch.operand.count != written:
-            operand = Operand(output.operand.name, "output", output.operand.itemsize, written, -1)
+            operand = Operand(output.operand.name, "output", output.operand.itemsize, written, -1, output.operand.align)
             self._scratch = _Pages.of(operand, -1, 0)
             self._pages.append(self._scratch)
         return self._scratch

@@ -65,13 +65,17 @@ class Copied(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Batch(msgspec.Struct, array_like=True, tag="batch"):
-    """Judge to worker: map, then make the calls of a bank. ``forget``: all that was mapped before is gone."""
+    """Judge to worker: map, then make the calls of a bank. ``forget``: all that was mapped before is gone.
+
+    ``header``: the address of the header that the frames follow, where they do not lie in a bank.
+    """
 
     bank: int
     calls: int
     mappings: list[Mapping]
     forget: bool = False
     copied: list[Copied] = []
+    header: int = 0
 
 
 class Unload(msgspec.Struct, array_like=True, tag="unload"):

@@ -188,7 +188,7 @@ class Worker:
         except MemoryError as error:
             self.send(messages.Trouble(f"{error}"))
             os._exit(0)
-        header = self._frames + batch.bank * self._bank
+        header = batch.header or self._frames + batch.bank * self._bank
         memory = (self._memory or self._plain) if batch.copied else None
         if memory is not None:
             memory.enter(header + stub.HEADER, batch.copied)

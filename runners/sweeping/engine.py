@@ -26,6 +26,7 @@ from golden.operator import choice_words, numberings, operator, page_numbering
 from golden.results import Library, Number
 from golden.terms import Terms
 from runners.calling.call import Mode
+from runners.calling.manner import Manner
 from runners.judging.probe import choose_half_abi, choose_numbering, takes_half
 from runners.library.session import LibrarySession
 from runners.models import models
@@ -76,11 +77,13 @@ def open_work(
     timeout: float = 10.0,
     judge: str = "auto",
     sandbox: Mode = "auto",
+    manner: Manner = Manner(),  # noqa: B008 - immutable
 ) -> tuple[Work, Library]:
     """Turn what a user names as TARGET into work: a shared library's path, or ``reference:MODEL``.
 
-    ``half_abi`` and ``numbering`` as in :class:`runners.judging.validate.Settings`. Raises :class:`UsageError` for
-    a name that means nothing or a build with other numbers of choices, and :class:`TargetError` for a library that
+    ``half_abi`` and ``numbering`` as in :class:`runners.judging.validate.Settings`; ``manner``: how the platform has
+    calls made. Raises :class:`UsageError` for a name that means nothing, a build with other numbers of choices or
+    calls that the platform has not, and :class:`TargetError` for a library that
     cannot be loaded or lacks the entry point.
     """
     work = Work(space=space, terms=terms, timeout=timeout, judge=judge, sandbox=sandbox)  # type: ignore[arg-type]
@@ -93,7 +96,9 @@ def open_work(
     if separator and kind in ("exec", "python") and not Path(target).exists():
         raise UsageError(f"A sweep needs a library or reference:MODEL: {kind}: is too slow for whole input spaces.")
     path, entry = Path(target), space.entry
+    _check_manner(space, manner)
     with LibrarySession(path, timeout=timeout, mode=sandbox) as session:
+        session.manner = manner
         if entry.symbol not in session.symbols:
             raise TargetError(
                 f"{target} has no {entry.symbol}; it has {', '.join(sorted(session.symbols)) or 'nothing'}."
@@ -112,8 +117,28 @@ def open_work(
             half_abi="uint16" if abi == "uint16" else "float16",
             numbering=page_numbering() if used == "auto" else used,
             notes=tuple(filter(None, (on_half, on_numbers))),
+            core_mask=manner.one,
+            align=manner.align,
+            overread=manner.overread,
         )
         return work, session.library
+
+
+def _check_manner(space: Space, manner: Manner) -> None:
+    """Raise :class:`UsageError` if the calls of a sweep are such as the platform's profile excludes."""
+    plan, page = space.plan(dict(space.operands(0)), space.step), space.entry.operator
+    length = int(plan.scalars[page.length_name])
+    if not manner.lengths.takes(length):
+        raise UsageError(
+            f"This sweep calls with {page.length_name} {length}; the profile says: {manner.lengths}. Validate with "
+            "vectors instead, or sweep another space."
+        )
+    size = space.entry.fmt.itemsize
+    if plan.calls > 1 and (wrong := [k for k in (*plan.steps.values(), plan.width) if k * size % manner.align]):
+        raise UsageError(
+            f"The operands of this sweep's calls lie {wrong[0] * size} bytes apart, and the profile aligns them to "
+            f"{manner.align}. Validate with vectors instead, or sweep another space."
+        )
 
 
 def sweep(

@@ -51,6 +51,9 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     judge: Literal["auto", "numpy"] = "auto"
     notes: tuple[str, ...] = ()
     sandbox: Mode = "auto"
+    core_mask: int = ONE_CORE
+    align: int = 1
+    overread: int = 0
     noun: ClassVar[str] = "sweep"
 
     def moved(self, path: str) -> "Work":
@@ -218,10 +221,12 @@ class Evaluator:
                 shape = entry.operator.shapes(plan.scalars)[p.name]
                 count = plan.calls * plan.width if p.role.value == "output" else math.prod(shape)
             arguments.append((p.name, p.role.value, p.dtype(entry.fmt).itemsize, count))
-        mask = ONE_CORE if entry.has_core_mask else None
+        work = self.work
+        mask = work.core_mask if entry.has_core_mask else None
         image = self._image()
+        way = work.timeout, work.sandbox, work.align, work.overread
         try:
-            library = BlockLibrary(image, entry.symbol, arguments, mask, helper(), self.work.timeout, self.work.sandbox)
+            library = BlockLibrary(image, entry.symbol, arguments, mask, helper(), *way)
         except BlockError as error:
             raise TargetError(f"{self.work.path} {error}.") from error
         finally:

@@ -4,9 +4,10 @@
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-from tests.mutants import nll, structure
+from tests.mutants import calling, nll, structure
 from tests.mutants.smoothl1 import (
     FP_DIFF,
     FP_DY,
@@ -267,4 +268,40 @@ FAST_MATH: list[Legal] = [
     ),
 ]  # fmt: skip
 
-LEGAL = [*COMPILERS, *ORDERS, *FAST_MATH]
+_PLATFORMS = Path(__file__).parent / "platforms"
+_AHEAD = "const volatile float ahead = ((const struct fp_call *)argument)->dy[end + 15];\n    "
+_TWO_PASSES = (
+    _(calling.FP_LOOP, structure.FP_CALL + "\n    for (size_t i = begin; i < end; i++) "
+      "call.dx1[i] = call.x1[i] - call.x2[i];" + calling.FP_LOOP.removeprefix(structure.FP_CALL)),
+    _(FP_DIFF, "const float diff = call.dx1[i];"),
+)  # fmt: skip
+#: Builds whose verdict depends on what their platform's profile says of calls.
+CALLING: list[Legal] = [
+    Legal(
+        Variant("reads-ahead", "legal", "64 bytes beyond dy are read, and not used",
+                (_(calling.FP_LOOP, _AHEAD + calling.FP_LOOP),)),
+        platform=str(_PLATFORMS / "reads-ahead.toml"),
+    ),
+    Legal(
+        Variant("reads-ahead-uses", "legal", "the number 60 bytes beyond dy decides what the last element is",
+                (_(calling.FP_LOOP, _AHEAD + calling.FP_LOOP),
+                 _(FP_STORE, FP_STORE + " if (i == end - 1 && ahead > 0) call.dx1[i] = 1;"))),
+        platform=str(_PLATFORMS / "reads-ahead.toml"), verdict="fails",
+    ),
+    Legal(
+        Variant("in-place", "legal", "the kernels as they are, dx1 where an input lies"),
+        platform=str(_PLATFORMS / "in-place.toml"),
+    ),
+    Legal(Variant("two-passes", "legal", "dx1 holds the differences first", _TWO_PASSES)),
+    Legal(
+        Variant("two-passes-in-place", "legal", "the same, dx1 where an input lies", _TWO_PASSES),
+        platform=str(_PLATFORMS / "in-place.toml"), verdict="fails",
+    ),
+    Legal(
+        Variant("flushes-in-vectors", "legal", "subnormal results are flushed in whole vectors of 8, kept in the rest",
+                (calling.FLUSHED_BODY,)),
+        platform="FT78NE", findings=("subnormals",),
+    ),
+]  # fmt: skip
+
+LEGAL = [*COMPILERS, *ORDERS, *FAST_MATH, *CALLING]

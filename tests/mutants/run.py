@@ -234,7 +234,7 @@ def render(outcomes: dict[str, Outcome], since: float) -> str:
             (
                 v.variant.name,
                 v.variant.description,
-                v.platform,
+                Path(v.platform).stem,
                 o.skipped or (f"**{o.wrong}**" if o.wrong else o.verdict),
                 ", ".join(f for f in o.findings if not f.startswith("stress-")),
             )

@@ -349,13 +349,20 @@ static const char *place(struct harness *h, struct call *call, const unsigned ch
     return NULL;
 }
 
-/* The bytes of an operand that must not matter: all ones, which is a NaN, or the number one. */
-static uint32_t unread_bits(const struct operand *operand, int ones)
+/* An element of an operand that must not matter: a NaN, one, zero, a large or negative number, or several in turn.
+ * Both halves of a pair of fp16 are alike: any byte order gives the same. */
+static uint32_t unread_bits(const struct operand *operand, unsigned kind, size_t element)
 {
-    return !ones ? 0xFFFFFFFFu : operand->itemsize == 2 ? 0x3C003C00u : 0x3F800000u;
+    static const uint16_t half[] = {0xFFFF, 0x3C00, 0x0000, 0x7753, 0xBE00,
+                                    0x3800, 0xC200, 0x5380, 0x0000, 0x63D0, 0x9800, 0x4700, 0xDA40};
+    static const uint32_t single[] = {0xFFFFFFFF, 0x3F800000, 0x00000000, 0x46EA6000, 0xBFC00000,
+                                      0x3F000000, 0xC0400000, 0x42700000, 0x00000000, 0x447A0000,
+                                      0xBB000000, 0x40E00000, 0xC3480000};
+    const size_t at = kind < 5 ? kind : 5 + element % 8;
+    return operand->itemsize == 2 ? half[at] * 0x10001u : single[at];
 }
 
-static void fill(const struct operand *operand, unsigned filling, int ones)
+static void fill(const struct operand *operand, unsigned filling, unsigned kind)
 {
     memcpy(operand->start - HARNESS_GUARD, canary(), HARNESS_GUARD);
     memcpy(operand->start + operand->size, canary(), HARNESS_GUARD);
@@ -364,10 +371,10 @@ static void fill(const struct operand *operand, unsigned filling, int ones)
     else if (operand->role == OUTPUT)
         memset(operand->start, (int)filling, operand->size);
     else {
-        const uint32_t bits = unread_bits(operand, ones);
-        /* itemsize is 2 or 4, and both halves of a pair of 2 are alike: any byte order gives the same. */
-        for (size_t at = 0; at < operand->size; at += operand->itemsize)
+        for (size_t at = 0; at < operand->size; at += operand->itemsize) { /* which is 2 or 4 */
+            const uint32_t bits = unread_bits(operand, kind, at / operand->itemsize);
             memcpy(operand->start + at, &bits, operand->itemsize);
+        }
     }
 }
 
@@ -386,7 +393,7 @@ static void disturb(struct disturbances *to, size_t argument, unsigned where, in
 }
 
 /* Find what a call has changed in and around an operand: the byte nearest to it, or the first within. */
-static void check(const struct operand *operand, size_t argument, int ones, struct disturbances *to)
+static void check(const struct operand *operand, size_t argument, unsigned kind, struct disturbances *to)
 {
     const unsigned char *guard = canary(), *start = operand->start, *stop = start + operand->size;
     if (memcmp(start - HARNESS_GUARD, guard, HARNESS_GUARD) != 0) {
@@ -401,9 +408,11 @@ static void check(const struct operand *operand, size_t argument, int ones, stru
             at++;
         disturb(to, argument, 1, (int64_t)at);
     } else if (operand->role == UNREAD) {
-        const uint32_t bits = unread_bits(operand, ones);
-        while (at < operand->size && memcmp(start + at, &bits, operand->itemsize) == 0)
-            at += operand->itemsize;
+        for (; at < operand->size; at += operand->itemsize) {
+            const uint32_t bits = unread_bits(operand, kind, at / operand->itemsize);
+            if (memcmp(start + at, &bits, operand->itemsize) != 0)
+                break;
+        }
         if (at < operand->size)
             disturb(to, argument, 1, (int64_t)at);
     }
@@ -462,7 +471,7 @@ int harness_call(struct harness *h, const unsigned char *payload, size_t length)
     for (uint32_t index = 0; index < call.invocation_count; index++, next += 8 + 8 * call.pointers) {
         const uint32_t mask = harness_get(next, 4);
         const unsigned filling = next[4];
-        const int ones = next[5] != 0;
+        const unsigned kind = next[5];
         struct disturbances found = {{0}, 0};
         wrong = place(h, &call, next + 8);
         if (wrong != NULL) {
@@ -471,7 +480,7 @@ int harness_call(struct harness *h, const unsigned char *payload, size_t length)
         }
         for (size_t i = 0; i < call.count; i++)
             if (call.entry->kinds[i] == 'p')
-                fill(&call.operands[i], filling, ones);
+                fill(&call.operands[i], filling, kind);
             else if (call.entry->kinds[i] == 'm')
                 call.arguments[i].bits = mask;
         if (h->before)
@@ -483,7 +492,7 @@ int harness_call(struct harness *h, const unsigned char *payload, size_t length)
             h->restore(h);
         for (size_t i = 0; i < call.count; i++)
             if (call.entry->kinds[i] == 'p')
-                check(&call.operands[i], i, ones, &found);
+                check(&call.operands[i], i, kind, &found);
         if (send_result(h, &call, index, now, flags, &found))
             return 1;
     }

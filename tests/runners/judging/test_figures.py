@@ -146,7 +146,7 @@ def test_what_terms_allow_is_legal_and_told_apart() -> None:
 def test_cases_of_nan_and_infinity_decide_unless_the_platform_promises_nothing(specials: str) -> None:
     """A build that gets them wrong, alone."""
     profile = load_profile("host")
-    profile = msgspec.structs.replace(profile, calling=Calling(specials))  # type: ignore[arg-type]
+    profile = msgspec.structs.replace(profile, calling=Calling(specials=specials))  # type: ignore[arg-type]
     special = next(c for c in cases("smoothl1lossgrad", "fp32") if "special-values" in c.id)
     ordinary = next(c for c in cases("smoothl1lossgrad", "fp32") if c.klass == "normal")
     for case, decides in ((special, specials == "ieee"), (ordinary, True)):

@@ -256,3 +256,47 @@ def test_reductions_are_numbered_as_asked(numbers: str) -> None:
         assert sent == [number]
         unread = [a for a in call.arguments if isinstance(a, PointerArgument) and a.role == "unread"]
         assert [(a.name, a.count, a.data) for a in unread] == [("logits", int(np.prod(shapes["logits"])), b"")]
+
+
+# As a profile asks for
+
+
+def test_an_output_can_lie_on_an_input_which_is_then_no_broken_contract(shared: LibrarySession) -> None:
+    plain, first, second, last = shared.run(
+        make("healthy", END, *(Invocation(alias=name, fill=2) for name in ("x", "u")), END)
+    )
+    for outcome in (plain, first, second, last):
+        assert (outcome.status, outcome.output, outcome.findings) == ("ok", expected(), [])
+    assert first.fill == np.arange(33, dtype="<f4").tobytes() and second.fill == b"\xff" * 132
+    (beyond,) = shared.run(make("overrun", Invocation(alias="x", fill=2)))
+    assert [f.kind for f in beyond.findings] == ["output-overrun"] and "o[33]" in beyond.findings[0].message
+
+
+def test_bytes_beyond_operands_can_be_read_and_differ_by_place(shared: LibrarySession) -> None:
+    for symbol in ("read_past_x", "read_past_w", "read_past_u"):
+        near, none = shared.run(make(symbol, Invocation(overread=4), END))
+        assert (near.status, near.output, none.status) == ("ok", expected(), "crash")
+    ends, begins = shared.run(make("addresses", Invocation(overread=8), Invocation(placement="begin", overread=8)))
+    assert np.frombuffer(ends.output, "<f4")[:4].tolist() == [4096 - 33 * 4 - 8] * 4
+    assert np.frombuffer(begins.output, "<f4")[:4].tolist() == [0] * 4
+
+
+def test_operands_lie_on_grids_and_one_of_them_alone(shared: LibrarySession) -> None:
+    ways = [
+        Invocation(placement="begin", grid=384),
+        Invocation(placement="begin", grid=2048),
+        Invocation(placement="begin", alone="w", offset=3, grid=64),
+    ]
+    got = [np.frombuffer(o.output, "<f4")[:4].tolist() for o in shared.run(make("addresses", *ways))]
+    assert got == [[384] * 4, [2048] * 4, [64, 76, 64, 64]]
+
+
+def test_a_call_is_made_in_a_row_until_it_gives_other_bits(compile_c: Compile) -> None:
+    library = compile_c("counting", KERNELS + "KERNEL(counting) { static int c; ADD; if (++c == 5000) o[1] = 0; }")
+    with LibrarySession(library, symbols=["counting", "healthy"]) as session:
+        session.mix()
+        assert session.endure(make("healthy"), expected(), 6000) == (6000, None, ())
+        found = session.endure(make("counting"), expected(), 6000)
+        assert found is not None and found.calls == 4999 and found.outcome is not None
+        assert found.outcome.output[:4] == expected()[:4] and found.outcome.output[4:8] == bytes(4)
+        assert run_one(session, "healthy").output == expected(), "and the session goes on"
