@@ -228,8 +228,8 @@ class Vectors(msgspec.Struct, Document, frozen=True):
     suite: str
     cases: int
     digests: dict[str, str]  #: file name -> content digest
-    #: Who can make them: everyone, whoever has the private seed, or whoever has the suite file; "" in older results.
-    origin: Literal["public", "private", "own", ""] = ""
+    #: Who can make them: everyone (public), whoever has the seed (private), or the suite file (own); "" in older results.
+    origin: str = ""
     seed_sha256: str = ""  #: of a private seed
     seed: str = ""  #: its text, if that was to be disclosed
 
