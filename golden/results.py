@@ -228,7 +228,7 @@ class Vectors(msgspec.Struct, Document, frozen=True):
     suite: str
     cases: int
     digests: dict[str, str]  #: file name -> content digest
-    #: Who can make them: everyone (public), whoever has the seed (private), or the suite file (own); "" in older results.
+    #: Who can make them: everyone (public), who has the seed (private), or the suite file (own); "" in older results.
     origin: str = ""
     seed_sha256: str = ""  #: of a private seed
     seed: str = ""  #: its text, if that was to be disclosed
