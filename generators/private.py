@@ -1,6 +1,6 @@
-"""What a private seed chooses beside data: sizes and scalars that nobody else knows, of the kinds that are promised.
+"""What a seed chooses beside data: sizes and scalars, of the kinds that are promised.
 
-With the public seed sizes are as they are written, and nothing is added to the scalars of the page.
+With the public seed sizes are as they are written; scalars are drawn beside those of the page with any seed.
 """
 
 from generators.stream import Stream, seed
@@ -24,12 +24,10 @@ def sizes_near(name: str, sizes: tuple[int, ...], step: int = 1) -> tuple[int, .
 
 
 def drawn_scalars(name: str) -> tuple[float, ...]:
-    """Return scalars of three digits: below 0.1, two below 1, above 1, above 10; none with the public seed.
+    """Return scalars of three digits: below 0.1, two below 1, above 1, above 10.
 
     None is a power of two, nor one that is written in a generator: their last digits are odd and no 5.
     """
-    if not seed():
-        return ()
     stream, last = Stream(f"scalars/{name}"), (1, 3, 7, 9)
     ranges = ((10_000, 10, 100), (1_000, 10, 40), (1_000, 40, 100), (100, 10, 100), (10, 10, 100))
     return tuple(

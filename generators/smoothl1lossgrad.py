@@ -25,7 +25,15 @@ SMALL_LENGTHS = range(66)
 #: Around multiples of the block sizes that loops are unrolled or tiled by.
 BLOCK_LENGTHS = tuple(k * 64 + d for k in (2, 3, 4, 6, 8, 16, 32) for d in (-1, 0, 1))
 MEDIUM_LENGTHS = (1000, 4096, 4097)
+#: Every remainder by 64, after other numbers of whole blocks each.
+REMAINDER_LENGTHS = tuple(1088 + 64 * (5 * k % 14) + k for k in range(64))
+#: Multiples of 3072 (six cores, three buffers), and lengths that are 0 or 1 modulo nothing in use.
+TILE_LENGTHS = (3072, 6144, 5003, 10007)
+#: Beyond indices of 15 and 16 bits, and in fp32 of 18.
 LARGE_LENGTHS = (32768 + 1, 65536 + 1)
+LARGEST_LENGTH = 262144 + 77
+#: Those of small lengths: one that divides exactly, and two that do not.
+LENGTH_BETAS = (0.1, 0.5, 0.7)
 #: Long cases repeat a block of this many triples: prime, so that no vector width or chunk size divides it.
 PERIOD = 1021
 
@@ -296,13 +304,15 @@ def _class_cases(suite: str, fmt: Format) -> Iterator[Case]:
     sizes = {"smoke": (33,), "core": (31, 97), "full": (31, 97, 4097, 65537)}[suite]
     sizes = private.sizes_near(OPERATOR.name, sizes)
     betas: tuple[float, ...] = (0.1, 1.0) if suite == "smoke" else REQUIRED_BETAS + STRESS_BETAS
-    for beta in (*betas, *private.drawn_scalars(OPERATOR.name)[:4]):  # the largest is of the stress tier's kind
+    drawn = private.drawn_scalars(OPERATOR.name)  # the largest is of the stress tier's kind
+    drawn = drawn[2:3] if suite == "smoke" else drawn[:4]
+    for beta in (*betas, *drawn):
         for klass, spec in CLASSES.items():
             if klass in ENUMERATED:
                 if beta in (0.1, 1.0, 100.0):
                     yield from _special_cases(fmt, klass, beta, spec)
                 continue
-            for n in sizes:
+            for n in sizes[: 1 if beta in drawn + STRESS_BETAS and suite == "core" else None]:
                 yield from _case(fmt, klass, beta, n, spec)
     if suite == "full":
         for klass in ("uniform-bits", "log-uniform", "hard-to-round"):
@@ -344,11 +354,14 @@ def _length_cases(suite: str, fmt: Format) -> Iterator[Case]:
     if suite == "smoke":
         plan += [(n, (0.7,)) for n in (0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 65)]
     else:
-        plan += [(n, REQUIRED_BETAS) for n in SMALL_LENGTHS]
+        plan += [(n, LENGTH_BETAS) for n in SMALL_LENGTHS]
         plan += [(n, (0.7,)) for n in BLOCK_LENGTHS]
         plan += [(private.size_near(OPERATOR.name, n, step=64), (0.1, 0.5)) for n in MEDIUM_LENGTHS]
-        # What these promise is an index of more than 15, or 16, bits.
-        plan += [(private.size_near(OPERATOR.name, n, low=n), (0.7,)) for n in LARGE_LENGTHS]
+        plan += [(private.size_near(OPERATOR.name, n, 1026, 2047, step=64), (0.7,)) for n in REMAINDER_LENGTHS]
+        plan += [(private.size_near(OPERATOR.name, n, step=3072), (0.7,)) for n in TILE_LENGTHS]
+        large = LARGE_LENGTHS if fmt is FP16 else (*LARGE_LENGTHS, LARGEST_LENGTH)
+        # What these promise is an index of more than 15, 16, or 18, bits.
+        plan += [(private.size_near(OPERATOR.name, n, low=n), (0.7,)) for n in large]
     for n, betas in plan:
         for beta in betas:
             flags = ("empty",) if n == 0 else ("tail", "position", "partition") + ("index-width",) * (n > 32767)

@@ -248,8 +248,8 @@ class Vectors(msgspec.Struct, Document, frozen=True):
     cases: int
     digests: dict[str, str]  #: file name, or path where several share a name -> content digest
     paths: list[str] = []  #: files and folders that were read in place of a suite
-    #: Who can make them: everyone, whoever has the private seed, or whoever has the suite file; "" in older results.
-    origin: Literal["public", "private", "own", ""] = ""
+    #: Who can make them: everyone (public), who has the seed (private), or the suite file (own); "" in older results.
+    origin: str = ""
     seed_sha256: str = ""  #: of a private seed
     seed: str = ""  #: its text, if that was to be disclosed
 

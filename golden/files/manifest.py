@@ -127,16 +127,15 @@ def _hold_kinds(file: VectorFile, public: Sequence[Head], other: Sequence[Head])
     """Raise :class:`VectorError` where a file of a private seed, which is not known, cannot be of its suite.
 
     It has the kinds of cases that the suite has with the public seed and with an ``other`` private one, and as many of
-    each: a case that has become another kind is missed. A seed adds groups, which are all one here.
+    each: a case that has become another kind is missed. Groups that a seed has drawn are all one here.
     """
-    groups = {head.group for head in public}
+    groups = {head.group for head in public} & {head.group for head in other}
 
     def kind(head: Head) -> tuple[str, str, str]:
         return head.klass, head.tier, head.group if head.group in groups else "drawn"
 
-    there, least = Counter(map(kind, file.heads)), Counter(map(kind, public))
-    seen = Counter(map(kind, other))
-    least |= Counter({k: n for k, n in seen.items() if k[2] == "drawn"})
+    there, seen = Counter(map(kind, file.heads)), Counter(map(kind, other))
+    least = Counter(map(kind, public)) & seen  # what long totals have of a class depends on them
     for klass, tier, group in (least - there) or [k for k in there if k not in seen]:
         raise VectorError(
             f"{file.path}: its cases of {klass} ({tier}, {group}) are not those of the suite {file.suite}. {_AGAIN}"

@@ -87,7 +87,7 @@ def test_adding_cases_changes_no_other(fmt: Format, monkeypatch: pytest.MonkeyPa
     added = {"another": smoothl1lossgrad.CLASSES["normal"], **smoothl1lossgrad.CLASSES}
     monkeypatch.setattr(smoothl1lossgrad, "CLASSES", added)
     after = {case.id: case_digest(case) for case in generator(SMOOTH)("smoke", fmt)}
-    assert len(after) == len(before) + 2 and {i: after[i] for i in before} == before
+    assert len(after) == len(before) + 3 and {i: after[i] for i in before} == before
 
 
 # Inventory
@@ -142,14 +142,18 @@ def test_smooth_l1_inventory(fmt: Format) -> None:
 @BOTH
 def test_nll_inventory(fmt: Format) -> None:
     cases = core(NLL, fmt)
+    every = {(int(c.scalars["batch"]), int(c.scalars["class_num"])) for c in cases if c.klass == "shape"}
+    assert {b for b, _ in every} >= {4097, 65537} and {c for _, c in every} >= {40000, 70000, 50257, 41, 129, 384}
+    widest = {int(c.operands["labels"].max(initial=0)) for c in cases}
+    assert all(any(low < label for label in widest) for low in (32767, 65535))
     for reduction in REDUCTIONS:
         found = [c for c in cases if c.scalars["reduction_type"] == reduction and c.tier == "required"]
         shapes = {(int(c.scalars["batch"]), int(c.scalars["class_num"])) for c in found}
-        assert {b for b, _ in shapes} >= {0, 1, 2, 3, 7, 9, 13, 31, 33, 4097} and (32, 1000) in shapes
-        assert {c for _, c in shapes} >= {1, 2, 3, 10, 33, 1000, 257, 40000, 70000}
+        assert {b for b, _ in shapes} >= {0, 1, 2, 3, 7, 9, 13, 31, 33, 257} and (32, 1000) in shapes
+        assert {c for _, c in shapes} >= {1, 2, 3, 10, 33, 1000, 257}
         assert max(b * c for b, c in shapes) > 65536
         labels = {int(c.operands["labels"].max(initial=0)) for c in found}
-        assert all(any(low < label for label in labels) for low in (127, 255, 32767, 65535))
+        assert all(any(low < label for label in labels) for low in (127, 255))
         kinds = {c.id.split("/")[-2:][0] + c.id.split("/")[-1] for c in found if c.klass == "selection"}
         weights = ("distinct", "ones", "zeros", "nan-unlabelled", "inf-unlabelled")
         order = ("equal", "first", "last", "permuted", "random")
@@ -285,7 +289,8 @@ def test_maximal_error(name: str, dtype: str) -> None:
             seen[order] = max(seen[order], float(ulps[-1].max()))
         worst = np.max(ulps, axis=0)
         if name == SMOOTH:
-            assert (worst > 1).all(), case.id
+            page = float(case.scalars["beta"]) in map(fmt.typed, REQUIRED_BETAS + STRESS_BETAS)
+            assert (worst > 1).all() or (np.median(worst) > 1 and not page), case.id
         else:  # one gradient serves the whole call: it suits one order, and the weights do what they can
             assert np.median(worst) > 0.95 and worst.max() > 1.1, case.id
     least = {"reciprocal": 1.7, "product-first": 1.23} if name == NLL else {"reciprocal": 2.7}
@@ -339,11 +344,21 @@ def test_ranges_at_their_ends(fmt: Format) -> None:
 
 @BOTH
 def test_special_values_in_every_operand(fmt: Format) -> None:
+    """One kind a case, so that a known defect of one hides none of another."""
+    kinds = {"nan": np.isnan, "infinity": np.isinf, "zero": lambda v: v == 0, "finite": lambda v: v != 0}
     for case in core(SMOOTH, fmt, "special-values"):
-        for values in case.operands.values():
-            assert np.isnan(values).any() and np.isinf(values).any() and (values == 0).any()
-            assert {True, False} == set(np.signbit(values[np.isinf(values)]).tolist())
-            assert {True, False} == set(np.signbit(values[values == 0]).tolist())
+        values = np.stack([*case.operands.values()])
+        kind = case.id.split("/")[-1]
+        has = {name: test(values) for name, test in kinds.items()}
+        assert has[kind].any(axis=0).all() and has[kind].any(axis=1).all()
+        assert {True, False} == set(np.signbit(values[has[kind]]).tolist())
+        for before in [*kinds][: [*kinds].index(kind)]:
+            assert not has[before].any()
+    quiet = 1 << (fmt.precision - 2)
+    for name in (SMOOTH, NLL):
+        found = [v for c in core(name, fmt, "non-finite-bits") for n, v in c.operands.items() if n != "labels"]
+        payloads = fmt.bits(np.concatenate(found)[np.isnan(np.concatenate(found))]) & fmt.fraction_mask
+        assert len(np.unique(payloads)) > 200 and (payloads & quiet == 0).any() and (payloads & quiet != 0).any()
     cases = core(NLL, fmt, "special-values")
     for test in (np.isnan, np.isinf, lambda v: v == 0):
         assert any(test(c.operands["loss_grad"]).any() and not test(c.operands["weight"]).all() for c in cases)
