@@ -69,8 +69,9 @@ def lengths(stream: Stream, most: int) -> list[int]:
     large = most > _SMALL_MOST and stream.integers(1, 0, _LARGE_EVERY)[0] == 0
     count, top = (LARGE, most) if large else (SMALL, min(most, _SMALL_MOST))
     kind, block, beside = (v.tolist() for v in (stream.integers(count, 0, 8), stream.words(count), stream.words(count)))
-    low = max(int(math.log2(top)) - 6, 0) if large else 0
-    any_size = np.exp2(low + stream.unit(count) * (math.log2(top + 1) - low)).astype(np.int64).tolist()
+    high = top.bit_length()
+    octaves = stream.integers(count, max(high - 7, 0) if large else 0, high)
+    any_size = ((1 << octaves) + (stream.unit(count) * (1 << octaves)).astype(np.int64)).tolist()
     found = []
     for k in range(count):
         n = any_size[k]
@@ -123,8 +124,8 @@ def _described(op: Operator) -> Draw:
         scalars: dict[str, int | float | str] = {}
         for s in op.scalars:
             if s.kind == "real":
-                octaves = float(stream.integers(1, -4, 5)[0] * stream.unit(1)[0])
-                scalars[s.name] = fmt.typed(float(s.default) * 2.0**octaves)
+                octave, share = int(stream.integers(1, -4, 4)[0]), float(stream.unit(1)[0])
+                scalars[s.name] = fmt.typed(float(s.default) * (1 + share) * 2.0**octave)
             elif s.kind == "choice":
                 scalars[s.name] = s.names()[int(stream.integers(1, 0, len(s.names()))[0])]
         klass = ("normal", "log-uniform", "close", "any-bits")[int(stream.integers(1, 0, 4)[0])]

@@ -202,8 +202,8 @@ ZH: dict[str, str] = {
     "SHA-256 of the vectors’ private seed": "向量私有种子的 SHA-256",
     "The vectors’ private seed": "向量的私有种子",
     "Vectors of a private seed (SHA-256 {digest}) were used.": "使用了由私有种子（SHA-256 {digest}）生成的向量。",
-    "Public vectors alone were used, to which a build can be fitted: --seed TEXT makes others.": (
-        "仅使用了公开向量，构建可能专门针对它们：--seed TEXT 可生成其他向量。"
+    "Public vectors alone were used: acceptance takes a private --seed and golden fuzz --time 600, too.": (
+        "仅使用了公开向量：验收还需要私有的 --seed 和 golden fuzz --time 600。"
     ),
     "Vectors of the user’s own were used, without a private seed.": "使用了用户自己的向量，未使用私有种子。",
     "{name}: {cores}, {dtypes}, subnormals {subnormals}, half is {half}": (

@@ -13,7 +13,6 @@ import click
 
 from golden.errors import UsageError
 from golden.files.names import seed_stated
-from golden.formats import FORMATS
 
 if TYPE_CHECKING:
     from generators.suite_file import SuiteFile
@@ -91,4 +90,6 @@ def opened(
 
 def dtypes_of(case: str) -> set[str]:
     """Return the dtype that a case's id names, or all of them where it names none."""
+    from golden.formats import FORMATS
+
     return {*FORMATS} & {*case.split("/")[1:2]} or {*FORMATS}

@@ -43,6 +43,7 @@ class Shipment(WorkerPlugin):
 
     def __init__(self, work: Work[Any], library: bytes) -> None:
         self.name = f"golden-{work.noun}-{uuid.uuid4().hex[:16]}"
+        self.noun = work.noun
         self._kind = f"{type(work).__module__}:{type(work).__qualname__}"
         self._identity, self._library = identity(), library
         self._work = msgspec.json.encode(work)  # decoded where golden is known to be the same
@@ -130,7 +131,7 @@ def evaluate_blocks(name: str, blocks: range) -> Any:
     except BaseException as error:
         _held.close()
         if shipment.gone:  # nobody waits for this any more; it is for the worker's log
-            raise UsageError("The run was ended.") from error
+            raise UsageError(f"The {shipment.noun} was ended.") from error
         raise
 
 

@@ -78,6 +78,8 @@ FIXED = {
     "rounding",
     "range",
     "nan",
+    "core-masks",
+    "specials",
 }
 #: Keys are names of others.
 NAMED = {"options", "option_sources", "groups", "stress", "classes", "bits", "evaluation_order", "digests", "inputs"}

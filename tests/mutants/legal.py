@@ -304,4 +304,11 @@ CALLING: list[Legal] = [
     ),
 ]  # fmt: skip
 
-LEGAL = [*COMPILERS, *ORDERS, *FAST_MATH, *CALLING]
+#: What is wrong in the stress tier alone: a verdict there takes --strict.
+STRESSED: list[Legal] = [
+    Legal(_source("nan-total", "a NaN total_weight counts as 1; no sum of weights is NaN unless one of them is",
+                  _nll(nll.FP_MEAN, "factor = call.total_weight[0] == call.total_weight[0] ? factor / "
+                       "call.total_weight[0] : factor;")), findings=("stress-nan",)),
+]  # fmt: skip
+
+LEGAL = [*COMPILERS, *ORDERS, *FAST_MATH, *CALLING, *STRESSED]

@@ -205,9 +205,6 @@ SPECIALS: list[Variant] = [
     defect("nll-hp-infinite-product", "specials", "products beyond 65504 saturate",
            _(HP_STORE, HP_STORE.replace("to_half(-gradient * factor)",
              "to_half(__builtin_fminf(65504, __builtin_fmaxf(-65504, -gradient * factor)))"))),
-    defect("nll-fp-nan-total", "specials", "a NaN total_weight counts as 1",
-           _(FP_MEAN, "factor = call.total_weight[0] == call.total_weight[0] ? factor / call.total_weight[0] : "
-             "factor;")),
     defect("nll-hp-infinite-total", "specials", "an infinite total_weight counts as the largest number",
            _(HP_MEAN, "factor = round_to_half(factor / __builtin_fminf(from_half(call.total_weight[0]), 65504));")),
 ]  # fmt: skip

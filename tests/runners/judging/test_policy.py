@@ -64,14 +64,14 @@ def test_a_case_that_does_not_decide_is_held_to_no_policy(strict: bool, verdict:
 
 
 def test_what_is_legal_only_because_the_platform_may_flush_has_no_largest_error_and_is_counted() -> None:
-    results = held("flush", load_profile("FT78NE").holding("", [("", 2.1)]))
+    results = held("flush", load_profile("FT78NE").holding("", [("", 2.5)]))
     entry = results.entry_points[0]
     assert results.verdict == "partial" and contradiction(results) == "", results.reason
-    assert entry.max_ulp > 1000 and 0 < entry.held_ulp <= 2.1
+    assert entry.max_ulp > 1000 and 0 < entry.held_ulp <= 2.5
     counted = [f for f in results.findings if f.kind == "allowed-distance"]
     assert counted and "results further off than max-ulp, which does not concern" in counted[0].message
-    entry.held_ulp = 2.2
-    assert "passes with an error of 2.2 ulp, and 2.1 ulp are accepted" in contradiction(results)
+    entry.held_ulp = 2.6
+    assert "passes with an error of 2.6 ulp, and 2.5 ulp are accepted" in contradiction(results)
 
 
 @pytest.mark.parametrize(

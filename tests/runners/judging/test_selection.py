@@ -105,7 +105,9 @@ def test_the_first_failing_case_ends_a_run_that_is_to_fail_fast(wanted: dict[str
     told = results.selection
     assert told.stopped and told.done == sum(e.cases for e in results.entry_points) < told.planned
     assert {name for name, counts in entry.classes.items() if counts["failures"]} == {entry.failing[0].klass}
-    assert f"stopped at the first failure (--fail-fast), after {told.done} of {told.planned} cases" in results.reason
+    assert (
+        f"stopped at the first failure (--fail-fast), after {told.done:,} of {told.planned:,} cases" in results.reason
+    )
 
 
 @pytest.mark.parametrize("draw", ["a", "b", "c"])

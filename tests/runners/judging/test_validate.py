@@ -53,8 +53,8 @@ def test_partial_vectors_are_said_to_be_partial() -> None:
 
 
 def test_stress_decides_only_when_strict() -> None:
-    files = [read_vectors(suite_folder("core") / "smoothl1lossgrad-fp16.h5")]
-    # dy * diff overflows where the result does not.
+    files = [read_vectors(suite_folder("smoke") / "nlllossgrad-fp32.h5")]
+    # weight * loss_grad overflows where the result does not.
     relaxed, strict = run("reference:product-first", files), run("reference:product-first", files, strict=True)
     assert relaxed.verdict == "conforms" and {f.kind for f in relaxed.findings} == {"stress-overflow"}
     assert strict.verdict == "fails"

@@ -236,7 +236,7 @@ def test_a_thread_of_a_worker_holds_the_library_of_one_sweep(tmp_path: Path, mon
         shipment.teardown(worker)
     with pytest.raises(UsageError, match=r"^The sweep was ended\.$"):
         on_cluster.evaluate_blocks(shipments[1].name, range(1))
-    with pytest.raises(UsageError, match="has not got the sweep's library"):
+    with pytest.raises(UsageError, match="has not got the library"):
         on_cluster.evaluate_blocks("golden-sweep-other", range(1))
 
 
