@@ -7,7 +7,7 @@ import numpy as np
 
 from golden.case import Case
 from golden.formats import Array, comparable_bits
-from golden.judge import Judged, element, judge, overflow_of
+from golden.judge import Judged, element, overflow_of
 from golden.results import Element, Failure, Severity
 from golden.terms import Accept, Terms
 from runners.calling.call import FILLS, Invocation, Outcome
@@ -136,36 +136,55 @@ def allowed(case: Case, judged: Judged, accept: Accept) -> list[Remark]:
     ]
 
 
+class Differing(NamedTuple):
+    """An invocation, by its number, whose output has other bits than the first one's: in these elements."""
+
+    number: int
+    elements: Array
+
+
+def differing(case: Case, outcomes: Sequence[Outcome], outputs: Sequence[Array | None]) -> list[Differing]:
+    """Return the invocations with other bits than the first, which has an output; one for each output there is."""
+    first = outputs[0]
+    assert first is not None
+    found, seen, reference = [], {outcomes[0].output}, None
+    for number, (outcome, output) in enumerate(zip(outcomes, outputs, strict=True)):
+        if output is None or outcome.output in seen:
+            continue
+        seen.add(outcome.output)
+        reference = comparable_bits(case.fmt, first) if reference is None else reference
+        elements = np.flatnonzero(comparable_bits(case.fmt, output) != reference)
+        if elements.size:
+            found.append(Differing(number, elements))
+    return found
+
+
 def compared(
     case: Case,
     plan: Sequence[Invocation],
     outcomes: Sequence[Outcome],
     outputs: Sequence[Array | None],
+    others: Sequence[tuple[Differing, Judged]],
     terms: Terms,
     accept: Accept,
 ) -> Shown:
     """Hold every other invocation against the first, which has an output: bits must not depend on how a case is run.
 
-    ``terms``: see :func:`golden.judge.judge`; ``accept``: see :func:`illegal_values`.
+    ``others``: what :func:`differing` found, judged. ``terms``: see :func:`golden.judge.judge`; ``accept``: see
+    :func:`illegal_values`.
     """
     first = outputs[0]
     assert first is not None
     failures: list[Failure] = []
     remarks = []
-    seen = {outcomes[0].output}
     unwritten = _unwritten(case, plan, outcomes)
     if unwritten.size:
         message = f"{unwritten.size} of {first.size} output elements were not written, first element {unwritten[0]}."
         failures.append(Failure(case.id, case.klass, case.tier, "unwritten", message, int(unwritten.size)))
-    for invocation, outcome, output in zip(plan[1:], outcomes[1:], outputs[1:], strict=True):
-        if output is None or outcome.output in seen:
-            continue
-        seen.add(outcome.output)
-        differ = np.flatnonzero(comparable_bits(case.fmt, output) != comparable_bits(case.fmt, first))
-        if differ.size == 0:
-            continue
-        judged, how = judge(case, output, terms), f" with {_describe(invocation)}"
-        bad = illegal_values(case, output, judged, terms, accept, how)
+    for (number, differ), judged in others:
+        invocation, output = plan[number], outputs[number]
+        assert output is not None
+        bad = illegal_values(case, output, judged, terms, accept, f" with {_describe(invocation)}")
         if bad and not unwritten.size:
             failures += bad
         if not bad:

@@ -14,7 +14,7 @@ import numpy as np
 from golden.case import Case, Head
 from golden.flags import ORDER_ALONE
 from golden.formats import Array, comparable_bits
-from golden.judge import KEPT_FAILURES, judge_all
+from golden.judge import KEPT_FAILURES, Judged, judge_all
 from golden.operator import EntryPoint
 from golden.profile import Profile
 from golden.results import POLICIES, EntryPointResult, Failure, Finding, Severity, Status
@@ -24,7 +24,18 @@ from runners.calling.call import Invocation, Outcome
 from runners.judging.contracts import Contracts
 from runners.judging.figures import Illegal, would_conform
 from runners.judging.orders import OrderShares
-from runners.judging.outcomes import FAILING, Remark, Shown, allowed, array, broken_contracts, compared, illegal_values
+from runners.judging.outcomes import (
+    FAILING,
+    Differing,
+    Remark,
+    Shown,
+    allowed,
+    array,
+    broken_contracts,
+    compared,
+    differing,
+    illegal_values,
+)
 from runners.judging.positions import Positions
 from runners.judging.subnormals import Subnormals
 from runners.judging.xfail import Xfail
@@ -139,14 +150,20 @@ class EntryPointVerdict:
         outputs = [(w.case, w.outputs[0]) for w in waiting if w.outputs[0] is not None]
         measured = iter(self._judgements.of(outputs))
         self.subnormals.add([(case, output) for case, output in outputs if case.tier == "required"])
-        for w in waiting:
+        unlike = [[] if w.outputs[0] is None else differing(w.case, w.outcomes, w.outputs) for w in waiting]
+        more = [(w.case, w.outputs[d.number]) for w, found in zip(waiting, unlike, strict=True) for d in found]
+        judged = iter(judge_all([(case, output) for case, output in more if output is not None], self._profile.terms))
+        others = [[(d, next(judged)) for d in found] for found in unlike]
+        for w, mine in zip(waiting, others, strict=True):
             if self._fail_fast and self.fails:
                 del self._places[w.case.id]
                 continue
-            self._judge(w, None if w.outputs[0] is None else next(measured))
+            self._judge(w, None if w.outputs[0] is None else next(measured), mine)
         self._together = min(2 * self._together, TOGETHER)  # judging each alone would take three times as long
 
-    def _judge(self, waiting: "_Waiting", measured: Measured | None) -> None:
+    def _judge(
+        self, waiting: "_Waiting", measured: Measured | None, unlike: Sequence[tuple[Differing, Judged]]
+    ) -> None:
         place, case, plan, outcomes, outputs = waiting
         self._cases += 1
         self._classes.setdefault(case.klass, Counter())["cases"] += 1
@@ -160,7 +177,7 @@ class EntryPointVerdict:
         if first is not None and measured is not None:
             terms = self._profile.terms
             accept = self._accept(case)
-            others = compared(case, plan, outcomes, outputs, terms, accept)
+            others = compared(case, plan, outcomes, outputs, unlike, terms, accept)
             problems += illegal_values(case, first, measured.judged, terms, accept) + others.failures
             remarks += others.remarks + allowed(case, measured.judged, accept)
         self._note_all(remarks, case)
