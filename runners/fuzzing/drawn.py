@@ -20,7 +20,7 @@ from runners.calling.manner import Manner
 #: need not be touched; one call in so many is repeated, or made in plain memory.
 _BOTH, _MIXED, _CLOSED, _REPEATED, _PLAIN = 4, 4, 12, 4, 12
 #: So many batches in a row without a call that is wanted, and that the profile allows: there is none.
-_VAIN = 4000
+_VAIN = 300
 
 #: Draws a batch of cases: (operator, format, name, output elements at most) -> cases.
 Draw = Callable[[Operator, Format, str, int], list[Case]]

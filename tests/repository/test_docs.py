@@ -39,7 +39,14 @@ TYPED = [
     "docs/adding-an-operator.md",
 ]
 #: Those of them that run whole suites.
-LONG = ("README.md", "CONTRIBUTING.md", "docs/tour.md", "docs/validating-a-build.md", "docs/suite-files.md")
+LONG = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/tour.md",
+    "docs/validating-a-build.md",
+    "docs/suite-files.md",
+    "docs/fuzzing.md",
+)
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in (ROOT, ROOT / "docs", ROOT / "docs/decisions", ROOT / "vectors", ROOT / "reports/published")
