@@ -369,8 +369,8 @@ ZH: dict[str, str] = {
     "same bits where the output lies on an input, as the platform allows": (
         "输出与某个输入同址（平台允许时），结果逐位相同"
     ),
-    "same bits after calls of any other entry point, and after 70,000 calls": (
-        "在任一其他入口点的调用之后、连续 70,000 次调用之后，结果逐位相同"
+    "same bits after calls of any other entry point and, in large suites, after 70,000 calls": (
+        "在任一其他入口点的调用之后，以及在大套件中连续 70,000 次调用之后，结果逐位相同"
     ),
     "same bits when the same call is repeated": "重复同一调用，结果逐位相同",
     "same bits for the same inputs at every position": "相同输入在任何位置的结果逐位相同",

@@ -52,7 +52,7 @@ CONTRACT_MEANINGS = {
     "unread-operands": "same bits whatever operands hold that are passed for their size only",
     "aliasing": "same bits where the output lies on an input, as the platform allows",
     "repetition": "same bits when the same call is repeated",
-    "history": "same bits after calls of any other entry point, and after 70,000 calls",
+    "history": "same bits after calls of any other entry point and, in large suites, after 70,000 calls",
     "position": "same bits for the same inputs at every position",
     "storage": "same bits from shared and private storage",
 }

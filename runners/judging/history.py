@@ -31,8 +31,9 @@ from runners.judging.verdict import EntryPointVerdict
 
 #: How often each entry point comes after each, with other sizes; elements of an output at most, if any has so few.
 _ROUNDS, _SMALL = 6, 64
-#: Calls in a row: more than a counter of 16 bits counts.
-IN_A_ROW = 70_000
+#: Calls in a row: more than a counter of 16 bits counts. Of entry points with so many cases, so that a quick suite
+#: stays quick.
+IN_A_ROW, FROM_CASES = 70_000, 300
 #: Cases that are looked at for one whose results differ from one another.
 _TRIED = 8
 
@@ -72,7 +73,7 @@ class History:
     def run(self, verdicts: Mapping[str, EntryPointVerdict]) -> None:
         """Make the calls and have the verdicts take in what they show; entry points that do not return are left out."""
         there = {s: v for s, v in verdicts.items() if s in self._entries and v.returns}
-        if not self._in_rows or not there:
+        if not self._rounds or not there:
             return
         self._session.mix()
         before: _Step | None = None
@@ -131,6 +132,8 @@ class History:
         """Draw one of the smallest cases of each entry point, for calls in a row."""
         for symbol, entry in self._entries.items():
             heads = self._files[entry.operator.name, entry.fmt.name].heads
+            if len(heads) < FROM_CASES:
+                continue
             sizes = {place: head.size for place, head in enumerate(heads) if head.tier == "required" and head.size}
             least = min(sizes.values(), default=0)
             if places := [place for place, size in sizes.items() if size <= 2 * least]:

@@ -26,7 +26,20 @@ def entry(results: Results, symbol: str = "fp_smoothl1lossgrad_p") -> tuple[str,
     return found.status, found.detail, history.checked, history.broken
 
 
+@pytest.fixture
+def in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have entry points called in a row that have few cases, too."""
+    monkeypatch.setattr("runners.judging.history.FROM_CASES", 0)
+
+
 @needs_compiler
+def test_of_few_cases_none_is_called_in_a_row(tmp_path: Path) -> None:
+    checked = entry(run_library(tmp_path, GOOD))[2]
+    assert 0 < checked < 1000
+
+
+@needs_compiler
+@pytest.mark.usefixtures("in_a_row")
 def test_a_good_build_is_called_in_turn_and_in_a_row(tmp_path: Path) -> None:
     results = run_library(tmp_path, GOOD)
     assert results.verdict == "conforms"
@@ -35,6 +48,7 @@ def test_a_good_build_is_called_in_turn_and_in_a_row(tmp_path: Path) -> None:
 
 
 @needs_compiler
+@pytest.mark.usefixtures("in_a_row")
 @pytest.mark.parametrize(
     ("code", "status", "words"),
     [
