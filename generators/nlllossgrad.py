@@ -23,9 +23,10 @@ FP32_LIMIT = 60
 BATCHES = (0, 1, 2, 3, 5, 7, 8, 9, 13, 16, 31, 33)
 CLASS_COUNTS = (1, 2, 3, 10, 33)
 #: (batch, class_num): the page's example; labels above 127, 255; batch * class_num above 2**15, 2**16.
-LARGE_SHAPES = ((32, 1000), (3, 257), (11, 257), (257, 257))
-#: For one reduction each, in turn: labels above 32767 and 65535, batches above 4096 and 65535, products above 2**18.
-HUGE_SHAPES = ((4097, 10), (2, 40000), (3, 70000), (65537, 1), (1, 70000), (263, 1009))
+LARGE_SHAPES = ((32, 1000), (3, 257), (11, 257), (257, 257), (4097, 10))
+#: For one reduction each, in turn: labels above 32767 and 65535, products above 2**18; for none, with a gradient for
+#: each sample, a batch above 65535.
+HUGE_SHAPES = ((2, 40000), (3, 70000), (65537, 1), (1, 70000), (263, 1009))
 #: For one reduction each, in turn, with few samples: numbers that a rounded reciprocal gets wrong, multiples of 64 and
 #: 128 and their neighbours, numbers of 8 and 9 bits, those of data sets and vocabularies.
 CLASS_NUMS = (
