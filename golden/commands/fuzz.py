@@ -1,6 +1,5 @@
 """``golden fuzz``."""
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,20 +27,14 @@ from golden.commands.options import (
 from golden.commands.terminal import (
     beginning,
     check_folder,
-    console,
     examples,
     exit_codes,
-    print_json,
     progress_bar,
-    say,
     set_aside,
-    whole_or_not,
 )
-from golden.commands.validate import REPORTS, write_reports
+from golden.commands.validate import REPORTS, finish, write_reports
 from golden.errors import UsageError
 
-#: Options that restrict what is drawn.
-_SELECTING = ("operator", "dtype", "symbol", "class")
 #: What a run leaves, so that it can go on.
 _STATE = "fuzz.state"
 
@@ -109,21 +102,24 @@ def fuzz(
     take.
     """
     from golden.profile import load_profile
-    from reports.terminal import print_summary, summary_document
     from runners.fuzzing.drawn import Recipe
     from runners.fuzzing.engine import Settings, new_seed, open_work
     from runners.fuzzing.engine import fuzz as run
     from runners.fuzzing.evaluate import Work
+    from runners.judging.selection import Wanted
     from runners.targets import open_target
 
     if calls and seconds:
         raise UsageError("--time and --calls: give one of them.")
     policy = options["require"] or "", options["max_ulp"]
     profile, resume = load_profile(platform).allowing(allow).holding(*policy), options["resume"]
-    symbols = _chosen(profile, options["operators"], options["dtypes"], options["symbols"])
+    wanted = Wanted(**{kind: options[kind] for kind in ("operators", "dtypes", "symbols", "classes")})
+    symbols = tuple(entry.symbol for entry in profile.required() if wanted.entry(entry))
+    if not symbols:
+        raise UsageError(f"{profile.name} requires no entry point like this; see 'golden list'.")
     recipe = Recipe(
         seed=options["seed"] or new_seed(), profile=profile, symbols=symbols, draw="generators.drawing:draw",
-        calls=calls or 0, bytes=options["max_bytes"], classes=options["classes"],
+        calls=calls or 0, bytes=options["max_bytes"], classes=wanted.classes,
     )  # fmt: skip
     work = Work(recipe=recipe, target=target, timeout=options["timeout"], sandbox=options["sandbox"])
     pool = _pool(options["jobs"], options["scheduler"])
@@ -137,10 +133,7 @@ def fuzz(
         session.close()
     ends = {"half-abi": options["half_abi"], "timeout": f"{options['timeout']:g} s"}
     limit = None if calls else seconds or 60.0
-    given = {name: list(options[f"{name}s" if name != "class" else "classes"]) for name in _SELECTING}
-    settings = Settings(
-        limit, calls or 0, out, resume, options["fail_fast"], ends, {k: v for k, v in given.items() if v}
-    )
+    settings = Settings(limit, out, resume, options["fail_fast"], ends, wanted.options)
     with progress_bar(not quiet) as show_step:
         total = calls or 0
         results = run(
@@ -149,31 +142,7 @@ def fuzz(
         )  # fmt: skip
     results = with_sources(results, context, ("out", "quiet", "json", "lang", "resume", "jobs", "scheduler"))
     files = write_reports(out, results, lang)
-    if not results.complete:
-        say(f"interrupted: {results.reason} Go on with --resume.", err=True)
-        sys.exit(130)
-    with whole_or_not():
-        if as_json:
-            print_json(summary_document(results, files))
-        elif not quiet:
-            print_summary(results, out, console())
-            say(f"report: {files['html']}")
-    sys.exit(1 if results.verdict == "fails" else 0)
-
-
-def _chosen(profile: Any, operators: Any, dtypes: Any, globs: Any) -> tuple[str, ...]:
-    from fnmatch import fnmatchcase
-
-    found = [
-        e.symbol
-        for e in profile.required()
-        if (not operators or e.operator.name in operators)
-        and (not dtypes or e.fmt.name in dtypes)
-        and (not globs or any(fnmatchcase(e.symbol, g) for g in globs))
-    ]
-    if not found:
-        raise UsageError(f"{profile.name} requires no entry point like this; see 'golden list'.")
-    return tuple(found)
+    finish(results, out, files, f"interrupted: {results.reason} Go on with --resume.", quiet, as_json)
 
 
 def _pool(jobs: int, scheduler: str | None) -> Any:

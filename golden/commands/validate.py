@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -120,15 +120,23 @@ def validate(
     on a board), python:MODULE:OBJECT for something that Python can call, dump:DIR for what a target has left of the
     calls that 'golden export' wrote, or reference:MODEL for a simulated build (see 'golden list models').
     """
-    from reports.terminal import print_summary, summary_document
-
     begin = partial(set_aside, out, REPORTS, told=not quiet)
     results = judged(target, vectors=vectors, shown=not quiet, begin=begin, **options)
     hidden = (*_OUTPUT, "suite") if vectors else _OUTPUT
     results = with_sources(results, context, hidden)
     files = write_reports(out, results, lang)
+    partial_results = f"interrupted: {results.reason} Partial results: {out / 'results.json'}"
+    finish(results, out, files, partial_results, quiet, as_json)
+
+
+def finish(
+    results: "Results", out: Path, files: dict[str, str], interrupted: str, quiet: bool, as_json: bool
+) -> NoReturn:
+    """Print what was found, or that the run was ``interrupted``, and exit with the code of the verdict."""
+    from reports.terminal import print_summary, summary_document
+
     if not results.complete:
-        say(f"interrupted: {results.reason} Partial results: {out / 'results.json'}", err=True)
+        say(interrupted, err=True)
         sys.exit(130)
     with whole_or_not():
         if as_json:

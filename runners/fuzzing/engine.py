@@ -79,12 +79,11 @@ class Progress:
 class Settings:
     """What a run was asked for.
 
-    ``seconds`` and ``calls``: what ends it; None and 0: that does not. ``fail_fast``: the first task with a failure
-    does. ``selected``: options that restrict what is drawn, with their patterns.
+    ``seconds``: what ends it, if the recipe's calls do not. ``fail_fast``: the first task with a failure does.
+    ``selected``: options that restrict what is drawn, with their patterns.
     """
 
     seconds: float | None
-    calls: int
     out: Path
     resume: bool = False
     fail_fast: bool = False

@@ -19,6 +19,7 @@ from golden.case import Case
 from golden.files.vectors import case_digest
 from golden.formats import Array
 from golden.results import Failure
+from runners.calling.manner import Manner
 from runners.calling.session import Session
 from runners.fuzzing.drawn import Drawing, Job
 from runners.fuzzing.evaluate import Failing, Work
@@ -65,10 +66,11 @@ class _Trial:
 
     def __init__(self, work: Work, session: Session, kind: str, deadline: float) -> None:
         self._work, self._session, self._kind, self._deadline = work, session, kind, deadline
+        self._manner = Manner.of(work.recipe.profile)
 
     def fails(self, job: Job, before: Sequence[Job], fresh: bool = True) -> Failure | None:
         """Make calls, in a fresh process if that is wanted, and return why the last one fails, if it does."""
-        if time.monotonic() > self._deadline and not fresh:
+        if not self._manner.takes(job.case) or (time.monotonic() > self._deadline and not fresh):
             return None
         if fresh:
             self._session.restart()

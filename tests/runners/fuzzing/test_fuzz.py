@@ -55,7 +55,7 @@ def run(target: str, out: Path, made: Recipe, jobs: int = 1, resume: bool = Fals
         there = session.symbols
     finally:
         session.close()
-    ends = replace(Settings(None, made.calls, out, resume), **settings)
+    ends = replace(Settings(None, out, resume), **settings)
     return fuzz(work, library, there, probe, remarks, Processes(jobs), ends)
 
 
@@ -136,6 +136,15 @@ def test_a_defect_is_found_made_small_and_kept(
     assert again.returncode == 1 and symbol in again.stdout
     assert golden("validate", kernels, "--vectors", folder, "--out", tmp_path / "good").returncode == 0
     assert golden("show", case.id, "--vectors", folder).returncode == 0
+
+
+def test_what_is_made_small_stays_a_call_of_the_platform(tmp_path: Path) -> None:
+    profile = tmp_path / "sixteens.toml"
+    profile.write_text((ROOT / "golden/platforms/host.toml").read_text() + "\n[calling]\nlengths = { multiple = 16 }\n")
+    made = msgspec.structs.replace(recipe("fp_smoothl1lossgrad_p", calls=200), profile=load_profile(str(profile)))
+    found = run("reference:flush", tmp_path / "out", made)
+    cases = [case for file in read_suite(tmp_path / "out/failures") for case in file.cases]
+    assert found.verdict == "fails" and cases and all(int(case.scalars["length"]) % 16 == 0 for case in cases)
 
 
 @needs_compiler
