@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from golden.case import Case
+from golden.distinct import distinct
 from golden.formats import Array, Format
 from golden.legal import Part, legal_parts, overflowing, parts_of
 from golden.operator import Points
@@ -140,12 +141,35 @@ def _judge_pieces(pieces: Sequence[_Piece], terms: Terms) -> Iterator[Judged]:
     columns = zip(*(points.values for points in found), strict=True)
     points = Points(np.concatenate(places), tuple(map(np.concatenate, columns)))
     expected = Golden(*(np.concatenate([p.case.golden[of][p.at] for p in pieces]) for of in range(2)))
-    parts = parts_of(first.operator.programs(first.scalars), first.fmt, points, int(ends[-1]), terms)
     at, output = (np.concatenate(of) for of in ([p.at for p in pieces], [p.output[p.at] for p in pieces]))
+    chosen, which = _alike(points, output, expected)
+    points, output, expected = _of(points, chosen, at.size), output[chosen], Golden(*(v[chosen] for v in expected))
+    parts = parts_of(first.operator.programs(first.scalars), first.fmt, points, chosen.size, terms)
     with np.errstate(all="ignore"):
-        judged = _judge_elements(first.fmt, at, output, expected, parts, terms)
+        judged = _judge_elements(first.fmt, at[chosen], output, expected, parts, terms)
+    judged = Judged(at, *(values[which] for values in judged[1:]))
     for piece, end in zip(pieces, ends, strict=True):
         yield Judged(*(values[end - piece.at.size : end] for values in judged))
+
+
+def _alike(points: Points, output: Array, expected: Golden) -> tuple[Array, Array]:
+    """Tell apart what differs in inputs, in what was got or in what was expected; see :func:`distinct`."""
+    computed = np.zeros(output.size, np.uint8)
+    computed[points.at] = 1
+    columns = [computed, *(v.view(f"u{v.itemsize}") for v in (output, *expected))]
+    for value in points.values:
+        column = np.zeros(output.size, f"u{value.itemsize}")
+        column[points.at] = value.view(column.dtype)
+        columns.append(column)
+    return distinct(columns)
+
+
+def _of(points: Points, chosen: Array, count: int) -> Points:
+    """Return what some of ``count`` elements are computed from; places are those among the chosen ones then."""
+    order = np.full(count, -1)
+    order[points.at] = np.arange(points.at.size)
+    mine = order[chosen]
+    return Points(np.flatnonzero(mine >= 0), tuple(v[mine[mine >= 0]] for v in points.values))
 
 
 def _judge_elements(

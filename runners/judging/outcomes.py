@@ -197,22 +197,24 @@ def compared(
 
 
 def _unwritten(case: Case, plan: Sequence[Invocation], outcomes: Sequence[Outcome]) -> Array:
-    """Return the elements that hold, under either fill of the output, what it was filled with."""
-    held: dict[int, Array] = {}
-    seen = set()  # most invocations give the same bits
-    for invocation, outcome in zip(plan, outcomes, strict=True):
-        if invocation.fill == 2 or invocation.alias or outcome.status != "ok":
-            continue
-        if (key := (invocation.fill, outcome.output, outcome.fill)) in seen:
-            continue
-        seen.add(key)
-        fill = outcome.fill or bytes([FILLS[invocation.fill]]) * len(outcome.output)
-        dtype = case.fmt.bits_dtype
-        same = np.frombuffer(outcome.output, dtype) == np.frombuffer(fill, dtype)
-        held[invocation.fill] = held.get(invocation.fill, same) | same
-    if len(held) < 2:
+    """Return the elements that hold, under either fill of the output, what it was filled with.
+
+    The fills are each other's complement: where the output is the same under both, everything was written.
+    """
+    filled = {
+        (invocation.fill, outcome.output, outcome.fill)
+        for invocation, outcome in zip(plan, outcomes, strict=True)
+        if invocation.fill != 2 and not invocation.alias and outcome.status == "ok"
+    }
+    if len({output for _, output, _ in filled}) < 2:
         return np.empty(0, np.int64)
-    return np.flatnonzero(held[0] & held[1])
+    held: dict[int, Array] = {}
+    for number, output, fill in filled:
+        dtype = case.fmt.bits_dtype
+        fill = fill or bytes([FILLS[number]]) * len(output)  # noqa: PLW2901
+        same = np.frombuffer(output, dtype) == np.frombuffer(fill, dtype)
+        held[number] = held.get(number, same) | same
+    return np.flatnonzero(held[0] & held[1]) if len(held) == 2 else np.empty(0, np.int64)
 
 
 def _what_differs(first: Invocation, other: Invocation) -> str:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from golden.case import Case, Head
+from golden.distinct import distinct
 from golden.formats import Array, comparable_bits
 
 #: Cases up to this many elements are also compared with each other.
@@ -37,12 +38,13 @@ class Positions:
         where: int | None = None
         seen: tuple[Any, ...] = ()
         if len(index):
-            rows = np.ascontiguousarray(inputs).view(np.dtype((np.void, inputs.itemsize * inputs.shape[1]))).reshape(-1)
-            keys, first, which = np.unique(rows, return_index=True, return_inverse=True)
+            first, which = distinct([*inputs.T])
             bits = comparable_bits(fmt, output)[index]
             differ = np.flatnonzero(bits != bits[first][which])
             where = int(index[differ[0]]) if differ.size else None
             if where is None and len(index) <= _REMEMBERED:
+                rows = np.ascontiguousarray(inputs[first])
+                keys = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).reshape(-1)
                 seen = _scope(case), (keys, bits[first], index[first])
         self._cases.append(_Seen(place, case.head, where, *seen))
 

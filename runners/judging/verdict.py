@@ -41,7 +41,7 @@ from runners.judging.subnormals import Subnormals
 from runners.judging.xfail import Xfail
 
 #: Cases that are judged together: so many, or fewer with outputs of so many bytes.
-TOGETHER, _TOGETHER_BYTES = 256, 4 << 20
+TOGETHER, _TOGETHER_BYTES = 1024, 32 << 20
 
 
 class _Noted(NamedTuple):

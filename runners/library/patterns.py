@@ -6,6 +6,8 @@ import numpy as np
 
 #: Bytes of drawn patterns; longer ones repeat it.
 _BLOCK = 1 << 16
+#: And are kept as often repeated as that.
+_LONG = 1 << 21
 
 
 class Patterns:
@@ -21,7 +23,7 @@ class Patterns:
         generator = np.random.Generator(np.random.Philox(self.random.getrandbits(128)))
         self._beside = generator.integers(1, 256, _BLOCK, np.uint8).tobytes()
         self._places: dict[int, int] = {}
-        self._fills = {size: _numbers(generator, size) for size in (2, 4)}
+        self._fills: dict[int, tuple[bytes, ...]] = {size: _numbers(generator, size) for size in (2, 4)}
         self._starts: dict[int, int] = {}
 
     def beside(self, slot: int, first: int, last: int) -> bytes:
@@ -38,10 +40,13 @@ class Patterns:
         """Return a fill of an output, the third of zeros: the same for the same size, so that calls can be repeated."""
         if number == 2:
             return bytes(size)
-        blocks = self._fills.get(itemsize) or self._fills[4]
         start = self._starts.get(size)
         if start is None:
             start = self._starts[size] = self.random.randrange(_BLOCK // itemsize) * itemsize
+        kind = itemsize if itemsize in self._fills else 4
+        blocks = self._fills[kind]
+        if len(blocks[number]) < start + size <= _LONG:  # large outputs are filled again and again
+            blocks = self._fills[kind] = tuple(_repeated(block, 0, _LONG) for block in blocks)
         return _repeated(blocks[number], start, size)
 
 

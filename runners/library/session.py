@@ -99,7 +99,7 @@ class LibrarySession(Session):
         self._backlog = Backlog(crash_limit, BANKS * stub.BATCH)
         self._stray: list[Finding] = []  # concerning no call
         self._last = ("", "")  # symbol and name of the call that was made last
-        self._closed = self._mixed = False
+        self._closed = self._mixed = self._unloads = False
         self._awaited: list[Done | Ended] | None = None  # what is said of calls that no batch has
         patterns = Patterns(self.draw)
         self._arena = Arena(patterns)
@@ -186,8 +186,7 @@ class LibrarySession(Session):
 
     def _renew(self) -> None:
         self._look()
-        if self._worker.alive:
-            self._lost(self._worker.kill(), killed=True)
+        self._end_worker()
 
     def mix(self) -> None:
         """As it says there; whose calls lose memory can no longer be told."""
@@ -254,9 +253,7 @@ class LibrarySession(Session):
         self._look()
         self._closed = True
         try:
-            # With a call under way there is no telling in what state the library is: no unloading then.
-            if self._worker.alive and not self._outgoing.sent:
-                self._unload()
+            self._end_worker()
             self._stray += self._leaks.findings()
         finally:
             self._end_all()
@@ -266,6 +263,19 @@ class LibrarySession(Session):
         self._worker.nursery.close()
         self._arena.close()
         self._image.close()
+
+    def _end_worker(self) -> None:
+        """Have the library unloaded, unless a call is under way: there is no telling then in what state it is."""
+        if not self._worker.alive:
+            return
+        if self._outgoing.sent:
+            self._lost(self._worker.kill(), killed=True)
+            return
+        self._unloads = True
+        try:
+            self._unload()
+        finally:
+            self._unloads = False
 
     def _unload(self) -> None:
         worker = self._worker
@@ -329,7 +339,7 @@ class LibrarySession(Session):
             self._awaited.append(news)
         elif isinstance(news, Ended):
             self._lost(news)
-        elif news.bank < 0 and self._closed:  # before it is unloaded
+        elif news.bank < 0 and self._unloads:  # before it is unloaded
             self._stray += news.findings
         elif self._due(news):
             self._done(news)
@@ -384,7 +394,7 @@ class LibrarySession(Session):
         if job is None or (killed and hung is None and self._worker.words is None):
             self._stray += [*_left_findings(end), *refused]
             ours = killed and (end.note or end.signal == signal.SIGKILL)
-            if job is None and not ours and not self._closed:
+            if job is None and not ours and not self._unloads:
                 self._stray.append(died("library", self._worker.ending().predicate, *self._last))
             return
         self._last = job.call.symbol, job.call.name

@@ -134,7 +134,8 @@ def test_a_destination_that_is_a_folder(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
 
 
-@pytest.mark.parametrize("held", [pytest.param(64 << 20, marks=pytest.mark.confirm), 1 << 14])
+@pytest.mark.confirm
+@pytest.mark.parametrize("held", [64 << 20, 1 << 14])
 def test_any_number_of_jobs_writes_the_same_files(held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("golden.files.vectors.HELD", held)
     files = []

@@ -137,7 +137,10 @@ SAYS = {
 
 
 #: Wrong values as others are.
-ALIKE = ("loses a result", "sign dropped", "drops the last element")
+ALIKE = (
+    *("loses a result", "sign dropped", "drops the last element", "swapped", "adds to the output"),
+    *("sum and mean exchanged", "writes beyond", "aborts"),
+)
 
 
 @needs_compiler

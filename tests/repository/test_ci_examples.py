@@ -57,7 +57,8 @@ def read(path: Path) -> dict[Any, Any]:
 
 
 @needs_cc
-@pytest.mark.parametrize("build", [pytest.param(BUILD, marks=pytest.mark.confirm), LACKING])
+@pytest.mark.confirm
+@pytest.mark.parametrize("build", [BUILD, LACKING])
 def test_github(build: str, machine: dict[str, str], tmp_path: Path) -> None:
     workflow = read(GITHUB)
     job, ran, kept = workflow["jobs"]["validate"], [], []

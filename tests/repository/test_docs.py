@@ -46,6 +46,9 @@ LONG = (
     "docs/validating-a-build.md",
     "docs/suite-files.md",
     "docs/fuzzing.md",
+    "docs/platform-profiles.md",
+    "docs/adding-an-operator.md",
+    "docs/sweeping.md",
 )
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()

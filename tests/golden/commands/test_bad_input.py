@@ -163,7 +163,7 @@ def test_what_is_no_such_file(command: str, kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        *(declared, bomb, external, soft),
+        *(declared, external, soft, pytest.param(bomb, marks=pytest.mark.confirm)),
         *(changed("length", n) for n in (-1, 1 << 30, 5)),
         *(changed("golden_count", n) for n in (-1, 1 << 40, 5)),
         *(changed("golden_offset", n) for n in (-1, 1 << 40, 5)),

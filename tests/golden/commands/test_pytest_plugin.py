@@ -73,9 +73,8 @@ def required_items(dtypes: tuple[str, ...]) -> int:
     return sum(2 * len(file.cases) for file in read_suite(SMOKE) if file.dtype in dtypes)
 
 
-@pytest.mark.parametrize(
-    ("platform", "dtypes"), [pytest.param("MT7004", ("fp16", "fp32"), marks=pytest.mark.confirm), ("FT78NE", ("fp32",))]
-)
+@pytest.mark.confirm
+@pytest.mark.parametrize(("platform", "dtypes"), [("MT7004", ("fp16", "fp32")), ("FT78NE", ("fp32",))])
 def test_a_good_library_passes_every_case_that_its_platform_requires(
     platform: str, dtypes: tuple[str, ...], kernels: Path, folder: Path
 ) -> None:

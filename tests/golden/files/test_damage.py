@@ -85,7 +85,7 @@ def test_damaged_vector_files_are_refused_or_read_right(count: int, tmp_path: Pa
 
 
 @needs_compiler
-@counts(4, 50)
+@counts(2, 50)
 def test_damaged_libraries_never_conform_wrongly(count: int, kernels: Path, tmp_path: Path) -> None:
     draw = random.Random(count)
     original = kernels.read_bytes()
@@ -104,7 +104,7 @@ def test_damaged_libraries_never_conform_wrongly(count: int, kernels: Path, tmp_
 
 
 @needs_compiler
-@counts(4, 50)
+@counts(2, 50)
 def test_kill_at_any_moment_leaves_nothing(count: int, kernels: Path, tmp_path: Path) -> None:
     draw = random.Random(count)
     out = tmp_path / "out"

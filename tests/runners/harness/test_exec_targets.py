@@ -28,8 +28,6 @@ TARGETS = {
     "riscv64-linux-gnu": ("qemu-riscv64", "uint16", "riscv64 (64-bit, little-endian)"),
     "s390x-linux-gnu": ("qemu-s390x", "uint16", "s390x (64-bit, big-endian)"),
 }
-#: The other byte order, with half as integers; then 32 bits, and what differs from this machine in instructions alone.
-UNLIKE, ALIKE = "s390x-linux-gnu", ("arm-linux-gnueabihf", "aarch64-linux-gnu", "riscv64-linux-gnu")
 #: Defects that a harness sees with canaries and copies, of every kind; then a sample of memory, tails and core masks.
 #: A file of smoke kills each of the former.
 FAST = ("sl1-fp-writes-beyond", "sl1-fp-tail-formula", "cores-last-skipped", "nll-fp-no-zero-fill", "sl1-hp-endless")
@@ -40,6 +38,9 @@ SAMPLE = (
     *("cores-gap", "cores-seven", "cores-mask-7e", "sl1-hp-writes-before", "sl1-hp-diff-in-x1"),
     *("sl1-fp-zero-unwritten", "sl1-hp-accumulates", "sl1-hp-uninitialised"),
 )
+#: One that never ends takes its time through every kind of target: here it confirms.
+CHOSEN = [pytest.param(n, marks=pytest.mark.confirm if n.endswith("-endless") else ()) for n in FAST]
+CHOSEN += [pytest.param(n, marks=pytest.mark.slow) for n in SAMPLE]
 
 native = pytest.mark.skipif(shutil.which("cc") is None and shutil.which("gcc") is None, reason="no C compiler on PATH")
 
@@ -91,7 +92,8 @@ def test_a_native_harness_gives_the_verdict_and_the_bits_of_the_library(
     assert results.library.machine.startswith(results.host.machine) and "gcc" in results.library.compiler
 
 
-@pytest.mark.parametrize("triple", [UNLIKE, *(pytest.param(t, marks=pytest.mark.confirm) for t in ALIKE)])
+@pytest.mark.confirm
+@pytest.mark.parametrize("triple", TARGETS)
 def test_an_emulated_target_gives_the_verdict_and_the_bits_of_this_machine(
     triple: str, here: tuple[Results, Path], tmp_path: Path
 ) -> None:
@@ -186,7 +188,7 @@ def test_probe_and_hunt_take_a_harness(command: list[str], harness: Path, tmp_pa
 
 
 @native
-@pytest.mark.parametrize("name", [*FAST, *(pytest.param(n, marks=pytest.mark.slow) for n in SAMPLE)])
+@pytest.mark.parametrize("name", CHOSEN)
 def test_a_defective_build_is_rejected_through_a_harness(name: str, tmp_path: Path) -> None:
     suite, part = ("smoke", PARTS[name]) if name in FAST else ("core", "")
     endless = name.endswith("-endless")

@@ -40,8 +40,8 @@ def session(kernels: Path) -> Iterator[LibrarySession]:
     [
         "hp_smoothl1lossgrad_p",
         pytest.param("fp_smoothl1lossgrad_s", marks=pytest.mark.confirm),
-        "hp_nlllossgrad_s",
-        pytest.param("fp_nlllossgrad_p", marks=pytest.mark.confirm),
+        pytest.param("hp_nlllossgrad_s", marks=pytest.mark.confirm),
+        "fp_nlllossgrad_p",
     ],
 )
 def test_what_is_found_is_a_vector_that_validate_and_show_accept(
@@ -198,7 +198,8 @@ def test_what_was_found_before_a_crash_is_kept(tmp_path: Path, json: bool) -> No
         assert done.stdout.startswith("hp_nlllossgrad_p: ")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.confirm)])
+@pytest.mark.confirm
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_what_was_found_before_an_interrupt_is_kept(kernels: Path, tmp_path: Path, number: int) -> None:
     symbols = ["--symbol", "hp_nlllossgrad_p", "--symbol", "fp_nlllossgrad_p", "--symbol", "hp_smoothl1lossgrad_p"]
     words = (kernels, *symbols, "--rounds", "5", "--out", tmp_path)

@@ -24,12 +24,9 @@ from tests.helpers.exporting import SMOKE, TIGHT, exported, golden, validated
 from tests.mutants import run as mutants
 from tests.mutants.mutants import MUTANTS
 from tests.mutants.test_mutants import FAST as PARTS
-from tests.runners.harness.test_exec_targets import FAST, SAMPLE
+from tests.runners.harness.test_exec_targets import CHOSEN, FAST
 
 pytestmark = needs_compiler
-#: One that never ends takes its time through every kind of target: here it confirms.
-CHOSEN = [pytest.param(n, marks=pytest.mark.confirm if n.endswith("-endless") else ()) for n in FAST]
-CHOSEN += [pytest.param(n, marks=pytest.mark.slow) for n in SAMPLE]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +38,7 @@ def library(kernels: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
     "options",
     [
         pytest.param((), id="one region", marks=pytest.mark.confirm),
-        pytest.param(("--limit", TIGHT), id="splits"),
+        pytest.param(("--limit", TIGHT), id="splits", marks=pytest.mark.confirm),
         pytest.param(("--memory", "documented", "--address", "0xA8000000"), id="documented addresses"),
     ],
 )

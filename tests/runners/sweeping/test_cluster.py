@@ -251,6 +251,7 @@ def test_the_library_of_that_path_is_used_where_it_is_the_same(tmp_path: Path) -
     shipment.teardown(worker)
 
 
+@pytest.mark.confirm
 def test_a_task_that_ends_every_worker_is_named(tmp_path: Path) -> None:
     body = """
     extern int kill(int, int), getppid(void), open(const char *, int, ...);
@@ -270,6 +271,7 @@ def test_a_task_that_ends_every_worker_is_named(tmp_path: Path) -> None:
         on(Cluster(own.scheduler_address), build(tmp_path, body))
 
 
+@pytest.mark.confirm
 def test_a_worker_without_golden_is_named(slow: tuple[Path, Path], tmp_path: Path) -> None:
     with distributed.LocalCluster(n_workers=0, dashboard_address=":0") as own:
         program = "import sys; sys.modules['runners'] = None; from distributed.cli.dask_worker import main; main()"
@@ -356,6 +358,7 @@ def test_what_is_no_address_is_one_sentence(
     assert done.stderr.startswith(f"golden: {message}")
 
 
+@pytest.mark.confirm
 def test_a_missing_extra_is_one_sentence(slow: tuple[Path, Path], tmp_path: Path) -> None:
     arguments = ("sweep", slow[0], "--scheduler", "tcp://127.0.0.1:9", "--out", tmp_path)
     done = golden(*arguments, before="sys.modules['distributed'] = None")

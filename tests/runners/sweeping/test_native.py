@@ -163,6 +163,7 @@ def worked(fmt: Format, rng: np.random.Generator, n: int) -> list[tuple[str, Cal
 EDGES = (0, 1, 7, 8, 15, 16, 31, 32, 63, 64, 255, 256, 511, 512, 1023, 1024, 2046, 2047, 2048, 4095, 4096, 4097, 4098)
 
 
+@pytest.mark.confirm
 @BY_TURNS
 def test_any_number_of_elements_to_grade_gives_the_same_tally(fmt: Format, flush: bool) -> None:
     """None, a few (counted one by one), many (counted in vectors) and all, at the ends of everything."""

@@ -39,6 +39,7 @@ def small_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeping, "TASK", 1 << 17)
 
 
+@pytest.mark.confirm
 def test_the_division_of_the_work_changes_nothing(kernels: Path, small_tasks: None) -> None:
     reference = run(str(kernels), tiny())
     assert reference.points == reference.tally.elements == 1 << 20 and reference.complete

@@ -67,16 +67,9 @@ def whole(slow: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, obj
     return found(out)
 
 
-#: An interrupt and an end that nobody is told of, with one process and with several; the other signals confirm.
-FAST = [("SIGKILL", "2")]
-SIGNALS = [
-    pytest.param(number, jobs, marks=() if (number, jobs) in FAST else pytest.mark.confirm)
-    for number in ("SIGINT", "SIGTERM", "SIGHUP", "SIGKILL")
-    for jobs in ("1", "2")
-]
-
-
-@pytest.mark.parametrize(("number", "jobs"), SIGNALS)
+@pytest.mark.confirm
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_a_signal_leaves_a_state_that_resumes(
     slow: Path, whole: dict[str, object], tmp_path: Path, number: str, jobs: str
 ) -> None:
