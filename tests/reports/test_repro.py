@@ -192,6 +192,7 @@ def test_the_worst_mismatch_comes_first_with_bits_and_hex_floats(suite: list[Vec
     assert any(f"expected {first.expected.bits}" in line and f"got {first.got.bits}" in line for line in lines)
 
 
+@pytest.mark.confirm
 @needs_compiler
 def test_it_works_without_guard_pages(suite: list[VectorFile], kernels: Path, tmp_path: Path) -> None:
     library = defective("writes beyond", tmp_path)

@@ -87,6 +87,7 @@ def test_the_worse_storage_counts_and_bits_are_compared_by_class(matrix: ModuleT
     assert table.other == (("two and three, with the same bits,", "in 1 of 2 classes: y"),)
 
 
+@pytest.mark.confirm
 def test_a_build_is_made_with_the_first_compiler_that_can(
     matrix: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def test_damaged_vector_files_are_refused_or_read_right(count: int, tmp_path: Pa
     assert done.returncode == 4 and "Traceback" not in done.stderr
 
 
+@pytest.mark.confirm
 @needs_compiler
 @counts(2, 50)
 def test_damaged_libraries_never_conform_wrongly(count: int, kernels: Path, tmp_path: Path) -> None:

@@ -207,6 +207,7 @@ def test_no_case_outlives_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(alive) == 3 * len(file.cases) and verdict.result(len(file.cases)).cases == len(file.cases)
 
 
+@pytest.mark.confirm
 def test_every_target_tells_what_its_run_was_drawn_from(tmp_path: Path) -> None:
     told_of = []
     for options in ((), (), ("--draw", "mine")):

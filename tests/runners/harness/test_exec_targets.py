@@ -75,6 +75,7 @@ def here(harness: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Resul
     return results, out
 
 
+@pytest.mark.confirm
 @native
 def test_a_native_harness_gives_the_verdict_and_the_bits_of_the_library(
     here: tuple[Results, Path], kernels: Path, tmp_path: Path

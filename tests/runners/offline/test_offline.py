@@ -34,11 +34,12 @@ def library(kernels: Path, tmp_path_factory: pytest.TempPathFactory) -> Results:
     return validated(kernels, tmp_path_factory.mktemp("library"), *SMOKE)[0]
 
 
+@pytest.mark.confirm
 @pytest.mark.parametrize(
     "options",
     [
-        pytest.param((), id="one region", marks=pytest.mark.confirm),
-        pytest.param(("--limit", TIGHT), id="splits", marks=pytest.mark.confirm),
+        pytest.param((), id="one region"),
+        pytest.param(("--limit", TIGHT), id="splits"),
         pytest.param(("--memory", "documented", "--address", "0xA8000000"), id="documented addresses"),
     ],
 )

@@ -99,6 +99,7 @@ def no_library_is_left(cluster: "distributed.LocalCluster") -> bool:
     return not left
 
 
+@pytest.mark.confirm
 def test_a_killed_worker_costs_its_blocks_only(cluster: "distributed.LocalCluster", slow: tuple[Path, Path]) -> None:
     library, calls = slow
     local = steady(on(Processes(1), library))
