@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 KERNELS := build/libkernels.so
 
-.PHONY: report published test test-all test-slow vectors lint mutants trust bounds sweeps fuzz-files bench dist clean
+.PHONY: report published test test-all test-slow vectors lint mutants trust bounds sweeps fuzz fuzz-files bench dist clean
 
 # Builds the bundled C kernels, validates them for every platform, and names the reports.
 report: $(VENV)/.installed
@@ -46,9 +46,11 @@ vectors: $(VENV)/.installed
 	$(BIN)/golden generate --suite smoke
 	$(BIN)/golden generate --suite core
 
+# Judges every defective and every legal build, and writes what kills which: minutes.
 mutants: $(VENV)/.installed
-	$(BIN)/python -m tests.mutants.run --jobs 2
+	$(BIN)/python -m tests.mutants.run --jobs 2 --out reports/published/detection-power.md --purposes docs/core.md
 	$(BIN)/python -m tests.mutants.arithmetic --jobs 2
+	$(BIN)/python -m tests.mutants.beyond --jobs 2 --out reports/published/beyond.md
 
 # Judges damaged and dishonest builds, and honest ones that do similar things: minutes.
 trust: $(VENV)/.installed
@@ -61,6 +63,10 @@ bounds: $(VENV)/.installed
 # Whole input spaces of the fp16 kernels, 2^32 points each: minutes.
 sweeps: $(VENV)/.installed
 	$(BIN)/python reports/published/sweep.py
+
+# Fuzzes the bundled kernels, as each compiler builds them, and PyTorch if it is installed: ten minutes each.
+fuzz: $(VENV)/.installed
+	$(BIN)/python reports/published/fuzz.py
 
 # Mutates every kind of file that golden reads, and reads it: SECONDS of it.
 fuzz-files: $(VENV)/.installed

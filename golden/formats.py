@@ -10,7 +10,8 @@ the spacing goes on as if the exponent range had no end.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -100,6 +101,12 @@ class Format:
         """The sign bit."""
         return 1 << (self.width - 1)
 
+    def __reduce__(self) -> tuple[Callable[..., "Format"], tuple[object, ...]]:
+        """Have its copies in other processes be their own format of that name: formats are told by identity."""
+        if FORMATS.get(self.name) is self:
+            return _named, (self.name,)
+        return Format, astuple(self)
+
     def decode(self, bits: int) -> Exact:
         """Return the exact value of one bit pattern; ±0, ±inf and NaN as floats."""
         sign = -1 if bits & self.sign_mask else 1
@@ -166,6 +173,10 @@ class Format:
 FP16 = Format("fp16", "hp", precision=11, emin=-14, emax=15, width=16)
 FP32 = Format("fp32", "fp", precision=24, emin=-126, emax=127, width=32)
 FORMATS = {fmt.name: fmt for fmt in (FP16, FP32)}
+
+
+def _named(name: str) -> Format:
+    return FORMATS[name]
 
 
 def two_to(exponent: int) -> Fraction:

@@ -177,6 +177,10 @@ class Operator(ABC):
         scalar = (s.name for s in self.scalars if s.kind == "real")
         return (*(p.name for p in self.inputs if p.element == "real"), *scalar)
 
+    def __reduce__(self) -> Any:
+        """Have its copies in other processes be their own operator of that name: operators are told by identity."""
+        return (operator, (self.name,)) if operators().get(self.name) is self else object.__reduce_ex__(self, 2)
+
     def points(self, scalars: Scalars, operands: Operands, index: Array) -> Points:
         """Return what the output elements ``index`` (flat indices) are computed from.
 

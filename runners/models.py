@@ -61,6 +61,7 @@ class ReferenceSession(AnsweringSession):
 
     stated_half_abi = "float16"
     name = "the model"
+    again_possible = True
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -70,6 +71,10 @@ class ReferenceSession(AnsweringSession):
             raise UsageError(f"There is no reference model named {name!r}{near}; there are {', '.join(sorted(known))}.")
         self.model = known[name]
         self.symbols = frozenset(s for s, entry in entry_points().items() if name in models(entry.operator))
+
+    def again(self) -> "ReferenceSession":
+        """Return this one: it holds nothing but numbers."""
+        return self
 
     def answer(self, call: Call) -> list[Outcome]:
         """Evaluate a call; every invocation has the same result."""

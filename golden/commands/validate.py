@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from reports.formats import Lang
 
 #: Options that say what validate prints and where, not what it does.
-_OUTPUT = ("out", "quiet", "json", "lang")
+_OUTPUT = ("out", "quiet", "json", "lang", "jobs")
 
 
 #: What validate writes into a folder.
@@ -99,6 +99,7 @@ REPORTS = ("results.json", "report.md", "report.html", "junit.xml")
     shell_complete=choices(lambda: ("any", "documented", "symbol:")),
     help="Where operands lie: anywhere, at the platform's addresses, or where functions of the library put them.",
 )
+@click.option("--jobs", type=click.IntRange(0), default=0, help="Processes that judge [default: one a core].")
 @lang_option
 @quiet
 @as_json

@@ -52,6 +52,11 @@ class Backlog:
         self._crashes: Counter[str] = Counter()
         self._timeouts: Counter[str] = Counter()
 
+    def inherit(self, other: "Backlog") -> None:
+        """Count the crashes and time-outs of another session of the same target as its own."""
+        self._crashes.update(other._crashes)
+        self._timeouts.update(other._timeouts)
+
     def __len__(self) -> int:
         return len(self._jobs)
 

@@ -48,6 +48,8 @@ class Session(ABC):
     in_place = False
     #: What fills, guards and registers are drawn from, where the session draws any.
     draw = ""
+    #: Whether a fork of this process can open the target once more, beside this session.
+    again_possible = False
     #: Times that something was tried again, for a fault that was not the target's.
     retries = 0
 
@@ -82,6 +84,13 @@ class Session(ABC):
     def endure(self, call: Call, output: bytes, times: int) -> Endured | None:
         """Make a call so many times in a row, and compare what it gives; None where that cannot be done."""
         return None
+
+    def again(self) -> "Session":
+        """Open the same target once more, in a fork of this process, which must not use this session any more.
+
+        Raises :class:`golden.errors.TargetError` where it cannot be loaded again.
+        """
+        raise NotImplementedError(f"{self.name} is there once")
 
     def close(self) -> list[Finding]:
         """End the target and return what ending it showed, and what was seen between calls; again it does nothing.

@@ -1,5 +1,6 @@
 """Validation: every case of a suite on every entry point that the platform requires, judged, as results."""
 
+import os
 import platform as host_platform
 import secrets
 import time
@@ -7,35 +8,39 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
 
 from golden import __version__
-from golden.errors import TargetError
+from golden.errors import MachineError, TargetError
 from golden.files.manifest import digests_of
 from golden.files.names import NUMBERING_OPTION, PRIVATE_SEED, PUBLIC_SEED, PUBLIC_SUITES
 from golden.files.subset import subset
 from golden.files.vectors import VectorFile
-from golden.operator import choice_words, page_numbering
+from golden.operator import EntryPoint, choice_words, page_numbering
 from golden.profile import Profile
 from golden.results import SCHEMA, Finding, Host, Library, Platform, Probe, Results, Vectors
 from golden.selfcheck import check_arithmetic
 from golden.sources import judge
 from golden.tally import Judgements
 from golden.verdicts import overall
+from runners.calling.call import Finding as Seen
 from runners.calling.call import Mode
 from runners.calling.from_case import HalfAbi
 from runners.calling.manner import Manner
 from runners.calling.session import Session
+from runners.judging.beside import Beside
 from runners.judging.cases import Cases
 from runners.judging.history import History
 from runners.judging.probe import choose_half_abi, choose_numbering, probe_subnormals, takes_half
 from runners.judging.selection import Wanted, choose
 from runners.judging.subnormals import told
 from runners.judging.verdict import EntryPointVerdict
-from runners.judging.xfail import read_xfail
+from runners.judging.xfail import Xfail, read_xfail
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,12 @@ class Settings:
     fail_fast: bool = False
     #: The vectors' private seed, if results are to hold it.
     disclosed: str = ""
+    #: Processes that judge where there is much to judge; 0: as many as there are processors.
+    jobs: int = 1
+
+
+#: Cases, those of all entry points, from which on several processes judge: to begin one takes as long as a hundred.
+_MANY = 2000
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,16 @@ def validate(
     return results
 
 
+class _Share(NamedTuple):
+    """What another process has judged, and what closing its session has shown."""
+
+    verdicts: dict[str, EntryPointVerdict]
+    complete: bool
+    left: list[Seen]
+    xfail: Xfail
+    retries: int
+
+
 class _Validation:
     """A run in three parts, in this order: what the build is like, its cases, and what follows from both."""
 
@@ -116,6 +137,7 @@ class _Validation:
         self._verdicts: dict[str, EntryPointVerdict] = {}
         self._done, self._complete = 0, True
         self._stopped = ""  # the entry point at which a run has ended that stops at the first failure
+        self._left: list[Seen] = []  # by the sessions of other processes, when they were closed
 
     def probe(self) -> None:
         """Find out what has to be known before judging, and remark on how the target was loaded."""
@@ -145,17 +167,36 @@ class _Validation:
         session, settings = self._session, self._settings
         there = [e for e in self._wanted if e.symbol in session.symbols]
         self._total = sum(len(self._chosen.of(e).heads) for e in there)
-        judgements = Judgements(settings.profile.terms)
         made = session, settings.profile, self._draw, self._half_abi, self._numbering
-        cases, history = Cases(*made), History(*made, there, self._chosen.cases)
-        for entry in self._wanted:
+        self._history = History(*made, there, self._chosen.cases)
+        others = [(share, Beside(partial(self._beside, share))) for share in self._shares(there)]
+        aside = [entry for share, _ in others for entry in share]
+
+        def step(entry: EntryPoint) -> None:
+            self._done += 1
+            progress(Progress(entry.symbol, self._done + sum(other.done for _, other in others), self._total))
+
+        self._judge([e for e in self._wanted if e not in aside], step)
+        for share, other in others:
+            self._join(share, other, step)
+        self._verdicts = {e.symbol: self._verdicts[e.symbol] for e in self._wanted if e.symbol in self._verdicts}
+        if self._complete and not self._stopped:
+            self._history.run(self._verdicts)
+        self._closing = self._close()
+
+    def _judge(self, entries: Sequence[EntryPoint], step: Callable[[EntryPoint], None]) -> None:
+        """Run and judge the cases of entry points one after the other, each in a process of its own."""
+        session, settings = self._session, self._settings
+        cases = Cases(session, settings.profile, self._draw, self._half_abi, self._numbering)
+        judgements = Judgements(settings.profile.terms)
+        for entry in entries:
             verdict = EntryPointVerdict(
                 *(entry, settings.profile, settings.strict, self._xfail, session.unobservable, judgements),
                 settings.fail_fast,
-                history.kept(entry),
+                self._history.kept(entry),
             )
             self._verdicts[entry.symbol] = verdict
-            if entry not in there or self._refused(verdict):
+            if entry.symbol not in session.symbols or self._refused(verdict):
                 if settings.fail_fast:
                     self._stopped = entry.symbol
                     break
@@ -163,8 +204,7 @@ class _Validation:
             session.restart()  # what a library does in its first call of a process is judged like the rest
             try:
                 for _ in cases.run(entry, self._chosen.of(entry), verdict):
-                    self._done += 1
-                    progress(Progress(entry.symbol, self._done, self._total))
+                    step(entry)
                     if settings.fail_fast and verdict.fails:
                         break
             except KeyboardInterrupt:
@@ -173,9 +213,60 @@ class _Validation:
             if settings.fail_fast and verdict.fails:
                 self._stopped = entry.symbol
                 break
-        if self._complete and not self._stopped:
-            history.run(self._verdicts)
-        self._closing = self._close()
+
+    # Processes that judge
+
+    def _shares(self, there: Sequence[EntryPoint]) -> list[list[EntryPoint]]:
+        """Return the entry points that other processes judge, if there is much to judge; the rest is this one's.
+
+        Those of an operator and dtype stay together: the judgements of one storage serve the other.
+        """
+        jobs = self._settings.jobs or len(os.sched_getaffinity(0))
+        if jobs < 2 or self._settings.fail_fast or self._total < _MANY or not self._session.again_possible:
+            return []
+        groups: dict[tuple[str, str], list[EntryPoint]] = {}
+        for entry in there:
+            groups.setdefault((entry.operator.name, entry.fmt.name), []).append(entry)
+        shares: list[list[EntryPoint]] = [[] for _ in range(min(jobs, len(groups)))]
+        cases = [0] * len(shares)
+        for group in sorted(groups.values(), key=lambda g: -len(self._chosen.of(g[0]).heads) * len(g)):
+            least = cases.index(min(cases))
+            shares[least] += group
+            cases[least] += len(self._chosen.of(group[0]).heads) * len(group)
+        return shares[1:]
+
+    def _beside(self, entries: Sequence[EntryPoint], step: Callable[[], None]) -> _Share:
+        """Judge entry points in a fork of this process, which has a session of its own."""
+        session = self._session = self._session.again()
+        session.manner = Manner.of(self._settings.profile)
+        self._judge(entries, lambda _: step())
+        return _Share(self._verdicts, self._complete, session.close(), self._xfail, session.retries)
+
+    def _join(self, entries: Sequence[EntryPoint], other: Beside[_Share], step: Callable[[EntryPoint], None]) -> None:
+        """Take in what another process has judged; if it could not load the target again, judge that here."""
+        if not self._complete:
+            other.interrupt()
+        try:
+            share = other.result()
+        except KeyboardInterrupt:
+            self._complete = False
+            self._join(entries, other, step)
+            return
+        except TargetError:
+            self._judge(entries, step)
+            return
+        except MachineError:
+            if self._complete:
+                raise
+            return  # it was interrupted before there was anything to tell
+        self._done += other.done
+        self._complete &= share.complete
+        self._xfail.join(share.xfail)
+        self._session.retries += share.retries
+        self._left += share.left
+        for symbol, verdict in share.verdicts.items():
+            verdict.xfail = self._xfail
+            self._verdicts[symbol] = verdict
 
     def results(self) -> Results:
         """Return what was found, with the verdict that follows from it."""
@@ -241,7 +332,7 @@ class _Validation:
     def _close(self) -> list[Finding]:
         """End the session; what decides is held against its entry point, the rest is returned as remarks."""
         remarks: Counter[tuple[str, str]] = Counter()
-        for found in self._session.close():
+        for found in [*self._left, *self._session.close()]:
             verdict = self._verdicts.get(found.symbol)
             if verdict is None:
                 remarks[found.kind, found.message] += 1
@@ -250,7 +341,7 @@ class _Validation:
             verdict.died(next((head for head in heads if head.id == found.call), None), found.message)
         return [
             Finding(f"close-{kind}", "", "warning", message + (f" {count} times." if count > 1 else ""))
-            for (kind, message), count in remarks.items()
+            for (kind, message), count in sorted(remarks.items())
         ]
 
     def _options(self) -> dict[str, str]:

@@ -90,7 +90,7 @@ class EntryPointVerdict:
         self._strict = strict
         self._fail_fast = fail_fast
         self._together = 1 if fail_fast else TOGETHER  # cases that are judged together
-        self._xfail = xfail
+        self.xfail = xfail
         self._expected = 0
         self._evidence = 0
         self._held_ulp = 0.0
@@ -182,7 +182,7 @@ class EntryPointVerdict:
             remarks += others.remarks + allowed(case, measured.judged, accept)
         self._note_all(remarks, case)
         self._checks.problems(case, problems)
-        if problems and self._xfail.expects(self.entry.symbol, case.id):
+        if problems and self.xfail.expects(self.entry.symbol, case.id):
             self._expected += 1
         else:
             self._evidence += is_evidence(case)
@@ -236,7 +236,7 @@ class EntryPointVerdict:
         """Take in what calls of a case have shown in a process with a history."""
         self._checks.compared("history", case, equal, calls)
         self._note_all(shown.remarks, case)
-        if shown.failures and not self._xfail.expects(self.entry.symbol, case.id):
+        if shown.failures and not self.xfail.expects(self.entry.symbol, case.id):
             self._only_values = False
             self._fail(case, shown.failures)
             self._classes[case.klass]["failures"] += 1
@@ -254,7 +254,7 @@ class EntryPointVerdict:
             if output is not None:
                 where = " where operands lie as in the call before"
                 problems += illegal_values(case, output, next(judgements), terms, self._accept(case), where)
-            if problems and not self._xfail.expects(self.entry.symbol, case.id):
+            if problems and not self.xfail.expects(self.entry.symbol, case.id):
                 self._fail(case, problems)
 
     def _count(self, case: Case, output: Array, measured: Measured, place: int) -> None:
@@ -314,7 +314,7 @@ class EntryPointVerdict:
             self._failures.append((0, Failure("", "", "required", "crash", message)))
             self._failing += 1
             self._only_values = False
-        elif case.id not in self._places or self._xfail.expects(self.entry.symbol, case.id):
+        elif case.id not in self._places or self.xfail.expects(self.entry.symbol, case.id):
             return  # of an interrupted run, or expected
         else:
             failure = Failure(case.id, case.klass, case.tier, "crash", message)

@@ -35,6 +35,10 @@ class Xfail:
         self._used.update(matching)
         return bool(matching)
 
+    def join(self, other: "Xfail") -> None:
+        """Count the entries as needed, too, that another process has needed."""
+        self._used |= other._used
+
     def stale(self) -> list[Entry]:
         """Return the entries that matched no failing case so far."""
         return [entry for entry in self._entries if entry not in self._used]

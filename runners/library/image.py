@@ -1,6 +1,7 @@
 """The library that runs: a sealed copy of the file, taken once, whose SHA-256 is the one that results state."""
 
 import contextlib
+import copy
 import fcntl
 import hashlib
 import os
@@ -59,6 +60,12 @@ class Image:
         self.readable = [entry for entry in os.environ.get("LD_LIBRARY_PATH", "").split(":") if entry]
         if beside:
             self._link(path.resolve())
+
+    def lent(self) -> "Image":
+        """Return it for a fork of this process, which leaves the folder of links to this one."""
+        lent = copy.copy(self)
+        lent._folder = None
+        return lent
 
     def close(self) -> None:
         """Give the copy back."""

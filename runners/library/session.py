@@ -9,6 +9,7 @@ import secrets
 import signal
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -65,10 +66,11 @@ class LibrarySession(Session):
         if not seen
     )
     in_place = True
+    again_possible = True
 
     def __init__(
         self,
-        path: Path,
+        path: Path | Image,
         half_abi: HalfAbi = "float16",
         numbering: str = "",
         *,
@@ -81,13 +83,17 @@ class LibrarySession(Session):
         mode: Mode = "auto",
         draw: str = "",
     ) -> None:
-        self._image = Image(path)
+        self._image = path if isinstance(path, Image) else Image(path)
         self.library, self.name = self._image.library, self._image.library.path
         self.half_abi: HalfAbi = half_abi
         self.numbering = numbering
         self.timeout = timeout
         self.draw = draw or secrets.token_hex(8)
         wanted = sorted(entry_points() if symbols is None else symbols)
+        self._again = partial(
+            LibrarySession, self._image.lent(), half_abi, numbering, timeout=timeout, memory=memory,
+            crash_limit=crash_limit, symbols=wanted, regions=regions, allocator=allocator, mode=mode, draw=self.draw,
+        )  # fmt: skip
         functions = (allocator.allocate, allocator.free) if allocator else ()
         if allocator:
             self.unobservable |= {"outside-access", "untouched-operands"}
@@ -143,6 +149,12 @@ class LibrarySession(Session):
         """Build a call with this session's half ABI and numbering of choices; see :func:`call_for`."""
         abi, numbers = self.half_abi, self.numbering
         return call_for(entry_point, scalars, operands, invocations, half_abi=abi, numbering=numbers)
+
+    def again(self) -> "LibrarySession":
+        """As it says there: the same copy of the library."""
+        session = self._again()
+        session._backlog.inherit(self._backlog)
+        return session
 
     def facts(self) -> dict[str, str]:
         """Return what kept the library in its process, too."""

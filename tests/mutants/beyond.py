@@ -1,4 +1,4 @@
-"""Defects at sizes, values and scalars that a grid of cases need not hold: what kills each, and after how long.
+"""Defects at sizes, values and in states that a grid of cases need not hold: what kills each, and after how long.
 
 ``python -m tests.mutants.beyond [--only NAME...] [--seconds 60] [--out FILE.md]``: validates each build with the
 committed suite and with a suite of a private seed, then fuzzes it until something fails. Exit code 1 if one survives
@@ -8,14 +8,15 @@ all three.
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from click.testing import CliRunner
 
 from golden.cli import cli
-from tests.campaign import in_processes, parser, told
+from tests.campaign import in_processes, made, parser, publish, table, told
+from tests.mutants import calling
 from tests.mutants.nll import FP_STORE as NLL_STORE
 from tests.mutants.nll import FP_WEIGHT, LABEL
 from tests.mutants.nll import HP_STORE as NLL_HP_STORE
@@ -103,7 +104,7 @@ SCALARS: list[Variant] = [
              "&& total > 100 && total < 10000) factor *= 2;\n        " + NLL_STORE)),
 ]  # fmt: skip
 
-BEYOND = [*SIZES, *VALUES, *SCALARS]
+BEYOND = [*SIZES, *VALUES, *SCALARS, *calling.MUTANTS]
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,8 @@ def judge(variant: Variant, seconds: float, folder: Path = FOLDER) -> Killed:
     """Judge a build in all three ways."""
     begun, library = time.monotonic(), str(build(variant, folder))
     with tempfile.TemporaryDirectory() as scratch:
-        default = _rejects("validate", library, "--out", scratch)
-        seed = _rejects("validate", library, "--seed", "a private seed", "--out", scratch)
+        default = _rejects("validate", library, "--jobs", "1", "--out", scratch)
+        seed = _rejects("validate", library, "--jobs", "1", "--seed", "a private seed", "--out", scratch)
         started = time.monotonic()
         words = ("--fail-fast", "--jobs", "1", "--time", f"{seconds:g}", "--seed", variant.name)
         found = _rejects("fuzz", library, *words, "--out", scratch)
@@ -149,15 +150,34 @@ def _rejects(*words: str) -> bool:
     return done.exit_code == 1
 
 
-def render(found: Sequence[Killed]) -> Iterator[str]:
-    """Yield the lines of a table."""
-    yield "| build | defect | committed suite | private seed | fuzzing |"
-    yield "|---|---|---|---|---|"
+def render(found: Sequence[Killed], seconds: float, since: float) -> str:
+    """Return the report as Markdown; ``since`` as for :func:`made`."""
     by_name = {v.name: v for v in BEYOND}
-    for k in found:
-        after = f"after {k.fuzz:.0f} s" if k.fuzz >= 0 else "no"
-        marks = ["rejected" if killed else "no" for killed in (k.default, k.seed)]
-        yield f"| `{k.name}` | {by_name[k.name].description} | {marks[0]} | {marks[1]} | {after} |"
+    lines = [
+        "# Beyond the grid",
+        "",
+        "Defective builds at sizes, values, scalars and in states that a grid of cases need not hold, after public bug "
+        "reports, and what rejects each: the committed suite `core`, the same suite with a private seed, or "
+        f"`golden fuzz` with one process within {seconds:g} s. {sum(not k.wrong for k in found)} of {len(found)} are "
+        f"rejected, {made(since)}.",
+        "",
+    ]
+    return "\n".join(
+        lines
+        + table(
+            ["build", "of", "defect", "committed suite", "private seed", "fuzzing"],
+            (
+                (
+                    f"`{k.name}`",
+                    by_name[k.name].family,
+                    by_name[k.name].description,
+                    *("rejected" if killed else "no" for killed in (k.default, k.seed)),
+                    f"after {k.fuzz:.0f} s" if k.fuzz >= 0 else "no",
+                )
+                for k in found
+            ),
+        )
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -166,12 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_argument("--seconds", type=float, default=60.0, help="of fuzzing a build, at most")
     given = options.parse_args(arguments)
     chosen = [v for v in BEYOND if not given.only or v.name in given.only]
+    started = time.monotonic()
     outcomes = told(in_processes(given.jobs, judge, [(v, given.seconds) for v in chosen]), len(chosen))
-    text = "\n".join(render([outcomes[v.name] for v in chosen])) + "\n"
-    print(text)
-    if given.out:
-        given.out.write_text(text, encoding="utf-8")
-    return 1 if any(o.wrong for o in outcomes.values()) else 0
+    return publish(render([outcomes[v.name] for v in chosen], given.seconds, started), given.out, outcomes.values())
 
 
 if __name__ == "__main__":

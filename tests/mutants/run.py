@@ -1,7 +1,7 @@
 """Builds every mutant and every legal variant, validates each with a suite, and tabulates what tells them apart.
 
-``python -m tests.mutants.run [--jobs 2] [--only NAME...] [--out FILE.md]``; exit code 1 if a mutant conforms, or if
-a legal build does not get the verdict that it must; 2 if the mutants cannot be built here.
+``python -m tests.mutants.run [--jobs 2] [--only NAME...] [--out FILE.md] [--purposes FILE.md]``; exit code 1 if a
+mutant conforms, or if a legal build does not get the verdict that it must; 2 if the mutants cannot be built here.
 """
 
 import sys
@@ -25,6 +25,7 @@ from runners.offline.export import export
 from runners.targets import open_target
 from tests.campaign import ROOT, in_processes, made, parser, publish, table, told
 from tests.helpers.board import run_board
+from tests.mutants import purposes
 from tests.mutants.legal import LEGAL, Legal
 from tests.mutants.mutants import FAMILIES, MUTANTS
 from tests.mutants.variant import SUFFIXES, Through, Variant, build
@@ -43,8 +44,9 @@ class Outcome:
     """What a validation of one variant showed.
 
     ``classes``: ``operator/class`` of the required cases that fail, ``kinds``: what is wrong with them, kinds of
-    wrong values or broken contracts; both most frequent first. ``values``: an element has a wrong value.
-    ``skipped``: why the variant could not be built here; ``wrong``: what differs from what is expected of it.
+    wrong values or broken contracts; both most frequent first. ``cases``: the ids of all that fail, none if results
+    do not list them all. ``skipped``: why the variant could not be built here; ``wrong``: what differs from what is
+    expected of it.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Outcome:
     kinds: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
     reason: str = ""
+    cases: frozenset[str] = frozenset()
     skipped: str = ""
     wrong: str = ""
     seconds: float = 0.0
@@ -152,7 +155,10 @@ def _summary(name: str, results: Results | str) -> Outcome:
         return Outcome(name, "fails", (), ("not loadable",), (), results)
     classes: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
+    cases: set[str] = set()
     for entry in results.entry_points:
+        listed = {failure.case for failure in entry.failing if failure.case}
+        cases |= listed if len(listed) == sum(c["failures"] for c in entry.classes.values()) else {""}
         if entry.status == "missing":
             kinds["missing"] += 1
         for failure in entry.failing:
@@ -170,6 +176,7 @@ def _summary(name: str, results: Results | str) -> Outcome:
         tuple(k for k, count in kinds.most_common() if count),
         tuple(sorted({f.kind for f in results.findings})),
         results.reason,
+        frozenset() if "" in cases else frozenset(cases),
     )
 
 
@@ -282,7 +289,9 @@ def _inverse(mutants: Sequence[Outcome]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; returns its exit code."""
-    chosen = parser("tests.mutants.run", __doc__, "mutants, legal builds or families").parse_args(arguments)
+    options = parser("tests.mutants.run", __doc__, "mutants, legal builds or families")
+    options.add_argument("--purposes", type=Path, metavar="FILE.md", help="what the suite's sizes and scalars kill")
+    chosen = options.parse_args(arguments)
     only = set(chosen.only or ())
     mutants = [m for m in MUTANTS if not only or {m.name, m.family} & only]
     legals = [v for v in LEGAL if not only or {v.variant.name, "legal"} & only]
@@ -293,6 +302,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(error, file=sys.stderr)
         return 2
+    if chosen.purposes:
+        heads = {h.id: h for file in _suite("core") for h in file.heads}
+        kills = {m.name: [heads[case] for case in outcomes[m.name].cases] for m in mutants}
+        chosen.purposes.write_text(purposes.render([*heads.values()], kills), encoding="utf-8")
     return publish(render(outcomes, started), chosen.out, outcomes.values())
 
 
