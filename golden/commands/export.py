@@ -1,5 +1,6 @@
 """``golden export``."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from golden.commands.options import (
     suite_option,
     vectors_option,
 )
+from golden.commands.suites import opened, seed_option
 from golden.commands.terminal import check_folder, examples, exit_codes, progress_bar, say
 from golden.errors import unknown_name
 
@@ -44,12 +46,14 @@ class _Number(click.ParamType[int]):
     epilog=examples(
         "golden export --suite smoke --platform MT7004 --out board",
         "golden export --suite smoke --platform FT78NE --address 0x10800000 --limit 0x80000 --out l2",
+        "golden export --suite core --seed TEXT --platform MT7004 --out board",
         "golden validate dump:board",
     )
     + exit_codes(0, 2, 3, 4, 130),
 )
-@suite_option()
-@vectors_option()
+@suite_option("smoke, core, full, or a suite file (.toml).")
+@vectors_option(multiple=True)
+@seed_option
 @platform_option()
 @operators_option
 @dtypes_option
@@ -83,7 +87,8 @@ class _Number(click.ParamType[int]):
 @quiet
 def export(
     suite: str,
-    vectors: Path | None,
+    vectors: tuple[Path, ...],
+    seed: str | None,
     platform: str,
     operators: tuple[str, ...],
     dtypes: tuple[str, ...],
@@ -98,9 +103,10 @@ def export(
 ) -> None:
     """Write the calls of a validation, and C sources that make them, for a target that golden cannot talk with.
 
-    README.txt in the folder says what to do there. 'golden validate dump:FOLDER' judges what the target has left.
+    README.txt in the folder says what to do there. 'golden validate dump:FOLDER' judges what the target has left, with
+    the same --seed if there was one: the folder does not hold it.
     """
-    from golden.files.manifest import open_vectors
+    from golden.files.names import NUMBERING_OPTION
     from golden.operator import operators as known
     from golden.profile import load_profile
     from runners.offline.export import choose
@@ -110,17 +116,15 @@ def export(
         if name not in known():
             raise unknown_name("operator", name, known())
     profile = load_profile(platform)
-    files = choose(open_vectors(suite, vectors), operators, dtypes)
-    from golden.files.names import NUMBERING_OPTION
-
     options = {"suite": suite, "platform": platform, NUMBERING_OPTION: numbering, "memory": memory}
     options |= {"draw": draw} if draw else {}
     if vectors:
-        options["vectors"] = str(vectors)
+        options["vectors"] = os.pathsep.join(map(str, vectors))
     check_folder(out.parent)
-    with progress_bar(not quiet) as step:
+    wanted = dtypes or tuple({entry.fmt.name for entry in profile.required()})
+    with opened(suite, vectors, seed, wanted, told=not quiet) as (found, _), progress_bar(not quiet) as step:
         manifest = write(
-            *(out, files, profile, options),
+            *(out, choose(found, operators, dtypes), profile, options),
             endian=endian,
             address=address,
             limit=limit,

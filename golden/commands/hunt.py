@@ -13,6 +13,7 @@ from golden.commands.options import (
     choices,
     complete_target,
     half_abi,
+    numbering_option,
     platform_option,
     quiet,
     reduction_option,
@@ -59,6 +60,7 @@ from golden.files import names
 )
 @platform_option("Profile whose terms decide what is legal: FT78NE, MT7004, host, or a profile's path.")
 @half_abi
+@numbering_option("auto")
 @timeout
 @quiet
 @as_json
@@ -73,6 +75,7 @@ def hunt(
     out: Path,
     platform: str,
     half_abi: str,
+    numbering: str,
     timeout: float,
     quiet: bool,
     as_json: bool,
@@ -83,6 +86,7 @@ def hunt(
     from runners.calling.manner import Manner
     from runners.hunting.hunt import Hunted, chosen
     from runners.hunting.hunt import hunt as run
+    from runners.judging.probe import choose_numbering
     from runners.targets import open_target
 
     profile = load_profile(platform)
@@ -90,6 +94,9 @@ def hunt(
     check_folder(out)
     session, _ = open_target(target, timeout)
     session.manner = Manner.of(profile)
+    _, used, remark = choose_numbering(session, numbering)
+    if remark and not quiet:
+        say(remark, err=True)
     hunted: list[Hunted] = []
     scratch = tempfile.TemporaryDirectory()
     os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = scratch.name  # else it leaves a folder where the user is
@@ -98,7 +105,15 @@ def hunt(
             mine, operands = scalars_of(entry_points()[name].operator, fixed, beta=beta, reduction=reduction)
             if operands:
                 raise UsageError(f"--set {next(iter(operands))}: a hunt takes scalars alone; every operand varies.")
-            found, _case = run(session, name, out, seed=seed, rounds=rounds, terms=terms, half_abi=half_abi, **mine)  # type: ignore[arg-type]
+            found, _case = run(
+                *(session, name, out),
+                seed=seed,
+                rounds=rounds,
+                terms=terms,
+                half_abi=half_abi,
+                numbering=used,
+                **mine,  # type: ignore[arg-type]
+            )
             hunted.append(found)
             verdict = "outside every legal bound" if found.fails else _legal(found.bound)
             if not (quiet or as_json):

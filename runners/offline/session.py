@@ -43,7 +43,7 @@ def as_exported(target: str, manifest: Manifest, given: Collection[str], options
         key = "numbering" if name == NUMBERING_OPTION else name.replace("-", "_")
         if name in ("suite", "vectors"):
             if not {"suite", "vectors"} & {*given}:
-                merged[key] = (Path(value),) if name == "vectors" else value
+                merged[key] = tuple(map(Path, value.split(os.pathsep))) if name == "vectors" else value
         elif name in given and options[key] != value:
             raise UsageError(f"--{name} {options[key]}: {target} was exported with {value}; leave the option out.")
         else:
@@ -60,7 +60,9 @@ def covered(target: str, manifest: Manifest, files: Sequence[VectorFile]) -> lis
     for name, digest in manifest.vectors.items():
         if digests.get(name) != digest:
             what = "has another content now" if name in digests else "is not among these vectors"
-            raise VectorError(f"{target} was exported from {name}, which {what}; restore it, or export again.")
+            raise VectorError(
+                f"{target} was exported from {name}, which {what}; restore it, give the same --seed, or export again."
+            )
     return [f for f in files if f.path.name in manifest.vectors]
 
 

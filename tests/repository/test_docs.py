@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ TYPED = [
     "docs/sweeping.md",
     "docs/fuzzing.md",
     "docs/suite-files.md",
+    "docs/recording-with-pytorch.md",
     "docs/adding-an-operator.md",
 ]
 #: Those of them that run whole suites.
@@ -66,6 +68,8 @@ PREPARED = {
 }
 #: Programs without which a document cannot be typed here.
 NEEDED = {"make": "make", "cc": "cc", "git": "git", "golden build": "cc", "sed -i": "sed"}
+#: And modules.
+NEEDED_MODULES = {"python record_step.py": "torch"}
 IGNORED = shutil.ignore_patterns(
     ".git", ".venv", "build", "out", "full", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info", "*.so"
 )
@@ -171,6 +175,7 @@ def test_what_a_document_says_is_what_happens(name: str, clone: Path, tmp_path: 
     session = commands(text)
     assert session
     missing = {p for c in session for start, p in NEEDED.items() if c.text.startswith(start) and not shutil.which(p)}
+    missing |= {m for c in session for start, m in NEEDED_MODULES.items() if c.text == start and not find_spec(m)}
     if missing:
         pytest.skip(f"{name} needs {', '.join(sorted(missing))}, which this machine lacks")
     starts_outside = any(c.text.startswith("git clone") for c in session)

@@ -211,3 +211,13 @@ def test_what_was_found_before_an_interrupt_is_kept(kernels: Path, tmp_path: Pat
         errors = hunting.stderr.read()
     assert hunting.returncode == 130 and errors.strip() == "golden: interrupted"
     assert line.startswith("hp_nlllossgrad_p: ") and (tmp_path / "hp_nlllossgrad_p-hunted.h5").is_file()
+
+
+@pytest.mark.confirm
+def test_a_build_that_numbers_reductions_otherwise_is_hunted_with_its_numbers(tmp_path: Path) -> None:
+    built = tmp_path / "other.so"
+    assert golden("build", "-o", built, "--cflags=-DGOLDEN_REDUCTION_NONE_SUM_MEAN").returncode == 0
+    for words, code in (((), 1), (("--reduction-enum", "none-sum-mean"), 0), (("--reduction-enum", "auto"), 0)):
+        done = golden("hunt", built, "--symbol", "fp_nlllossgrad_p", "--rounds", "2", *words, "--out", tmp_path)
+        assert done.returncode == code, done.stdout
+        assert ("numbers reductions none-sum-mean" in done.stderr) == ("auto" in words)

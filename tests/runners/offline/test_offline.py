@@ -267,3 +267,19 @@ def test_a_defective_build_is_rejected_through_dumps(name: str, workshop: Path) 
     suite, part = ("smoke", PARTS[name]) if name in FAST else ("core", "")
     outcome = mutants.check(next(m for m in MUTANTS if m.name == name), None, workshop, "dump", suite, part)
     assert outcome.verdict == "fails" and mutants.killers(outcome)
+
+
+@pytest.mark.confirm
+def test_an_export_of_a_private_seed_holds_no_seed_and_is_judged_with_it(board: Path, tmp_path: Path) -> None:
+    secret = "nobody guesses this"
+    folder = exported(
+        tmp_path / "export", *SMOKE, "--seed", secret, "--operator", "smoothl1lossgrad", "--dtype", "fp32"
+    )
+    run_board(board, folder)
+    assert not [p.name for p in folder.rglob("*") if p.is_file() and secret.encode() in p.read_bytes()]
+    results, done = validated(f"dump:{folder}", tmp_path / "out", "--seed", secret)
+    assert results.vectors.origin == "private" and all(e.status == "pass" for e in results.entry_points if e.cases)
+    assert sum(e.cases for e in results.entry_points) == 2 * results.vectors.cases > 0 and done.exit_code == 0
+    for words in ((), ("--seed", "another")):
+        done = golden("validate", f"dump:{folder}", *words, "--out", tmp_path / "other")
+        assert isinstance(done.exception, VectorError) and "give the same --seed" in str(done.exception)
