@@ -6,11 +6,14 @@ import os
 import pickle
 import signal
 from collections.abc import Callable
+from types import FrameType
 from typing import Generic, TypeVar
 
 from golden.errors import GoldenError, MachineError
 
 T = TypeVar("T")
+#: Raises a KeyboardInterrupt in a fork; what a terminal sends to all processes may be ignored by all.
+_INTERRUPT = signal.SIGUSR1
 
 
 class Beside(Generic[T]):
@@ -27,6 +30,7 @@ class Beside(Generic[T]):
         if self._pid == 0:
             code = 1
             try:
+                _interruptible()
                 os.close(self._answer)
                 with open(end, "wb") as file:  # noqa: PTH123 (a descriptor)
                     pickle.dump(self._attempt(work), file)
@@ -54,9 +58,9 @@ class Beside(Generic[T]):
         return int.from_bytes(self._counted[:8], "little")
 
     def interrupt(self) -> None:
-        """Have a KeyboardInterrupt raised in it, which the work may turn into a result."""
+        """Have a KeyboardInterrupt raised in it, if it has not been interrupted: the work may turn it into a result."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGINT)
+            os.kill(self._pid, _INTERRUPT)
 
     def result(self) -> T:
         """Wait for the result; raises the work's own error if it is a :class:`GoldenError`, or MachineError."""
@@ -70,3 +74,16 @@ class Beside(Generic[T]):
         if error is not None:
             raise error[0](error[1])
         return found  # type: ignore[no-any-return]
+
+
+def _interruptible() -> None:
+    """Have this process raise one KeyboardInterrupt, whoever asks for it, so that it can tell what there is by then."""
+    asking = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        for each in (*asking, _INTERRUPT):
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in (*asking, _INTERRUPT):
+        signal.signal(number, interrupt)

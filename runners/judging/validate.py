@@ -201,8 +201,8 @@ class _Validation:
                     self._stopped = entry.symbol
                     break
                 continue
-            session.restart()  # what a library does in its first call of a process is judged like the rest
             try:
+                session.restart()  # what a library does in its first call of a process is judged like the rest
                 for _ in cases.run(entry, self._chosen.of(entry), verdict):
                     step(entry)
                     if settings.fail_fast and verdict.fails:
@@ -295,7 +295,8 @@ class _Validation:
         uncovered = [e.symbol for e in profile.required() if e not in self._chosen.covered]
         verdict, reason = overall(entries, platform, uncovered, selection)
         if not self._complete:
-            verdict, reason = "fails", f"Interrupted after {self._done} of {self._total} cases."
+            judged = sum(entry.cases for entry in entries)
+            verdict, reason = "fails", f"Interrupted after {judged} of {self._total} cases."
         return Results(
             schema=SCHEMA,
             golden=__version__,
