@@ -104,7 +104,7 @@ TAGS = {
     "blockquote",
     "hr",
 }
-SLOW = settings(max_examples=15, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=10, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 
 
 def invisible(text: str) -> list[str]:

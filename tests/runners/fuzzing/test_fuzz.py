@@ -151,7 +151,7 @@ def test_what_is_made_small_stays_a_call_of_the_platform(tmp_path: Path) -> None
 def test_what_depends_on_the_calls_before_is_found_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(test_repro.DEFECTS, "before", DEFECTS["what came before"])
     library = test_repro.defective("before", tmp_path)
-    found = run(str(library), tmp_path / "out", recipe("fp_nlllossgrad_p", calls=1200))
+    found = run(str(library), tmp_path / "out", recipe("fp_nlllossgrad_p", calls=200))
     witnesses = [f.message for f in found.findings if f.kind == "witness"]
     assert found.verdict == "fails" and any(
         "Only after fp_nlllossgrad_p with nlllossgrad/fp32/" in text and "/batch=" in text for text in witnesses
