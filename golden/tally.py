@@ -5,10 +5,10 @@ Cases may come in any order: of equal ones the first in the suite counts, and su
 
 import math
 from bisect import insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ from golden.operator import Operator
 from golden.results import Element, Landscape, Tally
 from golden.slices import together
 from golden.terms import Terms
+
+T = TypeVar("T")
 
 #: What was found is kept for cases with up to that many output elements.
 _SMALL_CASE = 1 << 12
@@ -89,6 +91,13 @@ class Measured:
     worst: int
     shares: list[list[Share]] = field(default_factory=list)
     moves: list[list[_Move]] = field(default_factory=list)
+    _known: dict[Callable[[Case, Array], Any], Any] = field(default_factory=dict)
+
+    def once(self, work: Callable[[Case, Array], T], case: Case, output: Array) -> T:
+        """Return what follows from the case and this output alone, worked out when it is first asked for."""
+        if work not in self._known:
+            self._known[work] = work(case, output)
+        return self._known[work]  # type: ignore[no-any-return]
 
 
 def measure(outputs: Sequence[tuple[Case, Judged]]) -> list[Measured]:

@@ -1,10 +1,28 @@
 """Which evaluation order of an operator gives the bits of a build."""
 
 from collections import Counter
+from typing import NamedTuple
 
 from golden.case import Case
 from golden.formats import Array
 from runners.models import MODELS, models
+
+
+class Matches(NamedTuple):
+    """How many elements of an output have the bits of each model, out of how many."""
+
+    by_model: dict[str, int]
+    total: int
+
+
+def matches(case: Case, output: Array) -> Matches:
+    """Count the elements of an output that are not zero anyway."""
+    fmt, counted = case.fmt, case.golden.value != 0
+    got, found = fmt.bits(output), {}
+    for name, model in models(case.operator).items():
+        wanted = fmt.bits(model.evaluate(case.operator, fmt, case.scalars, case.operands))
+        found[name] = int((wanted == got)[counted].sum())
+    return Matches(found, int(counted.sum()))
 
 
 class OrderShares:
@@ -14,14 +32,10 @@ class OrderShares:
         self._matches = Counter[str]()
         self._total = 0
 
-    def add(self, case: Case, output: Array) -> None:
-        """Count the elements of one output that are not zero anyway."""
-        fmt, counted = case.fmt, case.golden.value != 0
-        got = fmt.bits(output)
-        for name, model in models(case.operator).items():
-            wanted = fmt.bits(model.evaluate(case.operator, fmt, case.scalars, case.operands))
-            self._matches[name] += int((wanted == got)[counted].sum())
-        self._total += int(counted.sum())
+    def add(self, matches: Matches) -> None:
+        """Count what an output's elements are like."""
+        self._matches.update(matches.by_model)
+        self._total += matches.total
 
     def names(self) -> list[str]:
         """Return the models that match best, of equal ones those that others have, too; none if nothing was counted."""

@@ -21,8 +21,8 @@ from runners.calling.from_case import HalfAbi, call_for
 from runners.calling.manner import Manner
 from runners.calling.session import Session
 from runners.judging.figures import Illegal, would_conform
-from runners.judging.orders import OrderShares
-from runners.judging.positions import Positions
+from runners.judging.orders import OrderShares, matches
+from runners.judging.positions import Positions, look
 from runners.judging.probe import probe_half_abi, probe_numbering, probe_subnormals
 from runners.judging.verdict import TOGETHER
 
@@ -80,7 +80,7 @@ class _Prober:
     def traits(self) -> EntryPointTraits:
         orders = OrderShares()
         for case, output in self._outputs(lambda head: head.flags == ORDER_ALONE):
-            orders.add(case, output)
+            orders.add(matches(case, output))
         order = orders.best() or "unknown"
         precision = "-"
         if self._entry.fmt.name == "fp16":
@@ -107,7 +107,7 @@ class _Prober:
     def _position(self) -> str:
         positions = Positions()
         for case, output in self._outputs(lambda c: "position" in c.flags):
-            positions.add(case, output)
+            positions.add(case, look(case, output))
         found = next(((head, where) for head, where in positions.differing() if where is not None), None)
         return f"dependent: {found[0].id} element {found[1]}" if found else "independent"
 

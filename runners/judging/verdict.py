@@ -23,7 +23,7 @@ from golden.terms import Accept
 from runners.calling.call import Invocation, Outcome
 from runners.judging.contracts import Contracts
 from runners.judging.figures import Illegal, would_conform
-from runners.judging.orders import OrderShares
+from runners.judging.orders import OrderShares, matches
 from runners.judging.outcomes import (
     FAILING,
     Differing,
@@ -36,7 +36,7 @@ from runners.judging.outcomes import (
     differing,
     illegal_values,
 )
-from runners.judging.positions import Positions
+from runners.judging.positions import Positions, look
 from runners.judging.subnormals import Subnormals
 from runners.judging.xfail import Xfail
 
@@ -170,10 +170,10 @@ class EntryPointVerdict:
         problems, remarks = broken_contracts(case, plan, outcomes)
         self._checks.add(case, plan, outcomes, outputs)
         first = outputs[0]
-        bits = b"" if first is None else comparable_bits(case.fmt, first).tobytes()
+        digest = _bits_digest(case) if first is None or measured is None else measured.once(_bits_digest, case, first)
         if case.id in self._keep and first is not None:
             self.kept[case.id] = first.tobytes()
-        self._bits.setdefault(case.klass, []).append((place, hashlib.sha256(case.id.encode() + bits).digest()))
+        self._bits.setdefault(case.klass, []).append((place, digest))
         if first is not None and measured is not None:
             terms = self._profile.terms
             accept = self._accept(case)
@@ -194,11 +194,10 @@ class EntryPointVerdict:
                 if measured is not None and first is not None and (case.tier == "required" or self._strict):
                     self._illegal.add(case, measured.judged.at[measured.judged.failing], first)
         if first is not None:
-            self._compare_storages(case, bits)
+            self._compare_storages(case, digest)
 
-    def _compare_storages(self, case: Case, bits: bytes) -> None:
+    def _compare_storages(self, case: Case, digest: bytes) -> None:
         """Hold the private entry point's output against the shared one's, which is judged before it."""
-        digest = hashlib.sha256(bits).digest()
         if self.entry.storage == "shared":
             self._judgements.shared[case.id] = digest
         elif (other := self._judgements.shared.pop(case.id, None)) is not None:
@@ -266,9 +265,9 @@ class EntryPointVerdict:
             self._overall.add(case, output, judged, measured, place)
             self._held_ulp = max(self._held_ulp, float(np.abs(judged.signed[judged.held]).max(initial=0.0)))
         if case.flags == ORDER_ALONE:
-            self.orders.add(case, output)
+            self.orders.add(measured.once(matches, case, output))
         if "position" in case.flags:
-            self._positions.add(case, output, place)
+            self._positions.add(case, measured.once(look, case, output), place)
 
     def _settle(self) -> None:
         """Hold the cases that were added against each other, once they are all there."""
@@ -435,6 +434,12 @@ def _status_of(failure: Failure) -> Status:
     if failure.kind == "timeout" or (failure.kind == "not-run" and "time-out" in failure.message):
         return "timeout"
     return "crash" if failure.kind in ("crash", "not-run") else "fail"
+
+
+def _bits_digest(case: Case, output: Array | None = None) -> bytes:
+    """Return the digest of an output's bits and of whose they are; NaN payloads do not count."""
+    bits = b"" if output is None else comparable_bits(case.fmt, output).tobytes()
+    return hashlib.sha256(case.id.encode() + bits).digest()
 
 
 def is_evidence(case: Case) -> bool:

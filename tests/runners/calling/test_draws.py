@@ -24,7 +24,7 @@ from runners.calling.call import Call
 from runners.calling.plan import invocations, shuffled, unreadable_cases
 from runners.harness.session import ExecSession
 from runners.judging.cases import Cases
-from runners.judging.positions import Positions
+from runners.judging.positions import Positions, look
 from runners.judging.validate import Settings, validate
 from runners.judging.verdict import EntryPointVerdict
 from runners.judging.xfail import read_xfail
@@ -225,7 +225,7 @@ def test_the_first_of_equal_cases_is_the_first_of_the_suite() -> None:
         positions, rows = Positions(), Accumulator(detailed=True)
         for place in order:
             case, output = cases[place], outputs[place]
-            positions.add(case, output, place)
+            positions.add(case, look(case, output), place)
             judged = judge(case, np.where(output == 3 * case.golden.value, case.golden.value, output), Terms())
             rows.add(case, output, judged, place=place)
         differing = [(head.id, where) for head, where in positions.differing()]
