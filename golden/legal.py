@@ -22,8 +22,8 @@ from golden.formats import FP32, Array, Exact, Format
 from golden.operator import Operands, Operator, Points, Scalars
 from golden.program import Arithmetic, Program, Words
 from golden.rational import Rationals
-from golden.running_error import evaluate, interval, modes
-from golden.terms import Flush, Terms
+from golden.running_error import RunningError, Value, interval, modes
+from golden.terms import Flush, PlatformArithmetic, Terms
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,45 @@ def parts_of(programs: Mapping[str, Program], fmt: Format, points: Points, count
                 if not chosen.size:
                     break
     return parts
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way of evaluating a program, for the elements (positions in the inputs) that can go it."""
+
+    at: Array
+    result: Value
+
+
+def evaluate(
+    program: Program,
+    inputs: Sequence[Array],
+    fmt: Format,
+    inner: Format,
+    flush: Flush,
+    platform: PlatformArithmetic,
+) -> tuple[list[Run], Array]:
+    """Evaluate a program in every way that its branches allow.
+
+    ``inputs``: numbers of ``fmt``, one array a variable, all of one length; intermediates are of ``inner``. Returns the
+    ways, and the elements for which a subnormal number is met.
+    """
+    n = len(inputs[0])
+    runs: list[Run] = []
+    subnormal = np.zeros(n, bool)
+    waiting: list[tuple[Array, dict[int, bool]]] = [(np.arange(n), {})]
+    with np.errstate(all="ignore"):
+        while waiting:
+            at, script = waiting.pop()
+            m = RunningError(inner, flush, platform, script)
+            load = m.load if inner is fmt else lambda values, m=m: m.narrow(values, fmt)
+            result = m.store(program(m, *(load(values[at]) for values in inputs)), fmt)
+            runs.append(Run(at, result))
+            subnormal[at] |= m.subnormal
+            for number, unsure in m.branches.items():
+                waiting.append((at[unsure], {**script, number: True}))
+                script = {**script, number: False}
+    return runs, subnormal
 
 
 def legal_ranges(

@@ -41,7 +41,7 @@ pre is 0, nothing but err is left, and it decides nothing but ties that it canno
 
 **Branches.** Some things are not a matter of distance. What may be beyond the largest number, or below N where that
 is flushed, what compares with another number either way, and what may vanish under an infinity: there two different
-things can happen, and each of them is followed by itself. :func:`evaluate` runs the program once for every
+things can happen, and each of them is followed by itself. :func:`golden.legal.evaluate` runs the program once for every
 combination that an element needs, which for nearly all is one. So infinities and NaN, and the zeros that flushing
 makes, come out as what the program makes of them; they are not rules beside it.
 
@@ -51,7 +51,7 @@ meets an infinity, NaN alone is followed. No operator here multiplies such a dif
 Flushed operands are other operands: where they are, y is the exact value for these, and not near the one without.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,7 +59,7 @@ import numpy as np
 
 from golden.formats import Array, Format, powers_of_two
 from golden.oracle import two_product, two_sum
-from golden.program import Arithmetic, Program
+from golden.program import Arithmetic
 from golden.terms import Flush, Operation, PlatformArithmetic, Unit
 
 #: Relative error of one float64 operation.
@@ -349,45 +349,6 @@ def _is_power(a: Value) -> Array:
 def _choose(where: Array, a: Value, b: Value) -> Value:
     """Return a where told so, b elsewhere."""
     return Value(*(np.where(where, getattr(a, name), getattr(b, name)) for name in Value.__slots__))
-
-
-@dataclass(frozen=True)
-class Run:
-    """One way of evaluating a program, for the elements (positions in the inputs) that can go it."""
-
-    at: Array
-    result: Value
-
-
-def evaluate(
-    program: Program,
-    inputs: Sequence[Array],
-    fmt: Format,
-    inner: Format,
-    flush: Flush,
-    platform: PlatformArithmetic,
-) -> tuple[list[Run], Array]:
-    """Evaluate a program in every way that its branches allow.
-
-    ``inputs``: numbers of ``fmt``, one array a variable, all of one length; intermediates are of ``inner``. Returns the
-    ways, and the elements for which a subnormal number is met.
-    """
-    n = len(inputs[0])
-    runs: list[Run] = []
-    subnormal = np.zeros(n, bool)
-    waiting: list[tuple[Array, dict[int, bool]]] = [(np.arange(n), {})]
-    with np.errstate(all="ignore"):
-        while waiting:
-            at, script = waiting.pop()
-            m = RunningError(inner, flush, platform, script)
-            load = m.load if inner is fmt else lambda values, m=m: m.narrow(values, fmt)
-            result = m.store(program(m, *(load(values[at]) for values in inputs)), fmt)
-            runs.append(Run(at, result))
-            subnormal[at] |= m.subnormal
-            for number, unsure in m.branches.items():
-                waiting.append((at[unsure], {**script, number: True}))
-                script = {**script, number: False}
-    return runs, subnormal
 
 
 def interval(fmt: Format, value: Value, platform: PlatformArithmetic) -> tuple[Array, Array]:
