@@ -83,7 +83,7 @@ def lengths(stream: Stream, most: int) -> list[int]:
             size = min(
                 _BLOCKS[block[k] % len(_BLOCKS)], _BLOCKS[(block[k] >> 32) % len(_BLOCKS)]
             )  # small ones more often
-            n = size * (1 + (beside[k] >> 8) % 4) + (0, 0, 1, -1)[beside[k] % 4]
+            n = size * (1 + (beside[k] >> 8) % 4) + (0, 0, 1, -1, 0, 1, 2, -2)[beside[k] % 8]
         found.append(min(max(n, 0), most if large else min(most, _BLOCK_MOST)))
     return found
 

@@ -25,8 +25,8 @@ CLASS_COUNTS = (1, 2, 3, 10, 33)
 #: (batch, class_num): the page's example; labels above 127, 255; batch * class_num above 2**15, 2**16.
 LARGE_SHAPES = ((32, 1000), (3, 257), (11, 257), (257, 257), (4097, 10))
 #: For one reduction each, in turn: labels above 32767 and 65535, products above 2**18; for none, with a gradient for
-#: each sample, a batch above 65535.
-HUGE_SHAPES = ((2, 40000), (3, 70000), (65537, 1), (1, 70000), (263, 1009))
+#: each sample, a batch above 65535 and one that is divided among cores by thousands.
+HUGE_SHAPES = ((2, 40000), (3, 70000), (65537, 1), (1, 70000), (263, 1009), (10007, 3))
 #: For one reduction each, in turn, with few samples: numbers that a rounded reciprocal gets wrong, multiples of 64 and
 #: 128 and their neighbours, numbers of 8 and 9 bits, those of data sets and vocabularies.
 CLASS_NUMS = (
@@ -112,6 +112,8 @@ def _large(batch: int, classes: int) -> tuple[int, int]:
 def _of_shape(fmt: Format, path: str, reduction: str, batch: int, classes: int) -> dict[str, Array]:
     stream = Stream(f"{OPERATOR.name}/{fmt.name}/{path}")
     labels = labels_of("random" if batch * classes % 2 else "permuted", stream, batch, classes)
+    if batch > 1 and classes > 33:
+        labels[1] = 0  # the first index of a row: a rounded quotient of it is that of the row before
     if batch and classes > 127:
         labels[-1] = classes - 1  # the widest label there is
     return _operands(stream, fmt, reduction, labels, weights_of("distinct", stream, fmt, labels, classes))

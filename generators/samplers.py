@@ -65,8 +65,13 @@ def neighbours(fmt: Format, values: Array, steps: Array | int) -> Array:
 
 
 def non_finite(stream: Stream, fmt: Format, n: int) -> Array:
-    """Sample NaNs of every payload, quiet and signalling, and in a quarter infinities; of either sign."""
-    payloads = np.where(stream.integers(n, 0, 4) == 0, 0, stream.integers(n, 1, fmt.fraction_mask + 1))
+    """Sample NaNs of every payload, quiet and signalling, and in a quarter infinities; of either sign.
+
+    Half of the payloads are one bit: what code that tells NaNs apart looks at.
+    """
+    bit = np.left_shift(1, stream.integers(n, 0, fmt.precision - 1))
+    payloads = np.where(stream.integers(n, 0, 2) == 0, bit, stream.integers(n, 1, fmt.fraction_mask + 1))
+    payloads = np.where(stream.integers(n, 0, 4) == 0, 0, payloads)
     bits = payloads | fmt.exponent_mask | stream.integers(n, 0, 2) << (fmt.width - 1)
     return fmt.from_bits(bits.astype(fmt.bits_dtype))
 

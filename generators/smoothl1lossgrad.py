@@ -23,8 +23,10 @@ FP32_LIMIT = 60
 
 SMALL_LENGTHS = range(66)
 #: Around multiples of the block sizes that loops are unrolled or tiled by.
-BLOCK_LENGTHS = tuple(k * 64 + d for k in (2, 3, 4, 6, 8, 16, 32) for d in (-1, 0, 1))
+BLOCK_LENGTHS = tuple(k * 64 + d for k in (2, 3, 4, 5, 6, 8, 10, 16, 20, 32) for d in (-1, 0, 1))
 MEDIUM_LENGTHS = (1000, 4096, 4097)
+#: A page of either dtype and up to two elements beside it, several of them, and one more than thousands.
+PAGE_LENGTHS = (2046, 2050, *(k * 4096 + d for k in (1, 2, 3) for d in (-2, -1, 1, 2)), 2001, 5001, 9001)
 #: Every remainder by 64, after other numbers of whole blocks each.
 REMAINDER_LENGTHS = tuple(1088 + 64 * (5 * k % 14) + k for k in range(64))
 #: Multiples of 3072 (six cores, three buffers), and lengths that are 0 or 1 modulo nothing in use.
@@ -357,6 +359,7 @@ def _length_cases(suite: str, fmt: Format) -> Iterator[Case]:
         plan += [(n, LENGTH_BETAS) for n in SMALL_LENGTHS]
         plan += [(n, (0.7,)) for n in BLOCK_LENGTHS]
         plan += [(private.size_near(OPERATOR.name, n, step=64), (0.1, 0.5)) for n in MEDIUM_LENGTHS]
+        plan += [(n, (0.7,)) for n in PAGE_LENGTHS if n not in MEDIUM_LENGTHS]
         plan += [(private.size_near(OPERATOR.name, n, 1026, 2047, step=64), (0.7,)) for n in REMAINDER_LENGTHS]
         plan += [(private.size_near(OPERATOR.name, n, step=3072), (0.7,)) for n in TILE_LENGTHS]
         large = LARGE_LENGTHS if fmt is FP16 else (*LARGE_LENGTHS, LARGEST_LENGTH)

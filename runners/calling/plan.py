@@ -3,6 +3,7 @@
 import hashlib
 import random
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import msgspec
 
@@ -70,7 +71,7 @@ def invocations(
     plan.append(_vary(first, masks[0], "begin", 1, unread[0]))
     for index, other in enumerate(masks[1:]):
         plan.append(_vary(first, other, ("end", "begin")[index % 2], index % 2, ("nan", unread[0])[index % 2]))
-    plan.append(_moved(draw, first, entry, profile.alignment, unread[1]))
+    plan.append(moved(draw, first, entry, profile.alignment, unread[1]))
     aliases = profile.calling.aliases(entry.operator.output.name)
     alias = _Draw(f"{case.id} {entry.symbol} alias")
     if aliasing and aliases and alias.below(_ALIASED_EVERY) == 0:
@@ -109,7 +110,14 @@ def _vary(first: Invocation, mask: int | None, placement: Placement, fill: int, 
     return msgspec.structs.replace(first, core_mask=mask, placement=placement, fill=1 if fill else 0, unread=unread)
 
 
-def _moved(draw: "_Draw", first: Invocation, entry: EntryPoint, alignment: int, unread: Unread) -> Invocation:
+class Choices(Protocol):
+    """What draws."""
+
+    def below(self, limit: int) -> int:
+        """Draw a number below a limit."""
+
+
+def moved(draw: Choices, first: Invocation, entry: EntryPoint, alignment: int, unread: Unread) -> Invocation:
     """Draw where operands lie: away from their page alike or each differently, one of them alone, or on a coarse grid.
 
     A grid is a power of two: addresses are multiples of it, and of no more. Where one is alone the others are on
@@ -117,18 +125,18 @@ def _moved(draw: "_Draw", first: Invocation, entry: EntryPoint, alignment: int, 
     """
     kind = draw.below(3)
     grids = [grid for grid in _GRIDS if grid >= alignment]
-    moved = msgspec.structs.replace(first, placement="begin", fill=1, unread=unread)
+    found = msgspec.structs.replace(first, placement="begin", fill=1, unread=unread)
     if kind == 0:
         pointers = entry.operator.pointers
         alone = pointers[draw.below(len(pointers))]
         offset = alignment // entry.fmt.itemsize or 1 + draw.below(15)
         grid = (0, alignment or 16, alignment or 64)[draw.below(3)]
-        return msgspec.structs.replace(moved, alone=alone.name, offset=offset, grid=grid)
+        return msgspec.structs.replace(found, alone=alone.name, offset=offset, grid=grid)
     if kind == 1 and grids:
         grid = grids[draw.below(len(grids))]
-        return msgspec.structs.replace(moved, grid=grid * (1 + 2 * draw.below(max(1, 1024 // grid))))
+        return msgspec.structs.replace(found, grid=grid * (1 + 2 * draw.below(max(1, 1024 // grid))))
     if alignment:
-        return moved
+        return found
     return _shifted(first, draw.below(16), draw.below(16), unread)
 
 

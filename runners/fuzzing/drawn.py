@@ -13,8 +13,9 @@ from golden.errors import UsageError
 from golden.formats import Format
 from golden.operator import EntryPoint, Operator, entry_points
 from golden.profile import Profile
-from runners.calling.call import UNREAD, Invocation, Placement
+from runners.calling.call import UNREAD, Invocation
 from runners.calling.manner import Manner
+from runners.calling.plan import moved
 
 #: One batch in so many is made for both kinds of memory, mixed with the one before, or with operands inaccessible that
 #: need not be touched; one call in so many is repeated, or made in plain memory.
@@ -130,17 +131,22 @@ def ways(rng: random.Random, entry: EntryPoint, case: Case, profile: Profile, pl
 
 
 def _way(rng: random.Random, entry: EntryPoint, profile: Profile, fill: int) -> Invocation:
-    placement: Placement = "end" if rng.randrange(2) else "begin"
-    shift = (0, 0) if profile.alignment else (rng.randrange(16), rng.randrange(16))
-    return msgspec.structs.replace(
-        Manner.of(profile).invocation(),
-        core_mask=_mask(rng, profile) if entry.has_core_mask else None,
-        placement=placement,
-        offset=shift[0],
-        skew=shift[1],
-        fill=1 if fill else 0,
-        unread=rng.choice(UNREAD[1:]) if fill else "nan",
-    )
+    way = Manner.of(profile).invocation()
+    unread = rng.choice(UNREAD[1:]) if fill else "nan"
+    if rng.randrange(2):
+        way = moved(_Choices(rng), way, entry, profile.alignment, unread)
+    else:
+        shift = rng.randrange(16) * rng.randrange(2) * (not profile.alignment)
+        way = msgspec.structs.replace(way, placement=rng.choice(("end", "begin")), offset=shift)
+    mask = _mask(rng, profile) if entry.has_core_mask else None
+    return msgspec.structs.replace(way, core_mask=mask, fill=fill, unread=unread)
+
+
+class _Choices(NamedTuple):
+    rng: random.Random
+
+    def below(self, limit: int) -> int:
+        return self.rng.randrange(limit)
 
 
 def _mask(rng: random.Random, profile: Profile) -> int:

@@ -11,13 +11,15 @@ import msgspec
 import numpy as np
 
 from golden.case import Case
+from golden.distinct import distinct
 from golden.formats import Array, Format
 from golden.legal import parts_of
 from golden.operator import EntryPoint, Points
 from golden.program import Program
 from golden.terms import Figures, PlatformArithmetic, Terms
 
-#: Beyond that many failing elements nothing is said; with so many at first, chosen again until all agree, it is found.
+#: Beyond that many different failing elements nothing is said; with so many at first, chosen again until all agree, it
+#: is found.
 LIMIT, _TRIED = 1 << 18, 512
 #: Figures are looked for in steps of that many ulp, up to the largest that a profile may have.
 _STEP, _LARGEST = 0.01, 512.0
@@ -40,15 +42,20 @@ class Illegal:
     _count: int = 0
 
     def add(self, case: Case, at: Array, output: Array) -> None:
-        """Take in the failing elements ``at`` of an output."""
+        """Take in the failing elements ``at`` of an output; alike ones once, since a large case repeats its data."""
         points = case.operator.points(case.scalars, case.operands, at)
-        self._count += len(at)
-        self.hopeless |= points.at.size < at.size or self._count > LIMIT
+        self.hopeless |= points.at.size < at.size
+        got = output[at]
+        if not self.hopeless:
+            first, _ = distinct([v.view(f"u{v.itemsize}") for v in (*points.values, got)])
+            points, got = Points(np.arange(first.size), tuple(v[first] for v in points.values)), got[first]
+        self._count += got.size
+        self.hopeless |= self._count > LIMIT
         if self.hopeless:
             self._held.clear()
             return
         programs = tuple(case.operator.programs(case.scalars).items())
-        self._held.setdefault(programs, []).append((points.values, output[at]))
+        self._held.setdefault(programs, []).append((points.values, got))
 
     @property
     def empty(self) -> bool:
@@ -90,7 +97,8 @@ def would_conform(illegal: Illegal, terms: Terms) -> str:
     """Return the smallest change of the terms that makes all of the elements legal, as a profile says it; or "".
 
     What a build does otherwise than rounding comes first (flushing, range), then the figure of a division, which is
-    what platforms do most coarsely, then truncation, then other figures, then one figure for all of them.
+    what platforms do most coarsely, then truncation, then estimates, which are not exact for powers of two, then other
+    figures, then one figure for all of them.
     """
     points = [] if illegal.hopeless else illegal.points()
     while points:
@@ -109,28 +117,43 @@ def _smallest_change(points: Sequence[_Points], terms: Terms, dtype: str) -> Ter
     most = msgspec.structs.replace(terms.arithmetic, fp32=_ALL, fp16=_ALL, exact_powers=False)
     if not legal(msgspec.structs.replace(terms, flush=True, any_range=True, arithmetic=most)):
         return None
-    singles = list(_names(dtype))
-    divisions, others = singles[:2], singles[2:]
-    steps: list[Terms | list[tuple[str, str]]]
-    steps = [*_policies(terms), *([name] for name in divisions), *_truncating(terms), *([n] for n in others), singles]
-    for step in steps:
-        if isinstance(step, Terms):
-            if legal(step):
-                return step
-        elif (figure := _smallest(legal, terms, step)) is not None:
-            return _with(terms, step, figure)
+    names_of = [[name] for name in _names(dtype)]
+    divisions, others = names_of[:2], names_of[2:]
+    truncating = list(_truncating(terms))
+    # Estimates are not exact where the divisor is a power of two; alone, or by a build that truncates as well.
+    estimating = [one for base in truncating for one in _estimating(base) or [base]]
+    steps: list[tuple[Terms, list[tuple[str, str]]]] = [
+        *((base, []) for base in _policies(terms)),
+        *((terms, names) for names in divisions),
+        *((base, []) for base in truncating),
+        *((base, names) for base in (*_estimating(terms), *estimating) for names in divisions),
+        *((terms, names) for names in others),
+        (terms, [name for [name] in names_of]),
+    ]
+    for base, names in steps:
+        if not names:
+            if legal(base):
+                return base
+        elif (figure := _smallest(legal, base, names)) is not None:
+            return _with(base, names, figure)
     return None
+
+
+def _estimating(terms: Terms) -> list[Terms]:
+    """Return the terms without exact quotients of powers of two, if they have them."""
+    arithmetic = terms.arithmetic
+    if not arithmetic.exact_powers:
+        return []
+    return [msgspec.structs.replace(terms, arithmetic=msgspec.structs.replace(arithmetic, exact_powers=False))]
 
 
 def _policies(terms: Terms) -> Iterator[Terms]:
     """Yield the terms with one thing more allowed that is no figure."""
-    replace = msgspec.structs.replace
     if not terms.flush:
-        yield replace(terms, flush=True)
+        yield msgspec.structs.replace(terms, flush=True)
     if not terms.any_range:
-        yield replace(terms, any_range=True)
-    if terms.arithmetic.exact_powers:
-        yield replace(terms, arithmetic=replace(terms.arithmetic, exact_powers=False))
+        yield msgspec.structs.replace(terms, any_range=True)
+    yield from _estimating(terms)
 
 
 def _truncating(terms: Terms) -> Iterator[Terms]:

@@ -92,8 +92,8 @@ class History:
         if not sizes:
             return
         shared = [size for size in sizes if all(size in by_size for by_size in groups.values())] or sizes
-        for number in range(_ROUNDS):
-            size = self._random.choice(shared if number < _ROUNDS - 1 else sizes)
+        each = [*self._random.sample(shared, min(len(shared), _ROUNDS - 1)), *self._random.choices(shared, k=_ROUNDS)]
+        for size in [*each[: _ROUNDS - 1], self._random.choice(sizes)]:
             found: _Places = {}
             for by_size in groups.values():
                 alike = by_size.get(size) or by_size[self._random.choice(sorted(by_size))]
@@ -142,9 +142,10 @@ class History:
     def _sequence(self, there: Mapping[str, EntryPointVerdict]) -> Iterator[tuple[_Step, Outcome]]:
         """Make the calls of all rounds; yield each with its outcome."""
         waiting: list[_Step] = []
-        for places in self._rounds:
-            symbols = [symbol for symbol in places if symbol in there]
-            for symbol in _each_after_each(symbols, self._random):
+        orders = _orders(sorted(there), len(self._rounds), self._random)
+        for places, order in zip(self._rounds, orders, strict=True):
+            symbols = [symbol for symbol in order if symbol in places]
+            for symbol in [*symbols, *_each_after_each(symbols, self._random)]:
                 step = self._step(self._entries[symbol], places[symbol])
                 self._session.submit(self._call(step))
                 waiting.append(step)
@@ -230,6 +231,12 @@ def _after(before: _Step | None) -> str:
 def _ordinal(number: int) -> str:
     end = "th" if number // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number:,}{end}"
+
+
+def _orders(symbols: Sequence[str], count: int, chance: random.Random) -> list[list[str]]:
+    """Return so many orders in which, of any two, each comes first at least once: it leaves what the other finds."""
+    order = chance.sample(symbols, len(symbols))
+    return [order if number % 2 else order[::-1] for number in range(count)]
 
 
 def _each_after_each(symbols: Sequence[str], chance: random.Random) -> list[str]:

@@ -64,6 +64,8 @@ SIZES = (
              "their step", smooth.BLOCK_LENGTHS),
     _lengths("1000, 4096, 4097", "a length that is no multiple of 64, a page of fp16 twice, and one more",
              smooth.MEDIUM_LENGTHS),
+    _lengths("1 or 2 beside pages of 4096 bytes and elements; 2001, 5001, 9001", "copies by pages, by round numbers",
+             smooth.PAGE_LENGTHS),
     _lengths("1088 to 2047, every remainder by 64", "tails after many whole blocks, where small calls go another way",
              smooth.REMAINDER_LENGTHS),
     _lengths("3072, 6144, 5003, 10007", "multiples of multiples (six cores, three buffers), and primes",

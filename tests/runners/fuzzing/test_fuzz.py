@@ -77,11 +77,14 @@ def test_the_same_seed_makes_the_same_calls() -> None:
     assert {symbol for task in range(4) for symbol, *_ in calls(recipe(), task)} == {*entry_points()}
     ways = [way for _, _, plan in first for way in plan]
     assert {way.placement for way in ways} == {"begin", "end", "plain"} and {way.fill for way in ways} == {0, 1, 2}  # type: ignore[attr-defined]
-    assert len({way.core_mask for way in ways}) > 50 and len({(way.offset, way.skew) for way in ways}) > 100  # type: ignore[attr-defined]
+    assert (
+        len({way.core_mask for way in ways}) > 50
+        and len({(way.offset, way.skew, way.grid, way.alone) for way in ways}) > 100
+    )  # type: ignore[attr-defined]
 
 
 def test_the_number_of_processes_changes_nothing(kernels: Path, tmp_path: Path) -> None:
-    one, two = (run(str(kernels), tmp_path / str(n), recipe(calls=500), n) for n in (1, 2))
+    one, two = (run(str(kernels), tmp_path / str(n), recipe(calls=500, seed="all"), n) for n in (1, 2))
     assert steady(one) == steady(two)
     assert one.verdict == "conforms" and one.drawn and one.drawn.calls == one.vectors.cases == 500
     assert sum(e.cases for e in one.entry_points) == 500 and one.drawn.ways > 1000

@@ -150,3 +150,22 @@ def test_cases_of_nan_and_infinity_decide_unless_the_platform_promises_nothing(s
         wrong = np.full(case.golden.value.size, 12345, case.fmt.dtype)
         verdict.add(case, [Invocation()], [Outcome("ok", wrong.tobytes())])
         assert (verdict.result(1).failures == 1) == decides
+
+
+def test_estimates_that_are_not_exact_for_powers_of_two_are_named_as_such() -> None:
+    arithmetic = PlatformArithmetic(fp32=Figures(divide=40), exact_powers=False)
+    words = told("smoothl1lossgrad", "fp32", build("formula", Flush.NONE, arithmetic))
+    name, _, value = words.removesuffix(", exact-powers = false").partition(" = ")
+    assert name == "fp32.divide" and 2.5 < float(value) <= 40 and words.endswith(", exact-powers = false")
+
+
+def test_alike_elements_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large case repeats its data: as many different ones as in a small one do not make it hopeless."""
+    case = cases("smoothl1lossgrad", "fp32")[0]
+    at = np.arange(case.golden.value.size)
+    monkeypatch.setattr("runners.judging.figures.LIMIT", at.size)
+    illegal = Illegal(EntryPoint(operator("smoothl1lossgrad"), FORMATS["fp32"], "private"))
+    illegal.add(case, np.tile(at, 50), case.golden.value)
+    assert not illegal.hopeless
+    illegal.add(case, at, case.golden.value)
+    assert illegal.hopeless

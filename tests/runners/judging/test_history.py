@@ -9,7 +9,7 @@ import pytest
 from golden.files.vectors import read_vectors
 from golden.profile import load_profile
 from golden.results import Results
-from runners.judging.history import IN_A_ROW, _each_after_each, _ordinal
+from runners.judging.history import _ROUNDS, IN_A_ROW, _each_after_each, _orders, _ordinal
 from runners.judging.validate import Settings, validate
 from runners.library.session import LibrarySession
 from runners.models import ReferenceSession
@@ -105,6 +105,14 @@ def test_each_comes_after_each_once() -> None:
         found = _each_after_each(symbols, random.Random(count))
         assert sorted(pairwise(found)) == sorted((a, b) for a in symbols for b in symbols)
     assert _each_after_each([], random.Random(0)) == []
+
+
+def test_of_any_two_each_is_the_first_with_some_size() -> None:
+    symbols = [f"f{n}" for n in range(8)]
+    orders = _orders(symbols, _ROUNDS, random.Random(5))
+    for a in symbols:
+        for b in symbols:
+            assert a == b or any(order.index(a) < order.index(b) for order in orders)
 
 
 def test_numbers_have_their_endings() -> None:
