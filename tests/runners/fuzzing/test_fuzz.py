@@ -216,3 +216,16 @@ def test_an_interrupt_leaves_a_state_that_goes_on(kernels: Path, tmp_path: Path)
 def test_probing_is_told(tmp_path: Path) -> None:
     found = run("reference:formula", tmp_path, recipe("fp_smoothl1lossgrad_p", calls=100))
     assert found.probe == Probe("float16", "sum-mean-none", "preserve")
+
+
+@pytest.mark.confirm
+def test_a_cluster_finds_what_this_machine_finds(kernels: Path, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    found = []
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        for number, words in enumerate((("--scheduler", cluster.scheduler_address), ("--jobs", "1"))):
+            out = tmp_path / str(number)
+            done = golden("fuzz", kernels, "--calls", "3000", "--seed", "x", "--out", out, *words)
+            assert done.returncode == 0, done.stderr
+            found.append(steady(msgspec.json.decode((out / "results.json").read_bytes(), type=Results)))
+    assert found[0] == found[1]
