@@ -42,6 +42,27 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sum-mean-none",
         help="What the numbers 0, 1, 2 mean.",
     )
+    group.addoption(
+        "--golden-allow",
+        choices=["overflow", "nan"],
+        action="append",
+        default=[],
+        help="Accept overflow in any order's intermediates, or any result for NaN (may be repeated).",
+    )
+    group.addoption(
+        "--golden-require",
+        choices=["correctly-rounded", "faithful", "formula", "legal"],
+        default="",
+        help="The least grade that is accepted.",
+    )
+    group.addoption(
+        "--golden-max-ulp",
+        type=_limit,
+        action="append",
+        default=[],
+        metavar="X|DTYPE=X",
+        help="The largest error that is accepted, in ulp (may be repeated).",
+    )
     group.addoption("--golden-strict", action="store_true", help="Let the stress tier decide too.")
     group.addoption("--golden-xfail", metavar="FILE", help="Expected failures: lines 'SYMBOL CASE  # reason'.")
     group.addoption(
@@ -54,12 +75,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def _seconds(text: str) -> float:
     """Read a time as the command line does."""
-    import click
-
     from golden.commands.options import Seconds
 
+    return float(_converted(Seconds(), text))
+
+
+def _limit(text: str) -> tuple[str, float]:
+    """Read a largest error as the command line does."""
+    from golden.commands.options import MaxUlp
+
+    dtype, limit = _converted(MaxUlp(), text)
+    return dtype, limit
+
+
+def _converted(kind: Any, text: str) -> Any:
+    import click
+
     try:
-        return Seconds().convert(text, None, None)
+        return kind.convert(text, None, None)
     except click.BadParameter as error:
         raise argparse.ArgumentTypeError(error.message) from error
 
@@ -150,7 +183,8 @@ def _open(config: pytest.Config) -> _Target:
     # pytest may run in another folder than the one where paths were typed.
     folder, expected = config.invocation_params.dir, config.getoption("--golden-xfail")
     xfail = read_xfail(folder / expected if expected else None)
-    profile = load_profile(config.getoption("--golden-platform"))
+    profile = load_profile(config.getoption("--golden-platform")).allowing(config.getoption("--golden-allow"))
+    profile = profile.holding(config.getoption("--golden-require"), config.getoption("--golden-max-ulp"))
     library = LibrarySession(
         folder / config.getoption("--golden-library"), timeout=config.getoption("--golden-timeout")
     )

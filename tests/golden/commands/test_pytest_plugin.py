@@ -233,6 +233,16 @@ def test_stress_cases_and_expected_failures_do_not_decide(swapped: Path, folder:
     assert counts(run(item, "--golden-library", swapped, "--golden-strict", cwd=folder)) == {"failed": 1}
 
 
+def test_own_terms_decide(kernels: Path, folder: Path) -> None:
+    arguments = (f"smoke/{FILE.name}", "--golden-library", kernels, "-k", "fp_smoothl1lossgrad_p and maximal-error")
+    for words in (("--golden-require", "correctly-rounded"), ("--golden-max-ulp", "fp32=0.6")):
+        assert counts(run(*arguments, *words, cwd=folder)).get("failed", 0) > 0
+    done = run(*arguments, "--golden-require", "legal", "--golden-max-ulp", "4", "--golden-allow", "nan", cwd=folder)
+    assert done.returncode == 0 and counts(done).get("passed", 0) > 0, done.stdout
+    done = run(*arguments, "--golden-max-ulp", "fp8=4", cwd=folder)
+    assert done.returncode != 0 and "there is no dtype 'fp8'" in done.stderr
+
+
 def test_properties_in_junit(kernels: Path, folder: Path) -> None:
     item = f"smoke/{FILE.name}::fp_smoothl1lossgrad_p::{CASE}"
     run(item, "--golden-library", kernels, "--junitxml", "j.xml", cwd=folder, plugins=("junitxml",))
