@@ -13,11 +13,13 @@ from golden.profile import Profile, as_int
 from runners.calling.call import UNREAD, Invocation, Placement, Unread
 from runners.calling.manner import Manner
 
-#: What cases can reveal whose small ones are run with every core mask and every alignment.
+#: What cases can reveal whose small ones are run with many core masks and every alignment.
 _THOROUGH = "partition"
 #: Of how many output elements, and one case in how many, chosen by its id, is run thoroughly: any remainder, and
 #: partitions with several items a core.
 _THOROUGH_SIZES = ((range(1, 42), 12), (range(250, 1100), 6))
+#: One in so many masks is used by such a case, unless there are few.
+_MASKS_EVERY, _FEW_MASKS = 2, 64
 #: One case in this many has an invocation in plain memory.
 _PLAIN_EVERY = 8
 #: From this many elements on a case is repeated, so that cores which share memory have time to meet.
@@ -81,7 +83,7 @@ def invocations(
     size = case.golden.value.size
     every = next((every for sizes, every in _THOROUGH_SIZES if size in sizes), 0)
     if _THOROUGH in case.flags and every and draw.below(every) == 0:
-        plan += _thorough(first, profile, entry.has_core_mask)
+        plan += _thorough(first, profile, entry.has_core_mask, draw.below(_MASKS_EVERY))
     if size >= _LARGE and _THOROUGH in case.flags:
         plan += [first] * _REPEATS
     if plain and draw.below(_PLAIN_EVERY) == 0 and size <= _LARGE:
@@ -90,11 +92,16 @@ def invocations(
     return plan
 
 
-def _thorough(first: Invocation, profile: Profile, has_mask: bool) -> Iterator[Invocation]:
-    """Every core mask (the first 255 of larger profiles), every alignment, and repetitions in between."""
+def _thorough(first: Invocation, profile: Profile, has_mask: bool, turn: int) -> Iterator[Invocation]:
+    """Core masks (the first 255 of larger profiles), every alignment, and repetitions in between.
+
+    ``turn``: which of the masks, so that one case after the other every mask has its turn.
+    """
     if has_mask:
         some = profile.masks or range(1, min(1 << profile.cores, 256))
         for number, mask in enumerate(some[:256], 1):
+            if len(some) > _FEW_MASKS and number % _MASKS_EVERY != turn:
+                continue
             unread = UNREAD[number % len(UNREAD)]
             yield _vary(first, mask, ("end", "begin")[number % 2], number % 2, unread)
             if number % 50 == 0:

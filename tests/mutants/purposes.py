@@ -117,10 +117,11 @@ def render(heads: Sequence[Head], kills: Mapping[str, Sequence[Head]]) -> str:
     lines = [
         "# What the cases of core are there for",
         "",
-        "Written by `make mutants`. *Kills*: defective builds of the project's own table (see "
-        "[detection power](../reports/published/detection-power.md)) that fail in a case of the row; *alone*: those "
-        "that fail in no case of another row. A row that kills none alone is there for its argument: another build may "
-        "have the defect that it looks for. Classes of values have such a table in detection power.",
+        "Written by `make mutants`. *Kills*: defective builds that fail in a case of the row, of those in the "
+        "project's own table (see [detection power](../reports/published/detection-power.md)) that fail in so few "
+        "cases that results list them all: many fail nearly everywhere. *Alone*: those that fail in no case of another "
+        "row. A row that kills none alone is there for its argument: another build may have the defect that it looks "
+        "for. Classes of values have such a table in detection power.",
         "",
     ]
     for title, rows in (("Sizes", SIZES), ("Scalars", SCALARS)):
