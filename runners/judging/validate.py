@@ -221,7 +221,7 @@ class _Validation:
 
         Those of an operator and dtype stay together: the judgements of one storage serve the other.
         """
-        jobs = self._settings.jobs or len(os.sched_getaffinity(0))
+        jobs = self._settings.jobs or os.cpu_count() or 1
         if jobs < 2 or self._settings.fail_fast or self._total < _MANY or not self._session.again_possible:
             return []
         groups: dict[tuple[str, str], list[EntryPoint]] = {}
