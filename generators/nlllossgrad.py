@@ -26,7 +26,7 @@ CLASS_COUNTS = (1, 2, 3, 10, 33)
 LARGE_SHAPES = ((32, 1000), (3, 257), (11, 257), (257, 257), (4097, 10))
 #: For one reduction each, in turn: labels above 32767 and 65535, products above 2**18; for none, with a gradient for
 #: each sample, a batch above 65535 and one that is divided among cores by thousands.
-HUGE_SHAPES = ((2, 40000), (3, 70000), (65537, 1), (1, 70000), (263, 1009), (10007, 3))
+HUGE_SHAPES = ((2, 40000), (3, 70000), (65537, 1), (1, 70000), (263, 1009), (11003, 3))
 #: For one reduction each, in turn, with few samples: numbers that a rounded reciprocal gets wrong, multiples of 64 and
 #: 128 and their neighbours, numbers of 8 and 9 bits, those of data sets and vocabularies.
 CLASS_NUMS = (
