@@ -5,12 +5,14 @@ Each case is read where it lies, when its turn comes: large files are not held i
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import overload
+from typing import TypeVar, overload
 
 from golden.case import Case, Head
 from golden.errors import VectorError
 from golden.files.vectors import VectorFile, case_digest
 from golden.operator import Operator
+
+C = TypeVar("C", "Collected", VectorFile)
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,21 @@ class Collected:
     every: Sequence[Head]
 
     def only(self, wanted: Callable[[Head], bool]) -> "Collected":
-        """Return a choice of the cases, in their order."""
-        places = [place for place, head in enumerate(self.heads) if wanted(head)]
-        if len(places) == len(self.heads):
-            return self
-        return replace(
-            self, heads=[self.heads[place] for place in places], cases=_Scattered([(self.cases, p) for p in places])
-        )
+        """Return a choice of the cases, in their order; the same object where that is all of them."""
+        return _only(self, wanted)
+
+
+def subset(file: VectorFile, wanted: Callable[[Head], bool]) -> VectorFile:
+    """Return a file with the cases alone that are wanted; the file itself where that is all of them."""
+    return _only(file, wanted)
+
+
+def _only(given: C, wanted: Callable[[Head], bool]) -> C:
+    places = [place for place, head in enumerate(given.heads) if wanted(head)]
+    if len(places) == len(given.heads):
+        return given
+    heads = [given.heads[place] for place in places]
+    return replace(given, heads=heads, cases=_Scattered([(given.cases, place) for place in places]))
 
 
 def collect(files: Iterable[VectorFile]) -> dict[tuple[str, str], Collected]:

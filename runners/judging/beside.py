@@ -26,6 +26,7 @@ class Beside(Generic[T]):
         self._counted = mmap.mmap(-1, mmap.PAGESIZE)
         self._judge = os.getpid()
         self._answer, end = os.pipe()
+        self._text = bytearray()
         self._pid = os.fork()
         if self._pid == 0:
             code = 1
@@ -63,14 +64,18 @@ class Beside(Generic[T]):
             os.kill(self._pid, _INTERRUPT)
 
     def result(self) -> T:
-        """Wait for the result; raises the work's own error if it is a :class:`GoldenError`, or MachineError."""
-        with open(self._answer, "rb") as file:  # noqa: PTH123 (a descriptor)
-            answer = file.read()
+        """Wait for the result, once; raises the work's own error if it is a :class:`GoldenError`, or MachineError.
+
+        Where a KeyboardInterrupt ends the waiting, it may be asked for again.
+        """
+        while chunk := os.read(self._answer, 1 << 20):
+            self._text += chunk
         _, status = os.waitpid(self._pid, 0)
-        if status or not answer:
+        os.close(self._answer)
+        if status or not self._text:
             how = f"killed by signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "ended by an error"
             raise MachineError(f"A process that judges was {how}: try again, with --jobs 1 if that goes on.")
-        found, error = pickle.loads(answer)
+        found, error = pickle.loads(self._text)
         if error is not None:
             raise error[0](error[1])
         return found  # type: ignore[no-any-return]

@@ -8,8 +8,8 @@ import numpy as np
 
 from golden.case import Case, Head
 from golden.document import Document
+from golden.files.collected import subset
 from golden.files.names import NUMBERING_OPTION
-from golden.files.subset import subset
 from golden.files.vectors import VectorFile
 from golden.flags import ORDER_ALONE
 from golden.formats import Array

@@ -17,9 +17,9 @@ from msgspec.structs import replace
 
 from golden import __version__
 from golden.errors import MachineError, TargetError
+from golden.files.collected import subset
 from golden.files.manifest import digests_of
 from golden.files.names import NUMBERING_OPTION, PRIVATE_SEED, PUBLIC_SEED, PUBLIC_SUITES
-from golden.files.subset import subset
 from golden.files.vectors import VectorFile
 from golden.operator import EntryPoint, choice_words, page_numbering
 from golden.profile import Profile
@@ -244,21 +244,21 @@ class _Validation:
 
     def _join(self, entries: Sequence[EntryPoint], other: Beside[_Share], step: Callable[[EntryPoint], None]) -> None:
         """Take in what another process has judged; if it could not load the target again, judge that here."""
-        if not self._complete:
-            other.interrupt()
         try:
-            share = other.result()
-        except KeyboardInterrupt:
-            self._complete = False
-            self._join(entries, other, step)
-            return
-        except TargetError:
-            self._judge(entries, step)
-            return
-        except MachineError:
-            if self._complete:
+            try:
+                if not self._complete:
+                    other.interrupt()
+                share = other.result()
+            except KeyboardInterrupt:
+                self._complete = False
+                other.interrupt()
+                share = other.result()
+        except (TargetError, MachineError) as error:
+            if self._complete and isinstance(error, MachineError):
                 raise
-            return  # it was interrupted before there was anything to tell
+            if self._complete:
+                self._judge(entries, step)
+            return  # or it was interrupted before there was anything to tell
         self._done += other.done
         self._complete &= share.complete
         self._xfail.join(share.xfail)

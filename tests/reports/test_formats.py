@@ -209,6 +209,7 @@ def test_hosts_and_libraries_may_be_unknown():
 # Job summaries
 
 
+@pytest.mark.confirm
 def test_a_job_summary_takes_the_document_however_many_builds_there_are():
     many = [factory.failing() for _ in range(40)]
     for number, run in enumerate(many):

@@ -40,6 +40,7 @@ def test_the_document_is_the_committed_one(name: str, lang: Lang) -> None:
         )
 
 
+@pytest.mark.confirm
 def test_a_report_is_the_same_in_another_process_and_locale(tmp_path: Path) -> None:
     import subprocess
     import sys

@@ -145,6 +145,7 @@ def test_suite_files_and_seeds_know_other_operators(installed: Installed) -> Non
     assert none[0] == 2 and "generator of subext offers nothing" in none[1]
 
 
+@pytest.mark.confirm
 def test_each_is_shown_and_probed(installed: Installed) -> None:
     """A half by value and subnormal results tell of a build without any operator that ships."""
     lines = [("list", "cases", "--vectors", installed.vectors(e)) for e in EXAMPLES]

@@ -290,6 +290,7 @@ def test_a_death_after_the_last_call_is_an_error(xdist: bool, folder: Path, tmp_
     assert "SIGABRT" in done.stdout and "Traceback" not in done.stdout
 
 
+@pytest.mark.confirm
 def test_in_parallel(kernels: Path, folder: Path) -> None:
     pytest.importorskip("xdist", reason="pytest-xdist is not installed")
     arguments = ("-n", "2", f"smoke/{FILE.name}", "-k", "length", "--golden-platform", "FT78NE", "--golden-library")

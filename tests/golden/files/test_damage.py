@@ -104,6 +104,7 @@ def test_damaged_libraries_never_conform_wrongly(count: int, kernels: Path, tmp_
     assert set(codes) != {0}
 
 
+@pytest.mark.confirm
 @needs_compiler
 @counts(2, 50)
 def test_kill_at_any_moment_leaves_nothing(count: int, kernels: Path, tmp_path: Path) -> None:

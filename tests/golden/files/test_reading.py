@@ -156,5 +156,6 @@ def test_a_declared_size_that_is_not_there(small: Path) -> None:
     assert outcome(small, refused) == ""
 
 
+@pytest.mark.confirm
 def test_a_short_campaign(tmp_path: Path) -> None:
     assert campaign(30, 17, tmp_path, 20) == (20, [])

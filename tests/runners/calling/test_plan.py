@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from golden.calling import Calling, Lengths
+from golden.files.collected import subset
 from golden.files.manifest import suite_folder
-from golden.files.subset import subset
 from golden.files.vectors import VectorFile, read_vectors
 from golden.operator import EntryPoint, entry_points
 from golden.profile import Profile, load_profile

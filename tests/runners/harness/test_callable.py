@@ -196,6 +196,7 @@ def test_documented_addresses_are_refused() -> None:
         CallableSession("tests.python_targets:formula", regions=Regions((1 << 28,), (1 << 28,)))
 
 
+@pytest.mark.confirm
 def test_a_whole_run(tmp_path: Path) -> None:
     done = validate("python:tests.python_targets:fp32_only", tmp_path, "--platform", "FT78NE")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -203,8 +203,9 @@ def test_a_platform_without_addresses(tmp_path: Path) -> None:
     assert isinstance(done.exception, UsageError) and "host documents no addresses" in str(done.exception)
 
 
+@pytest.mark.confirm
 @native
-@pytest.mark.parametrize("file", ["nlllossgrad-fp16.h5", pytest.param("", marks=pytest.mark.confirm)])
+@pytest.mark.parametrize("file", ["nlllossgrad-fp16.h5", ""])
 def test_a_suite_at_documented_addresses(file: str, harness: Path, kernels: Path, tmp_path: Path) -> None:
     options = ("--memory", "documented", "--platform", "MT7004", "--vectors", str(suite_folder("smoke") / file))
     for target in (f"exec:{harness}", str(kernels)):

@@ -69,6 +69,7 @@ def test_the_same_seed_finds_the_same(session: LibrarySession) -> None:
     assert hunt(session, "hp_smoothl1lossgrad_p", seed=8, rounds=ROUNDS)[0].case != first[0].case
 
 
+@pytest.mark.confirm
 def test_a_model_can_be_hunted_and_a_wider_order_is_worse() -> None:
     formula, reciprocal = (
         hunt(ReferenceSession(name), "fp_smoothl1lossgrad_p", rounds=2 * ROUNDS)[0]

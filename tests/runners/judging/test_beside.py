@@ -86,6 +86,28 @@ def test_an_interrupt_reaches_it() -> None:
     assert other.result() == "interrupted"
 
 
+def test_who_waits_for_it_may_be_interrupted_and_wait_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(step: Callable[[], None]) -> str:
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            return "x" * 300_000  # more than a pipe holds
+        return "slept"
+
+    def interrupted(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    other, before = Beside(wait), signal.signal(signal.SIGALRM, interrupted)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(KeyboardInterrupt):
+            other.result()
+        other.interrupt()
+        assert len(other.result()) == 300_000
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
 def steady(results: Results) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.to_builtins(results)
     return {name: value for name, value in found.items() if name not in ("seconds", "created")}
@@ -98,7 +120,14 @@ def judged(target: Path | str, files: list[VectorFile], jobs: int, **options: An
 
 
 @needs_compiler
-@pytest.mark.parametrize("name", ["", "sl1-fp-writes-beyond", "nll-fp-no-zero-fill", "flush"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "sl1-fp-writes-beyond",
+        *(pytest.param(n, marks=pytest.mark.confirm) for n in ("nll-fp-no-zero-fill", "flush")),
+    ],
+)
 def test_any_number_of_them_finds_the_same(
     name: str, kernels: Path, suite: list[VectorFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

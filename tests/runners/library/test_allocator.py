@@ -167,6 +167,7 @@ def test_what_the_words_mean() -> None:
             open_target(target, 1.0, POOL)
 
 
+@pytest.mark.confirm
 def test_a_whole_run(tmp_path: Path) -> None:
     source = tmp_path / "pool.c"
     source.write_text(

@@ -326,6 +326,7 @@ def golden(*arguments: object, before: str = "") -> "subprocess.CompletedProcess
     )
 
 
+@pytest.mark.confirm
 def test_the_command_line_on_a_cluster(
     cluster: "distributed.LocalCluster", slow: tuple[Path, Path], tmp_path: Path
 ) -> None:
